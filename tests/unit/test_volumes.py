@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from utils.cohort import read_cohort
+from utils.config import CourseError
+from utils.volumes import head_pixels, load_volumes, normalise_volume, resize_image, resize_mask
+
+
+def head_volume(rng, slices=3, side=40, level=100, spread=10):
+    volume = np.zeros((slices, side, side, 3), np.uint8)
+    head = rng.normal(level, spread, (slices, side - 16, side - 16, 3))
+    volume[:, 8:-8, 8:-8] = np.clip(head, 1, 255).astype(np.uint8)
+    return volume
+
+
+def test_the_head_is_found_and_has_mean_96_and_sd_40():
+    volume = head_volume(np.random.default_rng(0))
+    head = head_pixels(volume)
+    assert head[:, 8:-8, 8:-8].all()
+    assert head.sum() == 3 * 24 * 24
+    normalised = normalise_volume(volume)
+    assert normalised.dtype == np.uint8
+    for channel in range(3):
+        values = normalised[..., channel][head].astype(float)
+        assert abs(values.mean() - 96) < 1
+        assert abs(values.std() - 40) < 1.5
+
+
+@given(scale=st.floats(0.5, 2.0), offset=st.integers(0, 20))
+def test_normalisation_undoes_the_scale_of_a_scanner(scale, offset):
+    volume = head_volume(np.random.default_rng(1))
+    head = volume > 0
+    rescaled = np.where(head, np.round(volume * scale + offset), 0).astype(np.uint8)
+    difference = normalise_volume(volume)[head].astype(int) - normalise_volume(rescaled)[head]
+    # Rounding the input to 8 bits is what remains.
+    assert np.abs(difference).max() <= 6
+
+
+def test_a_whole_volume_is_normalised_not_each_slice():
+    volume = head_volume(np.random.default_rng(2))
+    volume[0] //= 2
+    normalised = normalise_volume(volume)
+    head = np.s_[8:-8, 8:-8]
+    assert normalised[0][head].mean() < normalised[1][head].mean() - 20
+
+
+def test_a_constant_or_empty_volume_becomes_96():
+    assert (normalise_volume(np.full((2, 32, 32, 3), 7, np.uint8)) == 96).all()
+    assert (normalise_volume(np.zeros((2, 32, 32, 3), np.uint8)) == 96).all()
+
+
+def test_resizing_averages_and_masks_stay_binary():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32, :32] = 1
+    small = resize_mask(mask, (32, 32))
+    assert small.dtype == np.uint8
+    assert set(np.unique(small)) == {0, 1}
+    assert small[:16, :16].all() and small.sum() == 16 * 16
+    assert resize_image(mask, (64, 64)) is mask
+
+
+def write_cohort(root, patients=2, slices=3, side=64):
+    rng = np.random.default_rng(0)
+    for number in range(patients):
+        name = f"SIM_DU_{number:04d}"
+        (root / name).mkdir(parents=True)
+        for index, image in enumerate(head_volume(rng, slices, side), start=1):
+            mask = np.zeros((side, side), np.uint8)
+            if index == 2:
+                mask[20:40, 20:40] = 255
+            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
+            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    return root
+
+
+def test_loaded_volumes_follow_the_table_and_the_cache_is_used(tmp_path):
+    table = read_cohort(write_cohort(tmp_path / "cohort"))
+    volumes = load_volumes(table, size=32, cache=tmp_path / "cache")
+    assert volumes.images.shape == (6, 32, 32, 3)
+    assert volumes.labels.tolist() == [False, True, False] * 2
+    assert volumes.masks.sum(axis=(1, 2)).tolist() == [0, 100, 0] * 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    again = load_volumes(table, size=32, cache=tmp_path / "cache")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    assert before == after and len(before) == 2
+    np.testing.assert_array_equal(again.images, volumes.images)
+    np.testing.assert_array_equal(load_volumes(table, size=32).images, volumes.images)
+
+
+def test_of_keeps_rows_arrays_and_patients_together(tmp_path):
+    volumes = load_volumes(read_cohort(write_cohort(tmp_path)), size=32)
+    second = volumes.of([volumes.patients[1]])
+    assert len(second) == 3
+    assert second.patients == ["SIM_DU_0001"]
+    np.testing.assert_array_equal(second.images, volumes.images[3:])
+    np.testing.assert_array_equal(second.masks, volumes.masks[3:])
+
+
+def test_too_small_a_size_is_refused(tmp_path):
+    table = read_cohort(write_cohort(tmp_path))
+    with pytest.raises(CourseError, match="size=16: too small"):
+        load_volumes(table, size=16)
