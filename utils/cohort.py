@@ -1,0 +1,234 @@
+"""The cohort as a table: one row a slice, every file checked."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from utils.archive import unpack_cohort
+from utils.config import DATA, CourseError
+from utils.layout import PatientFiles, find_cohort_folder, institution, list_patients, person
+from utils.tiff import check_slice, read_header, read_mask, read_slice
+
+__all__ = [
+    "cohort_sha256",
+    "open_cohort",
+    "read_cohort",
+    "read_mask",
+    "read_slice",
+    "summarise_patients",
+]
+
+COLUMNS = [
+    "patient",
+    "institution",
+    "slice",
+    "image_path",
+    "mask_path",
+    "tumour_px",
+    "has_tumour",
+]
+# Reading waits for the disk; the decoding of one file is too short for more threads to help.
+_THREADS = 4
+_SAMPLE_BYTES = 4096
+
+Progress = Callable[[int, int], None]
+
+
+def open_cohort(
+    path: str | os.PathLike,
+    target: str | os.PathLike = DATA / "lgg",
+    progress: Progress | None = None,
+) -> Path:
+    """Return the folder that holds the patient folders.
+
+    Parameters
+    ----------
+    path : path-like
+        That folder; its parent; the folder of the unpacked Kaggle archive, which holds the
+        cohort twice (it is read once); or the zip as Kaggle gives it.
+    target : path-like
+        Where a zip is unpacked, see `utils.archive.unpack_cohort`.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while a zip is unpacked.
+
+    Raises
+    ------
+    CourseError
+        If there is no cohort at `path`, more than one, or the zip cannot be unpacked.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise CourseError(f"{path}: no such file or folder; give the cohort's folder or its zip")
+    if path.is_file():
+        if path.suffix.lower() != ".zip":
+            raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")
+        path = unpack_cohort(path, target, progress)
+    return find_cohort_folder(path)
+
+
+def read_cohort(
+    root: str | os.PathLike,
+    masks: str = "required",
+    patients: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return the cohort table, having checked every file that it names.
+
+    Masks are decoded in full; of the slices only the header and the length of the file are
+    looked at, the rest is checked when `read_slice` reads them.
+
+    Parameters
+    ----------
+    root : path-like
+        The cohort, as `open_cohort` takes it.
+    masks : {"required", "absent"}
+        "required": every slice has a mask, and every patient at least two slices, as learning
+        from whole volumes needs. "absent": for prediction; mask files are ignored if there are
+        any, and a single slice is fine.
+    patients : int, optional
+        Read only the first so many patients, by name.
+    progress : callable, optional
+        Called as ``progress(patients done, all patients)``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a slice, sorted by patient, then by slice number:
+
+        - ``patient`` (str): the name of the folder
+        - ``institution`` (str): second part of that name, "unknown" if it has fewer than three
+        - ``slice`` (int64): 1..N
+        - ``image_path``, ``mask_path`` (str): ``mask_path`` is "" without masks
+        - ``tumour_px`` (int64): tumour pixels in the mask; without masks Int64, all <NA>
+        - ``has_tumour`` (bool); without masks boolean, all <NA>
+
+    Raises
+    ------
+    CourseError
+        Naming the first file that is missing, damaged or not as it should be, and the remedy.
+    """
+    if masks not in ("required", "absent"):
+        raise ValueError(f'masks={masks!r}: must be "required" or "absent"')
+    root = open_cohort(root)
+    found = _first(root, list_patients(root), patients)
+    if masks == "required":
+        _check_for_learning(root, found)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        rows = []
+        for done, new in enumerate(pool.map(lambda one: _read_patient(one, masks), found), 1):
+            rows += new
+            if progress is not None:
+                progress(done, len(found))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if masks == "absent":
+        table = table.astype({"tumour_px": "Int64", "has_tumour": "boolean"})
+    return table
+
+
+def summarise_patients(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a patient of a cohort table with masks, sorted by patient.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, slices, tumour_slices, tumour_px, largest_tumour_px``:
+        the number of slices and of those with tumour, the tumour's pixels in all slices (its
+        volume) and in the slice where it is largest.
+    """
+    return table.groupby("patient", as_index=False).agg(
+        institution=("institution", "first"),
+        slices=("slice", "size"),
+        tumour_slices=("has_tumour", "sum"),
+        tumour_px=("tumour_px", "sum"),
+        largest_tumour_px=("tumour_px", "max"),
+    )
+
+
+def cohort_sha256(table: pd.DataFrame) -> str:
+    """Return a SHA-256 that tells one cohort from another, wherever the folder stands.
+
+    Over, for every row: the patient, the slice number, ``tumour_px``, and of the slice's file
+    its length and the 4096 bytes in its middle. Not all bytes: this takes under a second for
+    the real cohort, and a changed contrast or patient still changes it.
+    """
+    digest = hashlib.sha256()
+    columns = ("patient", "slice", "tumour_px", "image_path")
+    for patient, number, tumour_px, path in table[list(columns)].itertuples(index=False):
+        digest.update(f"{patient}\t{number}\t{tumour_px}\t".encode())
+        try:
+            with open(path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, (size - _SAMPLE_BYTES) // 2))
+                digest.update(f"{size}\t".encode() + file.read(_SAMPLE_BYTES))
+        except FileNotFoundError:
+            raise CourseError(f"{path}: is missing; read the cohort again") from None
+    return digest.hexdigest()
+
+
+def _first(root: Path, found: list[PatientFiles], patients: int | None) -> list[PatientFiles]:
+    if patients is None:
+        return found
+    if not 1 <= patients <= len(found):
+        raise CourseError(
+            f"{root}: has {len(found)} patients, {patients} are asked for; ask for 1 to "
+            f"{len(found)}"
+        )
+    return found[:patients]
+
+
+def _check_for_learning(root: Path, found: list[PatientFiles]) -> None:
+    """Check by names alone what a cohort with masks needs."""
+    if not any(one.masks for one in found):
+        raise CourseError(
+            f"{root}: holds no masks (<patient>_<n>_mask.tif), and learning needs one for every "
+            "slice; to predict without masks use python -m utils.predict"
+        )
+    people: dict[str, PatientFiles] = {}
+    for one in found:
+        missing = sorted(set(one.slices) - set(one.masks))
+        if missing:
+            path = Path(one.slices[missing[0]])
+            raise CourseError(
+                f"{path.with_name(f'{path.stem}_mask{path.suffix}')}: this mask is missing; copy "
+                "the patient again, or take the patient out"
+            )
+        if len(one.slices) < 2:
+            raise CourseError(
+                f"{one.folder}: has 1 slice, a volume needs at least 2; add the others, or take "
+                "the patient out"
+            )
+        other = people.setdefault(person(one.patient), one)
+        if other is not one:
+            raise CourseError(
+                f"{one.folder}: the same patient twice, also examined in {other.folder}, which "
+                "could end up on both sides of a split; keep one"
+            )
+
+
+def _read_patient(one: PatientFiles, masks: str) -> list[tuple]:
+    """Return the rows of one patient, having checked the files."""
+    rows = []
+    first_size = None
+    for number, path in sorted(one.slices.items()):
+        header = read_header(path)
+        check_slice(path, header)
+        size = header.shape[:2]
+        first_size = first_size or size
+        if size != first_size:
+            raise CourseError(
+                f"{path}: is {size[0]} x {size[1]} pixels, the patient's first slice is "
+                f"{first_size[0]} x {first_size[1]}; export all slices of a patient at one size"
+            )
+        mask_path, tumour_px, has_tumour = "", pd.NA, pd.NA
+        if masks == "required":
+            mask_path = one.masks[number]
+            tumour_px = int(read_mask(mask_path, size).sum(dtype=int))
+            has_tumour = tumour_px > 0
+        rows.append(
+            (one.patient, institution(one.patient), number, path, mask_path, tumour_px, has_tumour)
+        )
+    return rows
