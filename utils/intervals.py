@@ -1,0 +1,137 @@
+"""Confidence intervals by drawing whole patients, never single slices."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .config import CourseError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval (NaN bounds: there is none)."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.estimate:.2f} (no interval)"
+        return f"{self.estimate:.2f} ({self.level:.0%} CI {self.low:.2f} to {self.high:.2f})"
+
+
+def bootstrap_patients(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic with its bootstrap interval, whole patients being drawn.
+
+    Slices of one patient resemble each other, so drawing slices would give intervals far too
+    narrow. Patients are drawn with replacement (`scipy.stats.bootstrap`), each with all its rows.
+    The interval is the percentile one: it stays within the statistic's range and exists for
+    medians and perfect scores, where BCa, whose correction divides by the spread of the
+    leave-one-out values, does not. With few patients (under 20, say) it is a little too narrow.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One or many rows a patient, with a column `patient`.
+    statistic : callable
+        Takes rows of `table` and returns a float. A draw for which it is NaN (say, the AUC of
+        patients who all have a tumour in every slice) is left out.
+
+    Returns
+    -------
+    Interval
+        Bounds are NaN with fewer than two patients, or when most draws are undefined.
+
+    Raises
+    ------
+    CourseError
+        If the table is empty.
+    """
+    rows = _rows_by_patient(table)
+
+    def of_patients(drawn: np.ndarray) -> float:
+        return float(statistic(table.iloc[np.concatenate([rows[number] for number in drawn])]))
+
+    return _bootstrap(of_patients, len(rows), level, resamples, seed)
+
+
+def paired_bootstrap(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return statistic(second) - statistic(first) with its interval over the same patients.
+
+    Each draw takes the same patients from both tables, so that what makes a patient hard for
+    both methods cancels out. An interval that excludes 0 speaks for a real difference.
+
+    Parameters
+    ----------
+    first, second : DataFrame
+        Results of two methods, each with a column `patient` and the same patients.
+
+    Raises
+    ------
+    CourseError
+        If the patients differ, or there are none.
+    """
+    if set(first["patient"]) != set(second["patient"]):
+        raise CourseError("the two methods were not scored on the same patients: score both again")
+    rows = _rows_by_patient(first), _rows_by_patient(second)
+
+    def difference(drawn: np.ndarray) -> float:
+        of_first, of_second = (
+            statistic(table.iloc[np.concatenate([places[number] for number in drawn])])
+            for table, places in zip((first, second), rows, strict=True)
+        )
+        return float(of_second - of_first)
+
+    return _bootstrap(difference, len(rows[0]), level, resamples, seed)
+
+
+def _bootstrap(statistic, patients: int, level: float, resamples: int, seed: int) -> Interval:
+    numbers = np.arange(patients)
+    estimate = statistic(numbers)
+    if patients < 2:
+        return Interval(estimate, float("nan"), float("nan"), level)
+    with warnings.catch_warnings():
+        # Said whenever a draw is undefined; those are left out below, and scipy's own interval,
+        # which the warning is about, is not used.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            (numbers,),
+            statistic,
+            n_resamples=resamples,
+            method="percentile",
+            vectorized=False,
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    drawn = drawn[np.isfinite(drawn)]
+    if len(drawn) < resamples / 2:
+        return Interval(estimate, float("nan"), float("nan"), level)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), level)
+
+
+def _rows_by_patient(table: pd.DataFrame) -> list[np.ndarray]:
+    if table.empty:
+        raise CourseError("no patients to draw from: the table of results is empty")
+    places = table.groupby("patient").indices
+    return [places[patient] for patient in sorted(places)]

@@ -1,0 +1,231 @@
+"""How well predicted tumours match the traced ones: Dice under its many conventions, and HD95.
+
+Most functions take the *slices table*, one row a slice, with the columns `patient, institution,
+slice, part, tumour_px, predicted_px, overlap_px, p_tumour` (each uses only some of them). Dice
+needs no more than three counts a slice: the traced pixels, the predicted ones, and those in both.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from .config import CourseError
+from .intervals import Interval, bootstrap_patients, paired_bootstrap
+
+__all__ = [
+    "Interval",
+    "bootstrap_patients",
+    "count_pixels",
+    "dice",
+    "dice_conventions",
+    "dice_from_counts",
+    "hd95",
+    "outline",
+    "paired_bootstrap",
+    "patient_table",
+]
+
+BATCH = 16  # the batch size of the convention that many training logs report
+
+
+def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> float:
+    """Return the Dice coefficient of two masks of any, equal shape.
+
+    Twice the overlap over the sum of both areas (Dice 1945). Given a whole volume, this is the
+    pooled Dice of the patient.
+
+    Parameters
+    ----------
+    truth, prediction : ndarray
+        Masks: bool, or 0 and 1 (or 0 and 255); anything above 0 is tumour.
+    empty : float
+        The value when both masks are empty and the ratio is 0/0. Nobody agrees on it (0, 1 and
+        leaving the slice out are all in use), so it is NaN unless you choose.
+
+    Raises
+    ------
+    CourseError
+        If the shapes differ.
+    """
+    truth, prediction = _pair(truth, prediction)
+    overlap = np.count_nonzero(truth & prediction)
+    counts = np.count_nonzero(truth), np.count_nonzero(prediction)
+    return float(dice_from_counts(*counts, overlap, empty=empty))
+
+
+def dice_from_counts(tumour_px, predicted_px, overlap_px, empty: float = np.nan) -> np.ndarray:
+    """Return Dice from numbers of pixels, element by element (float64, `empty` for 0/0)."""
+    total = np.asarray(tumour_px, dtype=float) + np.asarray(predicted_px, dtype=float)
+    twice = 2.0 * np.asarray(overlap_px, dtype=float)
+    return np.where(total > 0, twice / np.where(total > 0, total, 1.0), empty)
+
+
+def count_pixels(truths: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
+    """Return `tumour_px, predicted_px, overlap_px`, one row for each of (n, height, width) masks.
+
+    Raises
+    ------
+    CourseError
+        If the shapes differ.
+    """
+    truths, predictions = _pair(truths, predictions)
+    return pd.DataFrame(
+        {
+            "tumour_px": truths.sum(axis=(1, 2)),
+            "predicted_px": predictions.sum(axis=(1, 2)),
+            "overlap_px": (truths & predictions).sum(axis=(1, 2)),
+        }
+    )
+
+
+def patient_table(
+    slices: pd.DataFrame,
+    truths: np.ndarray | None = None,
+    predictions: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Return one row a patient: `patient, institution, slices, tumour_px, …, dice[, hd95_px]`.
+
+    The patient's Dice pools the volume, 2 Σ overlap / (Σ traced + Σ predicted), as in Buda et
+    al. 2019 (arXiv 1906.03720): a slice counts by its pixels, and tumour-free slices count
+    through what was wrongly predicted in them. It is NaN for a patient with neither traced nor
+    predicted pixels.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The slices table; needs `patient, tumour_px, predicted_px, overlap_px`.
+    truths, predictions : ndarray, optional
+        Masks (n, height, width), one for each row of `slices`, for the column `hd95_px`.
+    """
+    keys = [name for name in ("patient", "institution") if name in slices]
+    counts = ["tumour_px", "predicted_px", "overlap_px"]
+    groups = slices.groupby(keys, sort=True)
+    patients = groups[counts].sum()
+    patients.insert(0, "slices", groups.size())
+    patients["dice"] = dice_from_counts(*(patients[name] for name in counts))
+    patients = patients.reset_index()
+    if truths is not None and predictions is not None:
+        _check_rows(slices, truths, predictions)
+        names = slices["patient"].to_numpy()
+        patients["hd95_px"] = [
+            hd95(truths[names == patient], predictions[names == patient])
+            for patient in patients["patient"]
+        ]
+    return patients
+
+
+def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the 95th percentile of the distances between two outlines, in pixels.
+
+    Within each slice in which both masks have pixels, every outline pixel of one mask is
+    measured to the nearest outline pixel of the other, both ways; the percentile is taken over
+    all these distances of all slices together. A slice in which only one mask has pixels has no
+    distance: missed and invented slices show in Dice and in the sensitivity, not here. Distances
+    are in the plane, because the slices' spacing is not in the files.
+
+    Parameters
+    ----------
+    truth, prediction : ndarray
+        Masks of one slice (height, width) or of one patient (slices, height, width).
+
+    Returns
+    -------
+    float
+        Pixels of the masks given; NaN where no slice has pixels in both.
+
+    Raises
+    ------
+    CourseError
+        If the shapes differ or are not 2-D or 3-D.
+    """
+    truth, prediction = _pair(truth, prediction)
+    if truth.ndim not in (2, 3):
+        raise CourseError(f"HD95 needs masks of 2 or 3 dimensions, not {truth.ndim}")
+    height, width = truth.shape[-2:]
+    truth, prediction = truth.reshape(-1, height, width), prediction.reshape(-1, height, width)
+    both = truth.any(axis=(1, 2)) & prediction.any(axis=(1, 2))
+    if not both.any():
+        return float("nan")
+    distances = [
+        _outline_distances(*masks) for masks in zip(truth[both], prediction[both], strict=True)
+    ]
+    return float(np.percentile(np.concatenate(distances), 95))
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels (bool, height x width) of a mask that touch its outside by an edge."""
+    # Outside the picture counts as outside the mask, so that a tumour cut by the border has one.
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
+    """Return the same predictions scored under the conventions found in papers and notebooks.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The slices table; needs `patient, tumour_px, predicted_px, overlap_px`. Its order matters
+        for the batches only.
+    batch : int
+        Slices that are pooled together in the convention "batches".
+
+    Returns
+    -------
+    DataFrame
+        `convention, dice, explanation`, the course's own convention first.
+    """
+    patients = patient_table(slices)["dice"]
+    counts = slices[["tumour_px", "predicted_px", "overlap_px"]].astype(float)
+    one, zero, skipped = (_slice_dice(counts, empty) for empty in (1.0, 0.0, np.nan))
+    batches = counts.groupby(np.arange(len(counts)) // batch).sum()
+    largest = slices.groupby("patient")["tumour_px"].idxmax()
+    smoothed = (2 * counts["overlap_px"] + 1) / (counts["tumour_px"] + counts["predicted_px"] + 1)
+    rows = [
+        ("patients, mean", patients.mean(), "pixels pooled within each patient, then averaged"),
+        ("patients, median", patients.median(), "the same, but the patient in the middle"),
+        ("all pixels pooled", _slice_dice(counts.sum().to_frame().T).mean(),
+         "every pixel of every patient in one ratio: large tumours decide"),
+        ("tumour slices only", skipped[counts["tumour_px"] > 0].mean(),
+         "false alarms on tumour-free slices are not counted at all"),
+        ("slices, empty skipped", skipped.mean(),
+         "mean over slices; nothing traced and nothing predicted is left out"),
+        ("slices, empty = 0", zero.mean(), "a correctly empty slice counts as a failure"),
+        ("slices, empty = 1", one.mean(), "a correctly empty slice counts as a full success"),
+        ("slices, smoothed", smoothed.mean(),
+         "1 added above and below, as in many loss functions: empty again scores 1"),
+        ("slices within patients", one.groupby(slices["patient"]).mean().mean(),
+         "empty = 1, averaged within each patient and then over patients"),
+        (f"batches of {batch}", _slice_dice(batches).mean(),
+         "pixels pooled over a batch, then averaged: what a training log often shows"),
+        ("largest slice", skipped[largest].mean(),
+         "one slice a patient, the one with most tumour: the best case"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["convention", "dice", "explanation"])
+
+
+def _slice_dice(counts: pd.DataFrame, empty: float = np.nan) -> pd.Series:
+    columns = (counts[name] for name in ("tumour_px", "predicted_px", "overlap_px"))
+    return pd.Series(dice_from_counts(*columns, empty=empty), index=counts.index)
+
+
+def _outline_distances(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    of_truth, of_prediction = outline(truth), outline(prediction)
+    to_truth = ndimage.distance_transform_edt(~of_truth)
+    to_prediction = ndimage.distance_transform_edt(~of_prediction)
+    return np.concatenate([to_prediction[of_truth], to_truth[of_prediction]])
+
+
+def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    truth, prediction = np.asarray(truth) > 0, np.asarray(prediction) > 0
+    if truth.shape != prediction.shape:
+        raise CourseError(
+            f"the traced mask has shape {truth.shape} and the predicted one {prediction.shape}: "
+            "bring both to one size first"
+        )
+    return truth, prediction
+
+
+def _check_rows(slices: pd.DataFrame, *arrays: np.ndarray) -> None:
+    for array in arrays:
+        if len(array) != len(slices):
+            raise CourseError(f"{len(array)} masks for {len(slices)} rows: give one mask a row")
