@@ -1,0 +1,157 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from utils.config import ROOT, CourseError, write_json
+from utils.predict import (
+    Postprocessing,
+    in_batches,
+    postprocess,
+    predict_cohort,
+    read_settings,
+    resize_probabilities,
+)
+
+
+@given(count=st.integers(1, 100), batch_size=st.integers(1, 32))
+def test_batches_are_even_and_hold_every_slice_in_order(count, batch_size):
+    batches = list(in_batches(np.arange(count), batch_size))
+    lengths = [len(batch) for batch in batches]
+    assert max(lengths) <= batch_size
+    assert max(lengths) - min(lengths) <= 1
+    np.testing.assert_array_equal(np.concatenate(batches), np.arange(count))
+
+
+def two_pieces():
+    """A piece of 2 x 3 x 3 pixels over two slices, and a single pixel in the second one."""
+    probabilities = np.zeros((3, 10, 10), np.float32)
+    probabilities[:2, 1:4, 1:4] = 0.9
+    probabilities[1, 8, 8] = 0.6
+    return probabilities
+
+
+@pytest.mark.parametrize(
+    ("settings", "pixels"),
+    [
+        (Postprocessing(), 19),
+        (Postprocessing(threshold=0.7), 18),
+        (Postprocessing(minimum_px=2), 18),
+        (Postprocessing(minimum_px=18), 18),
+        (Postprocessing(minimum_px=19), 0),
+        (Postprocessing(largest_only=True), 18),
+        (Postprocessing(threshold=0.95, largest_only=True), 0),
+    ],
+)
+def test_postprocessing_counts_pieces_across_slices(settings, pixels):
+    masks = postprocess(two_pieces(), settings)
+    assert masks.dtype == np.uint8
+    assert masks.sum() == pixels
+
+
+def test_probabilities_keep_their_range_and_place_when_resized():
+    probabilities = np.zeros((1, 8, 8), np.float32)
+    probabilities[0, :4] = 1
+    resized = resize_probabilities(probabilities, (16, 12))
+    assert resized.shape == (1, 16, 12)
+    assert resized.min() == 0 and resized.max() == 1
+    assert (resized[0, :7] > 0.5).all() and (resized[0, 9:] < 0.5).all()
+
+
+def test_settings_must_lie_beside_the_model(tmp_path):
+    with pytest.raises(CourseError, match=r"best\.json: missing.*keep the two files together"):
+        read_settings(tmp_path / "best.keras")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A detector and a segmenter whose outputs can be worked out: the FLAIR channel decides."""
+    keras = pytest.importorskip("keras")
+    folder = tmp_path_factory.mktemp("models")
+    inputs = keras.Input((32, 32, 3))
+    flair = keras.layers.Conv2D(
+        1, 1, kernel_initializer=keras.initializers.Constant(0), name="flair"
+    )
+    probability = keras.layers.Activation("sigmoid")(flair(inputs))
+    segmenter = keras.Model(inputs, probability)
+    kernel = np.zeros((1, 1, 3, 1), np.float32)
+    kernel[0, 0, 1] = 1.0
+    flair.set_weights([kernel, np.array([-180.0], np.float32)])
+    detector = keras.Model(
+        inputs, keras.layers.Reshape((1,))(keras.layers.GlobalMaxPooling2D()(probability))
+    )
+    segmenter.save(folder / "segmenter.keras")
+    detector.save(folder / "detector.keras")
+    write_json(
+        folder / "segmenter.json",
+        {"postprocessing": {"threshold": 0.5, "minimum_px": 4, "largest_only": False}},
+    )
+    write_json(folder / "detector.json", {"threshold": 0.5})
+    return folder
+
+
+def write_patient(root, name, slices, side):
+    """Grey heads with noise; a bright FLAIR square of a quarter of the side in slice 2."""
+    rng = np.random.default_rng(0)
+    (root / name).mkdir(parents=True)
+    for number in range(1, slices + 1):
+        image = np.zeros((side, side, 3), np.uint8)
+        inner = slice(side // 8, -side // 8)
+        image[inner, inner] = rng.integers(90, 110, image[inner, inner].shape)
+        if number == 2:
+            image[side // 4 : side // 2, side // 4 : side // 2, 1] = 250
+        Image.fromarray(image).save(root / name / f"{name}_{number}.tif")
+
+
+def test_a_cohort_without_masks_is_predicted_at_its_own_size(tmp_path, models):
+    cohort = tmp_path / "my cohort"
+    write_patient(cohort, "TCGA_DU_0001 é", slices=3, side=64)
+    write_patient(cohort, "TCGA_HT_0002", slices=12, side=96)
+    written = predict_cohort(
+        cohort, tmp_path / "out", models / "detector.keras", models / "segmenter.keras"
+    )
+    table = pd.read_csv(written)
+    assert list(table.columns) == ["patient", "slice", "p_tumour", "tumour_px"]
+    assert table["slice"].tolist() == [*range(1, 4), *range(1, 13)]
+    assert table["p_tumour"].between(0, 1).all()
+    bright = table["slice"] == 2
+    assert (table.loc[bright, "p_tumour"] > 0.99).all()
+    assert (table.loc[~bright, "tumour_px"] == 0).all()
+    for row in table.itertuples():
+        file = tmp_path / "out" / "masks" / row.patient / f"{row.patient}_{row.slice}_mask.png"
+        mask = np.asarray(Image.open(file))
+        assert mask.shape == ((64, 64) if "0001" in row.patient else (96, 96))
+        assert set(np.unique(mask)) <= {0, 255}
+        assert (mask > 0).sum() == row.tumour_px
+    # The square covers (side / 4)^2 pixels; its border may move by one.
+    assert abs(table.loc[bright, "tumour_px"].iloc[0] - 16**2) <= 4 * 17
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def run_command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "utils.predict", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command_tells_a_wrong_path_in_one_line(tmp_path, models):
+    files = ["--detector", models / "detector.keras", "--segmenter", models / "segmenter.keras"]
+    ended = run_command(tmp_path / "nowhere", "--out", tmp_path / "out", *files)
+    assert ended.returncode == 2
+    assert "nowhere" in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_tells_a_missing_model(tmp_path):
+    ended = run_command(tmp_path, "--out", tmp_path / "out", "--detector", "a.keras",
+                        "--segmenter", "b.keras")  # fmt: skip
+    assert ended.returncode == 2
+    assert "error: a.keras: no such model" in ended.stderr

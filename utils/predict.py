@@ -1,0 +1,263 @@
+"""Predictions for whole patients, in Python and from the command line.
+
+    python -m utils.predict COHORT_DIR --out OUT
+
+writes ``OUT/slices.csv`` (``patient, slice, p_tumour, tumour_px``) and
+``OUT/masks/<patient>/<patient>_<n>_mask.png`` (0 or 255, at the size of the input). The cohort
+needs no masks.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+from tqdm import tqdm
+
+from utils.cohort import open_cohort, read_cohort
+from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
+from utils.volumes import normalise_volume, read_volume, resize_image
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """How a map of probabilities becomes a mask; every choice is made on validation patients.
+
+    Attributes
+    ----------
+    threshold : float
+        Pixels with at least this probability are tumour.
+    minimum_px : int
+        Connected pieces of the volume with fewer pixels than this are dropped.
+    largest_only : bool
+        Keep the largest piece of the volume only.
+    """
+
+    threshold: float = 0.5
+    minimum_px: int = 0
+    largest_only: bool = False
+
+
+def in_batches(images: np.ndarray, batch_size: int = BATCH_SIZE) -> Iterator[np.ndarray]:
+    """Yield `images` in pieces of nearly equal length, none longer than `batch_size`.
+
+    A patient of 33 slices makes batches of 17 and 16: a last batch of one slice would cost
+    nearly as much as a full one.
+    """
+    pieces = max(1, -(-len(images) // batch_size))
+    yield from np.array_split(images, pieces)
+
+
+def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """Return the output of a model for all images.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes pictures on the scale 0..255.
+    images : ndarray of uint8, shape (n, size, size, 3)
+
+    Returns
+    -------
+    ndarray of float32
+        Shape (n,) for a detector, (n, size, size) for a segmenter: probabilities.
+    """
+    outputs = [model.predict_on_batch(batch) for batch in in_batches(images, batch_size)]
+    return np.concatenate(outputs)[..., 0].astype(np.float32)
+
+
+def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return maps (n, h, w) of float32 interpolated linearly to `size` (height, width)."""
+    if probabilities.shape[1:] == tuple(size):
+        return probabilities
+    resized = [
+        np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR))
+        for one in probabilities
+    ]
+    return np.stack(resized)
+
+
+def postprocess(probabilities: np.ndarray, settings: Postprocessing) -> np.ndarray:
+    """Return the masks of one patient from its maps of probability.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+        All slices of one patient, in order: pieces are connected across slices.
+    settings : Postprocessing
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width)
+        1 in the tumour.
+    """
+    masks = probabilities >= settings.threshold
+    if settings.minimum_px <= 1 and not settings.largest_only:
+        return masks.astype(np.uint8)
+    pieces, count = ndimage.label(masks, structure=np.ones((3, 3, 3)))
+    if count == 0:
+        return masks.astype(np.uint8)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept = sizes >= max(1, settings.minimum_px)
+    if settings.largest_only:
+        kept &= np.arange(len(sizes)) == sizes.argmax()
+    return kept[pieces].astype(np.uint8)
+
+
+def read_settings(model_file: Path) -> dict:
+    """Return what was decided with a model: the JSON file of the same name beside it.
+
+    Raises
+    ------
+    CourseError
+        If there is no such file.
+    """
+    settings = read_json(model_file.with_suffix(".json"))
+    if not settings:
+        raise CourseError(
+            f"{model_file.with_suffix('.json')}: missing; it holds the threshold that belongs to "
+            f"{model_file.name}: keep the two files together"
+        )
+    return settings
+
+
+def default_models() -> tuple[Path, Path]:
+    """Return the detector and the segmenter to use when none is named.
+
+    The models trained on the real cohort come first, then those of the default course run.
+
+    Raises
+    ------
+    CourseError
+        If there are neither.
+    """
+    for folder in (RESULTS / "lgg", RUNS / "simulated"):
+        files = folder / "detector.keras", folder / "segmenter.keras"
+        if all(file.exists() for file in files):
+            return files
+    raise CourseError(
+        "no trained models in results/lgg or runs/simulated: run `make course` first, "
+        "or name them with --detector and --segmenter"
+    )
+
+
+def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file: Path) -> Path:
+    """Predict every slice of a cohort and write table and masks.
+
+    Reading, the models and writing overlap: the next patients are read, and the last ones
+    written, while the models run.
+
+    Parameters
+    ----------
+    cohort : path-like
+        Folder or zip in the cohort layout; masks in it are ignored.
+    out : path-like
+        Folder for ``slices.csv`` and ``masks/``.
+    detector_file, segmenter_file : path-like
+        ``.keras`` files, each with its settings in a ``.json`` of the same name.
+
+    Returns
+    -------
+    pathlib.Path
+        The table that was written, with ``patient, slice, p_tumour, tumour_px``.
+
+    Raises
+    ------
+    CourseError
+        If the cohort or a model cannot be read.
+    """
+    # Keras takes seconds to import: a wrong path is told before that.
+    table = read_cohort(open_cohort(cohort), masks="absent")
+    settings = Postprocessing(**read_settings(Path(segmenter_file))["postprocessing"])
+    read_settings(Path(detector_file))
+    from utils.models import load_model
+
+    detector, segmenter = load_model(detector_file), load_model(segmenter_file)
+    sizes = [model.input_shape[1] for model in (detector, segmenter)]
+    groups = [rows for _, rows in table.groupby("patient", sort=False)]
+    results: list[Future] = []
+    with (
+        ThreadPoolExecutor(max_workers=1) as readers,
+        ThreadPoolExecutor(max_workers=1) as writers,
+        tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
+    ):
+        for rows, (size, inputs) in zip(groups, _read_ahead(readers, groups, sizes), strict=True):
+            p_tumour = predict_images(detector, inputs[0])
+            probabilities = predict_images(segmenter, inputs[1])
+            results.append(
+                writers.submit(
+                    _write_patient, rows, p_tumour, probabilities, size, settings, Path(out)
+                )
+            )
+            bar.update(len(rows))
+        slices = pd.concat([result.result() for result in results], ignore_index=True)
+    with atomic_path(Path(out) / "slices.csv") as temporary:
+        slices.to_csv(temporary, index=False)
+    return Path(out) / "slices.csv"
+
+
+def _read_ahead(readers: ThreadPoolExecutor, groups: list, sizes: list[int], ahead: int = 2):
+    """Yield what `_read_patient` returns for each group, having started the next ones."""
+    waiting: list[Future] = []
+    for rows in groups:
+        waiting.append(readers.submit(_read_patient, rows, sizes))
+        if len(waiting) > ahead:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _read_patient(rows: pd.DataFrame, sizes: list[int]) -> tuple[tuple, list[np.ndarray]]:
+    """Return the size of a patient's pictures and, for each model, the pictures it takes."""
+    volume = normalise_volume(read_volume(rows))
+    resized = {
+        size: np.stack([resize_image(image, (size, size)) for image in volume])
+        for size in set(sizes)
+    }
+    return volume.shape[1:3], [resized[size] for size in sizes]
+
+
+def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.DataFrame:
+    """Write the masks of one patient; return its rows of the table."""
+    masks = postprocess(resize_probabilities(probabilities, size), settings)
+    for row, mask in zip(rows.itertuples(), masks, strict=True):
+        name = f"{row.patient}_{row.slice}_mask.png"
+        with atomic_path(out / "masks" / row.patient / name) as temporary:
+            Image.fromarray(mask * np.uint8(255)).save(temporary, compress_level=1)
+    table = rows[["patient", "slice"]].copy()
+    table["p_tumour"] = np.round(p_tumour, 6)
+    table["tumour_px"] = masks.sum(axis=(1, 2), dtype=int)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m utils.predict", description=__doc__)
+    parser.add_argument("cohort", type=Path, help="folder or zip in the cohort layout")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--detector", type=Path, help="a .keras file (default: the course's)")
+    parser.add_argument("--segmenter", type=Path, help="a .keras file (default: the course's)")
+    arguments = parser.parse_args()
+    detector, segmenter = arguments.detector, arguments.segmenter
+    if detector is None or segmenter is None:
+        defaults = default_models()
+        detector, segmenter = detector or defaults[0], segmenter or defaults[1]
+    for file in (detector, segmenter):
+        if not file.exists():
+            raise CourseError(f"{file}: no such model; train one with `make course`")
+        shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+        print(f"model: {shown}", file=sys.stderr)
+    table = predict_cohort(arguments.cohort, arguments.out, detector, segmenter)
+    print(f"wrote {table} and {arguments.out / 'masks'}")
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
