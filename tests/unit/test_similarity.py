@@ -1,0 +1,43 @@
+"""Pairs of slices are those that were meant, and their correlation is Pearson's."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils.similarity import slice_similarity
+
+
+def cohort(patients=2, slices=4, seed=0):
+    random = np.random.default_rng(seed)
+    names = np.repeat([f"p{number}" for number in range(patients)], slices)
+    table = pd.DataFrame({"patient": names, "slice": np.tile(np.arange(1, slices + 1), patients)})
+    return random.integers(0, 256, (len(table), 8, 8, 3)).astype(np.uint8), table
+
+
+def test_pairs_never_cross_patients():
+    images, table = cohort()
+    counts = slice_similarity(images, table, [1, 3])["distance"].value_counts(dropna=False)
+    assert counts[1] == 2 * 3
+    assert counts[3] == 2 * 1
+    assert counts[pd.NA] == 8
+
+
+def test_correlation_is_pearsons():
+    images, table = cohort(patients=1, slices=2)
+    result = slice_similarity(images, table, [1])
+    first, second = (picture[::2, ::2, 1].ravel() for picture in images)
+    assert result["correlation"].tolist() == pytest.approx([np.corrcoef(first, second)[0, 1]])
+
+
+def test_other_patient_is_taken_at_the_same_height():
+    images, table = cohort()
+    images[4:] = images[:4]  # the second patient is a copy of the first
+    result = slice_similarity(images, table, [1])
+    others = result.loc[result["pair"] == "another patient", "correlation"]
+    assert others.to_numpy() == pytest.approx(1)
+
+
+def test_an_even_picture_correlates_with_nothing():
+    images, table = cohort(patients=1, slices=2)
+    images[0] = 7
+    assert slice_similarity(images, table, [1])["correlation"].tolist() == [0]

@@ -1,0 +1,163 @@
+"""The look of the course's figures, and how they are shown with their words.
+
+The figures themselves are in `plots_cohort`, `plots_detection`, `plots_segmentation` and
+`plots_evaluation`: one function a figure, which takes tables or arrays and returns a matplotlib
+`Figure`. Every figure says in its last line which patients it comes from.
+"""
+
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .config import CourseError, atomic_path
+
+# Okabe and Ito's palette, told apart under every common colour blindness (jfly.uni-koeln.de/color).
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#707070"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), "-")
+CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
+# Told apart by the kind of line too, for those who see no colours or print in grey.
+TRUTH = {"colors": SKY, "linestyles": "solid", "linewidths": 1.4}
+PREDICTION = {"colors": ORANGE, "linestyles": "dashed", "linewidths": 1.4}
+DPI = 90
+
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+}
+
+
+def styled(make: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorate a function that makes a figure: it is drawn in the course's style."""
+
+    @functools.wraps(make)
+    def wrapper(*arguments, **keywords):
+        with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
+            return make(*arguments, **keywords)
+
+    return wrapper
+
+
+def new_figure(title: str, source: str, width: float = 8, height: float = 4) -> Figure:
+    """Return an empty figure (inches) with its title and, as its last line, its source.
+
+    Raises
+    ------
+    CourseError
+        If `source` is empty: a figure that does not say whose data it shows is worth nothing.
+    """
+    if not source:
+        raise CourseError(f"figure '{title}': say in source= which patients it comes from")
+    # Not made by pyplot, so that nothing keeps it alive or shows it a second time.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    figure.supxlabel(source, fontsize=8, color=GREY, x=0.99, ha="right")
+    return figure
+
+
+def show(figure: Figure, alt: str, folder: str | Path | None = None, name: str = "") -> None:
+    """Show a figure once, in the notebook, with its words; and keep both for the report.
+
+    The words are the output's text, they stand in its metadata as ``alt`` (which nbconvert's
+    classic template and Jupyter Book read), and they can be unfolded below the figure, because
+    JupyterLab 4.6 and nbconvert 7.17's default template leave the metadata unread.
+
+    Parameters
+    ----------
+    figure : Figure
+        Closed afterwards.
+    alt : str
+        What there is to see, for those who cannot see it.
+    folder : path-like, optional
+        Where to write ``<name>.png`` and ``<name>.txt``.
+    name : str
+        Name of these files, without suffix.
+
+    Raises
+    ------
+    CourseError
+        If `alt` is empty, or `folder` is given without `name`.
+    """
+    if not alt.strip():
+        raise CourseError("show() needs alt=: one or two sentences that say what is to be seen")
+    if folder is not None and not name:
+        raise CourseError(f"{folder}: show() needs name= to keep the figure there")
+    picture = _png(figure)
+    plt.close(figure)
+    if folder is not None:
+        with atomic_path(Path(folder) / f"{name}.png") as temporary:
+            temporary.write_bytes(picture)
+        with atomic_path(Path(folder) / f"{name}.txt") as temporary:
+            temporary.write_text(alt + "\n", encoding="utf-8")
+    encoded = base64.b64encode(picture).decode("ascii")
+    metadata = {"image/png": {"alt": alt}}
+    display({"image/png": encoded, "text/plain": alt}, raw=True, metadata=metadata)
+    words = f"<details><summary>Figure in words</summary><p>{html.escape(alt)}</p></details>"
+    display({"text/html": words, "text/plain": "Figure in words: " + alt}, raw=True)
+
+
+def bare(axes: Axes | Iterable[Axes]) -> None:
+    """Take ticks, frame and grid off the axes of pictures."""
+    for one in [axes] if isinstance(axes, Axes) else axes:
+        one.set(xticks=[], yticks=[])
+        one.grid(False)
+        one.spines[:].set_visible(False)
+
+
+def draw_slice(axes: Axes, picture: np.ndarray, vmax: float | None = None, **keywords) -> None:
+    """Draw one channel (height, width) in grey, from 0 to `vmax` (its 99.8th percentile)."""
+    # At least 1, so that an empty picture is black.
+    vmax = max(1, np.percentile(picture, 99.8)) if vmax is None else vmax
+    axes.imshow(picture, vmin=0, vmax=vmax, **keywords)
+    bare(axes)
+
+
+def draw_contour(axes: Axes, mask: np.ndarray, look: dict = TRUTH) -> None:
+    """Draw the border of a mask (height, width), if it has one."""
+    mask = np.asarray(mask) > 0
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], **look)
+
+
+def contour_legend(figure: Figure, prediction: bool = True) -> None:
+    """Say below the pictures which line is the true border and which the predicted one."""
+    looks = {"true border": TRUTH, "predicted border": PREDICTION}
+    handles = [
+        mpl.lines.Line2D([], [], color=look["colors"], linestyle=look["linestyles"], label=label)
+        for label, look in list(looks.items())[: 2 if prediction else 1]
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+
+
+def _png(figure: Figure) -> bytes:
+    """Return the figure as PNG with at most 256 colours: a third of the size, hardly a change."""
+    full, small = io.BytesIO(), io.BytesIO()
+    # White is drawn in, and no version number is written, so that like figures are like files.
+    figure.savefig(full, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    picture = Image.open(full).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()

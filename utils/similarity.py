@@ -1,0 +1,71 @@
+"""How alike the slices of one patient are, compared with those of others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def slice_similarity(
+    images: np.ndarray,
+    table: pd.DataFrame,
+    distances: Sequence[int] = (1, 2, 3, 5, 8),
+    seed: int = 0,
+    channel: int = 1,
+) -> pd.DataFrame:
+    """Return correlations of pairs of slices: of one patient at some distance, and of two.
+
+    The pair of two patients is taken at about the same height in the head, so that anatomy alone
+    is no advantage of the same patient.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width, 3)
+        One picture for each row of `table`.
+    table : DataFrame
+        Needs `patient, slice`.
+    distances : sequence of int
+        In slices.
+    seed : int
+        Chooses the other patients.
+    channel : int
+        1 is FLAIR.
+
+    Returns
+    -------
+    DataFrame
+        `pair` ("same patient" or "another patient"), `distance` (NA for another patient),
+        `correlation` (Pearson, over all pixels), one row a pair.
+    """
+    # A quarter of the pixels says the same about likeness, and is as much faster.
+    pixels = images[:, ::2, ::2, channel].reshape(len(images), -1).astype(np.float32)
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(pixels, axis=1, keepdims=True)
+    pixels = np.divide(pixels, length, out=np.zeros_like(pixels), where=length > 0)
+    order = table[["patient", "slice"]].reset_index(drop=True).sort_values(["patient", "slice"])
+    rows = [group.index.to_numpy() for _, group in order.groupby("patient")]
+    tables = [
+        _pairs(pixels, np.concatenate([one[:-distance] for one in rows]),
+               np.concatenate([one[distance:] for one in rows]), "same patient", distance)
+        for distance in distances
+    ]  # fmt: skip
+    if len(rows) > 1:
+        first, second = _same_height(rows, np.random.default_rng(seed))
+        tables.append(_pairs(pixels, first, second, "another patient", pd.NA))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _same_height(rows: list[np.ndarray], random: np.random.Generator):
+    first, second = [], []
+    for number, mine in enumerate(rows):
+        for place, row in enumerate(mine):
+            other = rows[(number + random.integers(1, len(rows))) % len(rows)]
+            first.append(row)
+            second.append(other[place * len(other) // len(mine)])
+    return np.array(first), np.array(second)
+
+
+def _pairs(pixels, first, second, pair: str, distance) -> pd.DataFrame:
+    correlation = np.einsum("ij,ij->i", pixels[first], pixels[second])
+    frame = pd.DataFrame({"pair": pair, "distance": distance, "correlation": correlation})
+    return frame.astype({"distance": "Int64"})
