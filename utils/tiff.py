@@ -1,6 +1,7 @@
 """Read and check one TIFF: a slice (three channels) or its mask."""
 
 import logging
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,19 +157,20 @@ def _open_tiff(path: str | Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _header(path: str | Path, tif: tifffile.TiffFile) -> Header:
-    if len(tif.pages) != 1:
+    if len(tif.pages) > 1:
         raise CourseError(
             f"{path}: holds {len(tif.pages)} pictures, one is expected; save every slice as a "
             "file of its own"
         )
     page = tif.pages[0]
+    if page.dtype is None or not page.dataoffsets:
+        raise _damaged(path, "no pixels of a known type")
     size = Path(path).stat().st_size
-    ends = zip(page.dataoffsets, page.databytecounts, strict=True)
-    needed = max((offset + count for offset, count in ends), default=0)
-    if needed > size or not page.dataoffsets:
+    needed = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+    if page.compression == UNCOMPRESSED:
+        needed = max(needed, math.prod(page.shape) * page.bitspersample // 8)
+    if needed > size:
         raise _damaged(path, f"{size} bytes where at least {needed} are needed")
-    if page.dtype is None:
-        raise _damaged(path, "unknown type of pixels")
     return Header(tuple(page.shape), page.dtype, int(page.compression))
 
 
@@ -179,7 +181,7 @@ def _pixels(path: str | Path, tif: tifffile.TiffFile, header: Header) -> np.ndar
     try:
         with Image.open(path) as picture:
             pixels = np.asarray(picture)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _damaged(path, str(error)) from error
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise CourseError(f"{path}: its compression cannot be read; save it without compression")
