@@ -129,6 +129,7 @@ def _fetch(kept: Path) -> Path:
         # Imported here: it takes half a second, and nothing else in the course needs it.
         import kagglehub
 
+        _has_credentials()
         with _tell_kaggle_errors(kept):
             _reach_kaggle()
             return Path(kagglehub.dataset_download(HANDLE))
@@ -186,26 +187,36 @@ def _tell_kaggle_errors(kept: Path) -> Iterator[None]:
         ) from error
     except (exceptions.UnauthenticatedError, exceptions.CredentialError) as error:
         raise CourseError(f"Kaggle asks who you are; {CREDENTIALS}; {BY_HAND}") from error
-    except (exceptions.DataCorruptionError, zipfile.BadZipFile) as error:
+    # The last is what kagglehub raises if what it was sent is no archive.
+    except (exceptions.DataCorruptionError, zipfile.BadZipFile, ValueError) as error:
         raise CourseError(
-            f"{kept}: the download is damaged; delete this folder and run again"
+            f"{kept}: the download is damaged ({_one_line(error)}); delete this folder and run "
+            "again"
         ) from error
-    except (exceptions.NotFoundError, exceptions.BackendError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CourseError(f"Kaggle: {reason}; {_advice()}") from error
+    except (exceptions.NotFoundError, exceptions.BackendError) as error:
+        raise CourseError(f"Kaggle: {_one_line(error)}; {_advice()}") from error
 
 
 def _advice() -> str:
     """Return how to get credentials if there are none, and the way without them."""
+    if _has_credentials():
+        return BY_HAND
+    return f"no Kaggle credentials found: {CREDENTIALS}; {BY_HAND}"
+
+
+def _has_credentials() -> bool:
     from kagglehub.config import get_kaggle_credentials
 
     try:
-        credentials = get_kaggle_credentials()
-    except ValueError:
-        credentials = None
-    if credentials:
-        return BY_HAND
-    return f"no Kaggle credentials found: {CREDENTIALS}; {BY_HAND}"
+        return get_kaggle_credentials() is not None
+    except ValueError as error:
+        raise CourseError(
+            f"{_one_line(error)}: it is not what Kaggle gives; {CREDENTIALS}"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def main() -> None:
