@@ -1,0 +1,164 @@
+"""Make the notebooks that students open from the text that people edit, and compare the two.
+
+    python -m utils.notebooks [--only 03] [--check]
+
+notebooks/source/NN_name.py (jupytext percent) is executed into notebooks/NN_name.ipynb.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from utils.config import ROOT, RUNS, CourseError, atomic_path, command
+from utils.execution import NotebookError, execute
+
+NOTEBOOKS = ROOT / "notebooks"
+SOURCE = NOTEBOOKS / "source"
+# The kernel that every Jupyter names so, whatever the reader's environment is called.
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def read_source(path: Path) -> NotebookNode:
+    """Return the notebook, without outputs, that a percent script describes.
+
+    Cells are named after the notebook and their position, so that the same text makes the same
+    file.
+
+    Raises
+    ------
+    CourseError
+        If the file cannot be read.
+    """
+    try:
+        notebook = jupytext.read(path, fmt="py:percent")
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
+        raise CourseError(f"{path}: not readable as a percent script ({error})") from error
+    notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for position, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"{path.stem}-{position:03d}"
+    return notebook
+
+
+def differences(source: NotebookNode, notebook: NotebookNode) -> list[str]:
+    """Return where a notebook's cells differ from its source, one line each."""
+    found = []
+    if len(source.cells) != len(notebook.cells):
+        found.append(f"{len(source.cells)} cells in the source, {len(notebook.cells)} stored")
+    for position, (ours, theirs) in enumerate(
+        zip(source.cells, notebook.cells, strict=False), start=1
+    ):
+        if ours.cell_type != theirs.cell_type:
+            found.append(f"cell {position}: {ours.cell_type} in the source, not {theirs.cell_type}")
+        elif ours.source.strip() != theirs.source.strip():
+            found.append(f"cell {position}: other text than in the source")
+        elif _tags(ours) != _tags(theirs):
+            found.append(f"cell {position}: tagged {_tags(theirs)}, in the source {_tags(ours)}")
+    return found
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return sorted(cell.metadata.get("tags", []))
+
+
+def tidy(executed: NotebookNode) -> NotebookNode:
+    """Return an executed notebook without what changes from one execution to the next.
+
+    Times, and the version of the interpreter, would make every regeneration a change of every
+    cell. Text that a cell printed in several pieces is joined.
+    """
+    executed.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
+    for cell in executed.cells:
+        tags = _tags(cell)
+        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+    return executed
+
+
+def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if output.output_type == "stream" and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def make(source: Path, target: Path, working: Path = RUNS / "notebooks") -> None:
+    """Execute a source with the parameters it has and write the notebook.
+
+    Parameters
+    ----------
+    source, target : Path
+        The percent script, and the notebook to make.
+    working : Path
+        Where the log goes and, if a cell fails, the notebook up to there.
+
+    Raises
+    ------
+    NotebookError
+        If a cell fails; the notebook that was there stays.
+    """
+    empty = working / f"{target.stem}.empty.ipynb"
+    executed = working / f"{target.stem}.ipynb"
+    with atomic_path(empty) as temporary:
+        nbformat.write(read_source(source), temporary)
+    execute(empty, executed, folder=target.parent, log=working / f"{target.stem}.log")
+    notebook = tidy(nbformat.read(executed, as_version=4))
+    nbformat.validate(notebook)
+    with atomic_path(target) as temporary:
+        nbformat.write(notebook, temporary)
+
+
+def sources(only: str | None = None) -> list[Path]:
+    """Return the sources in order, or the one that `only` (a number or name) means.
+
+    Raises
+    ------
+    CourseError
+        If there is none.
+    """
+    found = sorted(SOURCE.glob("[0-9][0-9]_*.py"))
+    if only is not None:
+        found = [path for path in found if only in (path.stem, path.stem.split("_")[0])]
+    if not found:
+        raise CourseError(f"{SOURCE}: no source {only or 'NN_name.py'} in it")
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Make the notebooks, or with `--check` say where they differ from their sources."""
+    parser = argparse.ArgumentParser(prog="python -m utils.notebooks", description=main.__doc__)
+    parser.add_argument("--only", metavar="NN", help="this notebook alone")
+    parser.add_argument("--check", action="store_true", help="compare, make nothing")
+    arguments = parser.parse_args(words)
+    disagreements = 0
+    for source in sources(arguments.only):
+        target = NOTEBOOKS / f"{source.stem}.ipynb"
+        if not arguments.check:
+            print(f"executing {source.name}", flush=True)
+            try:
+                make(source, target)
+            except NotebookError as error:
+                print(f"failed: {error}", file=sys.stderr)
+                return 1
+        elif not target.is_file():
+            print(f"{target.name}: not made yet; make it: make notebooks")
+            disagreements += 1
+        else:
+            found = differences(read_source(source), nbformat.read(target, as_version=4))
+            print("\n".join(f"{target.name}: {line}" for line in found) or f"{target.name}: agrees")
+            disagreements += len(found)
+    return 1 if disagreements else 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
