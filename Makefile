@@ -1,0 +1,53 @@
+# Everything goes through "$(PY)" -m …: the scripts beside it break in a folder with a space.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+COHORT ?= simulated
+# Handed on through the environment, so that a path may hold spaces and quotes.
+export COHORT DATA RUN SEED ONLY FROM LGG_DATA
+OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
+	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
+
+.DEFAULT_GOAL := help
+.PHONY: help course test notebooks lab bench lock clean
+
+help: ## say what there is
+	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+course: .venv/.installed ## run all notebooks into runs/COHORT, ending with a report
+	@$(PY) -m utils.weights
+	@$(PY) -m utils.run $(OPTIONS)
+
+test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored outputs
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 tests notebooks
+
+notebooks: .venv/.installed ## make notebooks/*.ipynb from notebooks/source/*.py, executed
+	@$(PY) -m utils.weights
+	@$(PY) -m utils.notebooks $(if $(ONLY),--only "$$ONLY")
+
+lab: .venv/.installed ## open JupyterLab at the first notebook
+	$(PY) -m jupyterlab notebooks/01_explore.ipynb
+
+bench: .venv/.installed ## measure the ratios that the README quotes
+	@$(PY) -m utils.bench
+
+lock: ## resolve pyproject.toml anew into requirements.lock
+	"$(PYTHON)" -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/python -m uv pip compile pyproject.toml --extra test --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
+	rm -rf .venv-lock
+
+clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)
+	rm -rf runs/simulated runs/notebooks data/simulated-*
+
+# The stamp is as old as the lock it was made from, so that only a new lock makes it again.
+.venv/.installed: requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo 'error: Python 3.11 not found; give it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@echo 'Making .venv from requirements.lock (a few minutes the first time).'
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
