@@ -60,9 +60,12 @@ def open_cohort(
     CourseError
         If there is no cohort at `path`, more than one, or the zip cannot be unpacked.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().absolute()
     if not path.exists():
-        raise CourseError(f"{path}: no such file or folder; give the cohort's folder or its zip")
+        raise CourseError(
+            f"{path}: no such file or folder; give the cohort's folder or its zip, or get it "
+            "with python -m utils.download"
+        )
     if path.is_file():
         if path.suffix.lower() != ".zip":
             raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")
