@@ -1,8 +1,8 @@
-"""How well predicted tumours match the traced ones: Dice under its many conventions, and HD95.
+"""How well predicted tumours match the true ones: Dice under its many conventions, and HD95.
 
 Most functions take the *slices table*, one row a slice, with the columns `patient, institution,
 slice, part, tumour_px, predicted_px, overlap_px, p_tumour` (each uses only some of them). Dice
-needs no more than three counts a slice: the traced pixels, the predicted ones, and those in both.
+needs no more than three counts a slice: the true pixels, the predicted ones, and those in both.
 """
 
 import numpy as np
@@ -85,9 +85,9 @@ def patient_table(
 ) -> pd.DataFrame:
     """Return one row a patient: `patient, institution, slices, tumour_px, …, dice[, hd95_px]`.
 
-    The patient's Dice pools the volume, 2 Σ overlap / (Σ traced + Σ predicted), as in Buda et
+    The patient's Dice pools the volume, 2 Σ overlap / (Σ true + Σ predicted), as in Buda et
     al. 2019 (arXiv 1906.03720): a slice counts by its pixels, and tumour-free slices count
-    through what was wrongly predicted in them. It is NaN for a patient with neither traced nor
+    through what was wrongly predicted in them. It is NaN for a patient with neither true nor
     predicted pixels.
 
     Parameters
@@ -181,24 +181,24 @@ def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
     largest = slices.groupby("patient")["tumour_px"].idxmax()
     smoothed = (2 * counts["overlap_px"] + 1) / (counts["tumour_px"] + counts["predicted_px"] + 1)
     rows = [
-        ("patients, mean", patients.mean(), "pixels pooled within each patient, then averaged"),
-        ("patients, median", patients.median(), "the same, but the patient in the middle"),
+        ("patients, mean", patients.mean(), "a patient's pixels pooled to one Dice; mean over patients"),
+        ("patients, median", patients.median(), "a patient's pixels pooled to one Dice; median over patients"),
         ("all pixels pooled", _slice_dice(counts.sum().to_frame().T).mean(),
-         "every pixel of every patient in one ratio: large tumours decide"),
+         "one ratio for all pixels of all patients: large tumours decide"),
         ("tumour slices only", skipped[counts["tumour_px"] > 0].mean(),
-         "false alarms on tumour-free slices are not counted at all"),
+         "mean over tumour slices: false alarms elsewhere do not count"),
         ("slices, empty skipped", skipped.mean(),
-         "mean over slices; nothing traced and nothing predicted is left out"),
-        ("slices, empty = 0", zero.mean(), "a correctly empty slice counts as a failure"),
-        ("slices, empty = 1", one.mean(), "a correctly empty slice counts as a full success"),
+         "mean over slices; correctly empty ones are left out"),
+        ("slices, empty = 0", zero.mean(), "mean over slices; correctly empty ones count as failures"),
+        ("slices, empty = 1", one.mean(), "mean over slices; correctly empty ones count as successes"),
         ("slices, smoothed", smoothed.mean(),
-         "1 added above and below, as in many loss functions: empty again scores 1"),
+         "as most loss functions have it: 1 added above and below"),
         ("slices within patients", one.groupby(slices["patient"]).mean().mean(),
-         "empty = 1, averaged within each patient and then over patients"),
+         "empty = 1; mean within each patient, then over patients"),
         (f"batches of {batch}", _slice_dice(batches).mean(),
-         "pixels pooled over a batch, then averaged: what a training log often shows"),
+         "pixels pooled over each batch, as in many training logs"),
         ("largest slice", skipped[largest].mean(),
-         "one slice a patient, the one with most tumour: the best case"),
+         "each patient's slice with most tumour: the best case"),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["convention", "dice", "explanation"])
 
@@ -219,7 +219,7 @@ def _pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nda
     truth, prediction = np.asarray(truth) > 0, np.asarray(prediction) > 0
     if truth.shape != prediction.shape:
         raise CourseError(
-            f"the traced mask has shape {truth.shape} and the predicted one {prediction.shape}: "
+            f"the true mask has shape {truth.shape} and the predicted one {prediction.shape}: "
             "bring both to one size first"
         )
     return truth, prediction

@@ -190,7 +190,7 @@ def tumour_heat_map(images: np.ndarray, masks: np.ndarray, source: str) -> Figur
     left.set_title("mean FLAIR picture")
     drawn = right.imshow(share, cmap="viridis")
     bare(right)
-    right.set_title("traced tumour")
+    right.set_title("true tumour")
     bar = figure.colorbar(drawn, ax=right, shrink=0.85)
     bar.set_label("slices with tumour here (%)")
     bar.outline.set_visible(False)

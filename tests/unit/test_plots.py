@@ -67,7 +67,7 @@ def test_show_needs_words_and_a_name(displayed, tmp_path):
 
 
 def test_a_figure_needs_a_source():
-    with pytest.raises(CourseError, match="'A line'.*source="):
+    with pytest.raises(CourseError, match=r"'A line'.*source="):
         plots.new_figure("A line", "")
 
 
