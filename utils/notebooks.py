@@ -45,6 +45,20 @@ def read_source(path: Path) -> NotebookNode:
     return notebook
 
 
+def read_notebook(path: Path) -> NotebookNode:
+    """Return a stored notebook.
+
+    Raises
+    ------
+    CourseError
+        If it is not there or is no notebook.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise CourseError(f"{path}: not readable as a notebook; get it anew from git") from error
+
+
 def differences(source: NotebookNode, notebook: NotebookNode) -> list[str]:
     """Return where a notebook's cells differ from its source, one line each."""
     found = []
@@ -154,7 +168,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{target.name}: not made yet; make it: make notebooks")
             disagreements += 1
         else:
-            found = differences(read_source(source), nbformat.read(target, as_version=4))
+            found = differences(read_source(source), read_notebook(target))
             print("\n".join(f"{target.name}: {line}" for line in found) or f"{target.name}: agrees")
             disagreements += len(found)
     return 1 if disagreements else 0

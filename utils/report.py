@@ -52,7 +52,7 @@ def number(value: object, decimals: int = 3) -> str:
         return MISSING if value is None else _text(value)
     if value != value:
         return MISSING
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{decimals}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{decimals}f}"
 
 
 def _text(value: object) -> str:
@@ -158,7 +158,7 @@ def _title(path: Path) -> str:
 
 
 def figures(folder: Path, start: str) -> list[dict[str, str]]:
-    """Return title, description and embedded picture of the figures whose names open with `start`.
+    """Return description and embedded picture of the figures whose names open with `start`.
 
     Raises
     ------
@@ -174,7 +174,6 @@ def figures(folder: Path, start: str) -> list[dict[str, str]]:
             )
         shown.append(
             {
-                "title": path.stem.split("_", 1)[1].replace("_", " ").capitalize(),
                 "alt": description.read_text(encoding="utf-8").strip(),
                 "source": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
             }

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import psutil
 import yaml
 from tqdm import tqdm
@@ -24,11 +23,12 @@ from tqdm import tqdm
 from utils import report
 from utils.config import ROOT, RUNS, CourseError, command, read_json, update_json, write_json
 from utils.execution import Execution, NotebookError, execute
+from utils.notebooks import read_notebook
 from utils.parameters import check_values, notebook_parameters, read_parameters
 
 NOTEBOOKS = ROOT / "notebooks"
 # Modules that no notebook's result depends on: a change there makes no finished notebook stale.
-TOOLS = {"run", "report", "notebooks", "bench", "download"}
+TOOLS = {"run", "execution", "report", "notebooks", "bench", "download"}
 # A cell that trains on the real cohort takes its time.
 CELL_SECONDS = {"simulated": 1800, "lgg": 6 * 3600}
 
@@ -45,6 +45,10 @@ class Job:
     @property
     def name(self) -> str:
         return self.source.stem
+
+    @property
+    def number(self) -> str:
+        return self.name.split("_")[0]
 
 
 def plan(folder: Path, parameters: Mapping[str, object]) -> list[Job]:
@@ -65,7 +69,7 @@ def plan(folder: Path, parameters: Mapping[str, object]) -> list[Job]:
     digest = hashlib.sha256(state.encode())
     jobs = []
     for source in sources:
-        notebook = nbformat.read(source, as_version=4)
+        notebook = read_notebook(source)
         check_values(parameters, notebook_parameters(notebook, source.name), source.name)
         code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
         digest.update(json.dumps([source.stem, code]).encode())
@@ -100,7 +104,7 @@ def choose(
 
 def _position(jobs: Sequence[Job], wanted: str) -> int:
     for position, job in enumerate(jobs):
-        if wanted in (job.name, job.name.split("_")[0]):
+        if wanted in (job.name, job.number):
             return position
     names = ", ".join(job.name for job in jobs)
     raise CourseError(f"no notebook {wanted!r}; there are {names}")
@@ -188,18 +192,27 @@ def run_notebooks(
         for job in jobs:
             bar.set_description(job.name)
             # Until it is finished again it is not: a kill from here on must not leave the old mark.
-            write_json(record, {k: v for k, v in read_json(record).items() if k != job.name})
+            finished = read_json(record)
+            finished.pop(job.name, None)
+            write_json(record, finished)
+            _remove_figures(run_folder, job)
             execution = execute(
                 job.source,
                 run_folder / f"{job.name}.ipynb",
                 parameters=job.parameters,
-                log=run_folder / "logs" / f"{job.name.split('_')[0]}.log",
+                log=run_folder / "logs" / f"{job.number}.log",
                 cell_seconds=cell_seconds,
                 started=started,
                 advanced=bar.update,
             )
             _record(run_folder, job, execution)
             bar.write(f"{job.name}: {execution.seconds:.0f} s, {execution.peak_rss_mb:.0f} MB")
+
+
+def _remove_figures(run_folder: Path, job: Job) -> None:
+    """Remove what the report would show though the notebook may no longer make it."""
+    for path in (run_folder / "figures").glob(f"{job.number}_*"):
+        path.unlink()
 
 
 def _record(run_folder: Path, job: Job, execution: Execution) -> None:

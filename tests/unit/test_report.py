@@ -137,7 +137,7 @@ def test_the_summary_table(run_folder):
         "notebook     seconds  peak MB  headline\n"
         "01_explore        12      512  2 test, 1 train patients\n"
         "03_segment         -        -  mean patient Dice 0.812\n"
-        "04_evaluate      100     1024  mean patient Dice 0.812 (95 % interval 0.750 to 0.860)"
+        "04_evaluate      100    1,024  mean patient Dice 0.812 (95 % interval 0.750 to 0.860)"
     )
 
 

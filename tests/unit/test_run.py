@@ -221,6 +221,24 @@ def test_an_empty_course_says_what_to_do(tmp_path):
         run.plan(tmp_path, {})
 
 
+def test_a_broken_notebook_is_named(course):
+    folder, _ = course
+    (folder / "02_second.ipynb").write_text("{")
+    with pytest.raises(CourseError, match=r"02_second\.ipynb: not readable as a notebook"):
+        run.plan(folder, {})
+
+
+def test_figures_of_an_earlier_run_go(course):
+    folder, run_folder = course
+    (run_folder / "figures").mkdir(parents=True)
+    for name in ("01_old.png", "01_old.txt", "02_kept.png", "02_kept.txt"):
+        (run_folder / "figures" / name).write_text("x")
+    write_notebook(folder / "01_first.ipynb", "1")
+    assert start(course, "--only", "01") == 0
+    left = sorted(path.name for path in (run_folder / "figures").iterdir())
+    assert left == ["02_kept.png", "02_kept.txt"]
+
+
 def test_a_path_with_braces_is_no_placeholder(tmp_path):
     folder = tmp_path / "{braces}"
     folder.mkdir()
