@@ -23,7 +23,7 @@ class Interval:
     def __str__(self) -> str:
         if np.isnan(self.low):
             return f"{self.estimate:.2f} (no interval)"
-        return f"{self.estimate:.2f} ({self.level:.0%} CI {self.low:.2f} to {self.high:.2f})"
+        return f"{self.estimate:.2f} ({100 * self.level:g} % CI {self.low:.2f} to {self.high:.2f})"
 
 
 def bootstrap_patients(

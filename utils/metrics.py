@@ -181,16 +181,16 @@ def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
     largest = slices.groupby("patient")["tumour_px"].idxmax()
     smoothed = (2 * counts["overlap_px"] + 1) / (counts["tumour_px"] + counts["predicted_px"] + 1)
     rows = [
-        ("patients, mean", patients.mean(), "a patient's pixels pooled to one Dice; mean over patients"),
-        ("patients, median", patients.median(), "a patient's pixels pooled to one Dice; median over patients"),
+        ("patients, mean", patients.mean(), "pixels pooled by patient; mean over patients"),
+        ("patients, median", patients.median(), "pixels pooled by patient; median over patients"),
         ("all pixels pooled", _slice_dice(counts.sum().to_frame().T).mean(),
          "one ratio for all pixels of all patients: large tumours decide"),
         ("tumour slices only", skipped[counts["tumour_px"] > 0].mean(),
          "mean over tumour slices: false alarms elsewhere do not count"),
         ("slices, empty skipped", skipped.mean(),
-         "mean over slices; correctly empty ones are left out"),
-        ("slices, empty = 0", zero.mean(), "mean over slices; correctly empty ones count as failures"),
-        ("slices, empty = 1", one.mean(), "mean over slices; correctly empty ones count as successes"),
+         "mean over slices; correctly empty ones left out"),
+        ("slices, empty = 0", zero.mean(), "mean over slices; correctly empty ones are failures"),
+        ("slices, empty = 1", one.mean(), "mean over slices; correctly empty ones are successes"),
         ("slices, smoothed", smoothed.mean(),
          "as most loss functions have it: 1 added above and below"),
         ("slices within patients", one.groupby(slices["patient"]).mean().mean(),

@@ -91,7 +91,7 @@ def channels(image: np.ndarray, mask: np.ndarray, source: str) -> Figure:
     mask : ndarray (height, width)
     source : str
     """
-    figure = new_figure("One slice: three channels and a mask", source, 10, 2.8)
+    figure = new_figure("One slice: three channels and a mask", source, 10, 3.3)
     grid = figure.subplots(1, 5)
     told = ("fluid dark", "fluid suppressed,\nswelling bright", "leaky vessels bright")
     for channel, axes in enumerate(grid[:3]):
@@ -120,7 +120,7 @@ def class_balance(table: pd.DataFrame, source: str) -> Figure:
     patients = table.groupby("patient")["has_tumour"].agg(["sum", "size"]).astype(int)
     patients = patients.iloc[(patients["sum"] / patients["size"]).argsort()]
     share = patients["sum"].sum() / patients["size"].sum()
-    title = f"{share:.0%} of all slices have tumour; by patient:"
+    title = f"Slices by patient: {100 * share:.0f} % of them have tumour"
     figure = new_figure(title, source, 9, 3.6)
     axes = figure.subplots()
     places = np.arange(len(patients))
@@ -160,7 +160,7 @@ def tumour_sizes(table: pd.DataFrame, picture_px: int, source: str) -> Figure:
     largest = share.groupby(table["patient"]).max()
     panels = (
         (of_slices, with_tumour, "slices with tumour", "tumour's area in the slice"),
-        (of_patients, largest, "patients", "tumour's area in the patient's largest slice"),
+        (of_patients, largest, "patients", "the patient's largest area"),
     )
     for axes, values, what, label in panels:
         axes.hist(values, bins=24, color=BLUE, edgecolor="white")

@@ -82,4 +82,4 @@ def test_paired_difference_refuses_different_patients():
 
 
 def test_an_interval_reads_well():
-    assert str(Interval(0.824, 0.741, 0.88)) == "0.82 (95% CI 0.74 to 0.88)"
+    assert str(Interval(0.824, 0.741, 0.88)) == "0.82 (95 % CI 0.74 to 0.88)"

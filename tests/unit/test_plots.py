@@ -80,3 +80,17 @@ def test_no_contour_for_an_empty_or_full_mask():
     plots.draw_contour(axes, np.zeros((8, 8)))
     plots.draw_contour(axes, np.ones((8, 8)))
     assert not axes.collections
+
+
+def test_borders_keep_their_colour_among_many_greys(displayed, tmp_path):
+    figure = plots.new_figure("A noisy slice", SOURCE, 3, 3)
+    axes = figure.subplots()
+    plots.draw_slice(axes, np.random.default_rng(0).integers(0, 256, (200, 200)))
+    mask = np.zeros((200, 200))
+    mask[60:140, 60:140] = 1
+    plots.draw_contour(axes, mask)
+    plots.show(figure, "a border", tmp_path, "slice")
+    with Image.open(tmp_path / "slice.png") as picture:
+        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    sky = np.array([0x56, 0xB4, 0xE9])
+    assert np.abs(colours - sky).max(axis=1).min() <= 4
