@@ -35,7 +35,7 @@ bench: .venv/.installed ## measure the ratios that the README quotes
 
 lock: ## resolve pyproject.toml anew into requirements.lock
 	"$(PYTHON)" -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/python -m pip install -qq uv
 	.venv-lock/bin/python -m uv pip compile pyproject.toml --extra test --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
 	rm -rf .venv-lock
@@ -49,5 +49,5 @@ clean: ## delete the simulated runs and cohorts (not .venv, downloads or other r
 		|| { echo 'error: Python 3.11 not found; give it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	@echo 'Making .venv from requirements.lock (a few minutes the first time).'
 	@"$(PYTHON)" -m venv --clear .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@

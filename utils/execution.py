@@ -84,12 +84,12 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _kernel_manager(
-    folder: Path, cell: "_RunningCell", started: Callable[[int], None]
+    folder: Path, cell: "_RunningCell", started: Callable[[int], None], log: TextIO
 ) -> type[AsyncKernelManager]:
     """Return a kernel manager that starts this very interpreter in `folder`, and watches it.
 
     A kernel spec named python3 in the user's home would otherwise win over the environment that
-    the runner was started from.
+    the runner was started from. What the kernel says about itself goes to the log.
     """
 
     class ThisInterpreter(AsyncKernelManager):
@@ -102,7 +102,8 @@ def _kernel_manager(
             )
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options) -> None:
-            await super()._async_launch_kernel(kernel_cmd, **{**options, "cwd": str(folder)})
+            options |= {"cwd": str(folder), "stdout": log, "stderr": log}
+            await super()._async_launch_kernel(kernel_cmd, **options)
             cell.watch = MemoryWatch(self.provisioner.pid)
             cell.watch.start()
             started(self.provisioner.pid)
@@ -133,7 +134,7 @@ def execute(
     folder : Path, optional
         Working folder of the kernel; by default the notebook's own.
     log : Path
-        What the cells print is appended here as it comes.
+        What the kernel and the cells print goes here as it comes; an older log is replaced.
     cell_seconds : int
         Time limit of a cell.
     started : callable
@@ -166,7 +167,9 @@ def execute(
                 execution_timeout=cell_seconds,
                 stdout_file=stream,
                 stderr_file=stream,
-                kernel_manager_class=_kernel_manager(folder or source.parent, cell, started),
+                kernel_manager_class=_kernel_manager(
+                    folder or source.parent, cell, started, stream
+                ),
                 on_cell_start=cell.start,
                 on_cell_complete=cell.complete,
             )
@@ -210,7 +213,7 @@ class _RunningCell:
 @contextlib.contextmanager
 def _log_file(log: Path, name: str) -> Iterator[TextIO]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         stream.write(f"== {name} started {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         stream.flush()
         yield stream
