@@ -268,6 +268,10 @@ def gather_parameters(arguments: argparse.Namespace) -> dict[str, object]:
     if cohort not in CELL_SECONDS:
         raise CourseError(f"no cohort {cohort!r}; choose one of {', '.join(CELL_SECONDS)}")
     parameters = read_parameters(NOTEBOOKS / "params" / f"{cohort}.yaml") | given
+    if parameters.get("data") and cohort == "simulated":
+        raise CourseError(
+            f"data {parameters['data']!r} given to the simulated cohort; add COHORT=lgg"
+        )
     if parameters.get("data"):
         data = Path(str(parameters["data"])).expanduser().absolute()
         if not data.exists():

@@ -30,7 +30,8 @@ def course(tmp_path, monkeypatch):
     """A course of two notebooks in a folder with a space, and where it runs."""
     folder = tmp_path / "the course"
     (folder / "params").mkdir(parents=True)
-    (folder / "params" / "simulated.yaml").write_text("cohort: simulated\n")
+    for cohort in ("simulated", "lgg"):
+        (folder / "params" / f"{cohort}.yaml").write_text(f"cohort: {cohort}\n")
     write_notebook(folder / "01_first.ipynb", "print('seed', seed)")
     write_notebook(folder / "02_second.ipynb", "import os; print(os.path.basename(os.getcwd()))")
     monkeypatch.setattr(run, "NOTEBOOKS", folder)
@@ -192,7 +193,8 @@ def test_papermill_alone_refuses_an_unknown_parameter(tmp_path, monkeypatch):
         (["-p", "sede", "1"], "01_first.ipynb: no parameter sede; the parameters are cohort"),
         (["-p", "seed", "one"], "parameter seed is 'one'; it must be of the kind"),
         (["-p", "cohort", "other"], "no cohort 'other'; choose one of simulated, lgg"),
-        (["--data", "no such folder"], "no such folder: not there"),
+        (["--data", "x"], "data 'x' given to the simulated cohort; add COHORT=lgg"),
+        (["--cohort", "lgg", "--data", "no such folder"], "no such folder: not there"),
         (["-f", "none.yaml"], "none.yaml: no such parameter file"),
     ],
 )
