@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import threading
 import time
@@ -16,19 +15,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import yaml
 from tqdm import tqdm
 
 from utils import report
 from utils.config import ROOT, RUNS, CourseError, command, read_json, update_json, write_json
 from utils.execution import Execution, NotebookError, execute
+from utils.locks import exclusive
 from utils.notebooks import read_notebook
 from utils.parameters import check_values, notebook_parameters, read_parameters
 
 NOTEBOOKS = ROOT / "notebooks"
 # Modules that no notebook's result depends on: a change there makes no finished notebook stale.
-TOOLS = {"run", "execution", "report", "notebooks", "bench", "download"}
+TOOLS = {"run", "execution", "locks", "report", "notebooks", "bench", "download"}
 # A cell that trains on the real cohort takes its time.
 CELL_SECONDS = {"simulated": 1800, "lgg": 6 * 3600}
 
@@ -108,73 +107,6 @@ def _position(jobs: Sequence[Job], wanted: str) -> int:
             return position
     names = ", ".join(job.name for job in jobs)
     raise CourseError(f"no notebook {wanted!r}; there are {names}")
-
-
-@contextlib.contextmanager
-def exclusive(run_folder: Path) -> Iterator[Callable[[int], None]]:
-    """Hold the run folder for this process alone.
-
-    Yields a callable that notes the process id of the kernel at work: if this process is killed,
-    the next one waits until that kernel, which notices within a second or two, has ended too.
-
-    Raises
-    ------
-    CourseError
-        If another process holds it.
-    """
-    run_folder.mkdir(parents=True, exist_ok=True)
-    path = run_folder / ".lock"
-    with path.open("a+", encoding="utf-8") as stream:
-        if not _locked(stream):
-            stream.seek(0)
-            holder = stream.read().split()[:1]
-            raise CourseError(
-                f"{run_folder}: another run is at work there (process {' '.join(holder)}); "
-                "wait for it, or choose another folder with --run"
-            )
-        stream.seek(0)
-        _await_orphan(stream.read().split())
-
-        def note(*words: object) -> None:
-            stream.seek(0)
-            stream.truncate()
-            stream.write(" ".join(map(str, (os.getpid(), *words))))
-            stream.flush()
-
-        note()
-        yield lambda kernel: note(kernel, psutil.Process(kernel).create_time())
-        note()
-
-
-def _locked(stream) -> bool:
-    """Lock an open file for this process; the system unlocks it when the process ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            # Beyond the text, which others may read to see who holds the lock.
-            stream.seek(4096)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _await_orphan(words: Sequence[str]) -> None:
-    """Wait for the kernel that a killed run left behind, and end it if it does not end itself."""
-    if len(words) != 3:
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        kernel = psutil.Process(int(words[1]))
-        if kernel.create_time() == float(words[2]):
-            try:
-                kernel.wait(timeout=10)
-            except psutil.TimeoutExpired:
-                kernel.kill()
 
 
 def run_notebooks(

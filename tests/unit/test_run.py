@@ -14,6 +14,7 @@ import pytest
 from utils import run
 from utils.config import ROOT, CourseError, command, read_json
 from utils.execution import NotebookError, execute
+from utils.locks import exclusive
 
 PARAMETERS = 'cohort = "simulated"\ndata = ""\nrun_folder = ""\nseed = 0'
 
@@ -158,7 +159,7 @@ def test_a_killed_run_goes_on_and_leaves_no_kernel(course):
     assert not (run_folder / "02_second.ipynb").exists()
 
     kernel = int(marker.read_text())
-    with run.exclusive(run_folder):
+    with exclusive(run_folder):
         assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == "zombie"
     before = (run_folder / "01_first.ipynb").stat().st_mtime_ns
     assert start(course) == 0
@@ -169,12 +170,12 @@ def test_a_killed_run_goes_on_and_leaves_no_kernel(course):
 
 def test_two_runs_in_one_folder_are_refused(course, capfd):
     _, run_folder = course
-    with run.exclusive(run_folder):
+    with exclusive(run_folder):
         assert start(course) == 2
     message = capfd.readouterr().err.strip()
     assert message.endswith("wait for it, or choose another folder with --run")
     assert f"(process {os.getpid()})" in message and "\n" not in message
-    with run.exclusive(run_folder):
+    with exclusive(run_folder):
         pass
 
 
