@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from utils.anatomy import LABEL, TISSUES
-from utils.phantom import SIZE, Phantom, enlarge, lattice_noise
+from utils.phantom import SIZE, Phantom, smooth_noise, to_pixels
 
 CHANNELS = ("pre", "flair", "post")
 
@@ -19,19 +19,19 @@ SIGNAL = {
     #            pre   FLAIR post
     "grey":     (0.86, 1.15, 0.92),
     "white":    (1.00, 1.00, 1.00),
-    "csf":      (0.42, 0.30, 0.45),
+    "csf":      (0.33, 0.20, 0.36),
     "none":     (0.12, 0.12, 0.12),
     "air":      (0.04, 0.04, 0.04),
-    "fat":      (2.60, 2.60, 2.40),
+    "fat":      (2.30, 2.30, 2.10),
     "muscle":   (0.85, 0.75, 0.95),
     "bone":     (0.15, 0.15, 0.15),
     "marrow":   (1.60, 1.50, 1.60),
     "vitreous": (0.40, 0.25, 0.42),
     "mucosa":   (0.90, 1.40, 1.80),
     "gland":    (1.50, 1.60, 1.70),
-    "vein":     (0.60, 0.60, 2.00),
+    "vein":     (0.60, 0.60, 1.80),
     "flow_void":(0.20, 0.20, 0.50),
-    "dura":     (0.75, 0.80, 1.50),
+    "dura":     (0.60, 0.60, 1.10),
     "choroid":  (0.70, 1.15, 1.70),
     "cord":     (1.00, 1.00, 1.00),
     "skin":     (1.30, 1.10, 1.30),
@@ -39,13 +39,13 @@ SIGNAL = {
 # fmt: on
 
 # Institutions differ in field strength and sequence: grey-white contrast of T1, brightness of fat,
-# noise, pixel values of normal brain.
+# noise, and the pixel value of the brightest half per cent of the head.
 INSTITUTION = {
-    "DU": {"grey_t1": 0.90, "fat": 1.0, "noise": 0.050, "level": 58},
-    "HT": {"grey_t1": 0.84, "fat": 0.95, "noise": 0.045, "level": 60},
-    "CS": {"grey_t1": 0.88, "fat": 1.05, "noise": 0.045, "level": 58},
-    "FG": {"grey_t1": 0.80, "fat": 0.9, "noise": 0.040, "level": 56},
-    "EZ": {"grey_t1": 0.85, "fat": 1.0, "noise": 0.045, "level": 58},
+    "DU": {"grey_t1": 0.88, "fat": 1.05, "noise": 0.055, "brightest": 152},
+    "HT": {"grey_t1": 0.84, "fat": 0.95, "noise": 0.042, "brightest": 174},
+    "CS": {"grey_t1": 0.88, "fat": 1.05, "noise": 0.042, "brightest": 160},
+    "FG": {"grey_t1": 0.78, "fat": 0.85, "noise": 0.042, "brightest": 142},
+    "EZ": {"grey_t1": 0.80, "fat": 1.10, "noise": 0.050, "brightest": 170},
 }
 
 # Share of patients whose sequence is missing and replaced by FLAIR (6 and 10 of 110 really).
@@ -77,19 +77,19 @@ def acquire(phantom: Phantom, institution: str, rng: np.random.Generator) -> np.
 def _details(phantom: Phantom, rng) -> dict[str, np.ndarray]:
     """Fields that all channels share: textures, skull thickness, vessels, bright spots."""
     points = phantom.points
-    first, second = lattice_noise(points, 14, rng), lattice_noise(points, 14, rng)
-    vessels = np.clip(1.4 - np.hypot(first, second) / 0.09, 0, 1)
+    first, second = smooth_noise(phantom, 14, rng), smooth_noise(phantom, 14, rng)
+    vessels = np.clip(1.4 - np.hypot(first, second) / 0.13, 0, 1)
     fluid = 1 - phantom.grey - phantom.white
     return {
-        "fine": lattice_noise(points, 2.2, rng),
-        "broad": lattice_noise(points, 22, rng),
-        "skull": rng.normal(6.0, 0.8) + 1.2 * lattice_noise(points, 30, rng),
+        "fine": smooth_noise(phantom, 4, rng),
+        "broad": smooth_noise(phantom, 22, rng),
+        "skull": rng.normal(6.0, 0.8) + 1.2 * smooth_noise(phantom, 30, rng),
         "vessels": vessels * np.clip(fluid, 0.15, 1) * (phantom.cavity_mm < -1),
         "caps": np.exp(-phantom.ventricle_mm / rng.uniform(1.5, 4)) * phantom.white,
-        "spots": np.clip(lattice_noise(points, 6, rng) - rng.uniform(2.6, 3.6), 0, 0.5)
+        "spots": np.clip(smooth_noise(phantom, 6, rng) - rng.uniform(2.6, 3.6), 0, 0.5)
         * 2
         * phantom.white,
-        "flow": np.clip(lattice_noise(points, 9, rng), 0, 2) * (points[2] < 5),
+        "flow": np.clip(smooth_noise(phantom, 9, rng), 0, 2) * (points[2] < 5),
     }
 
 
@@ -101,14 +101,14 @@ def _tumour_look(phantom: Phantom, rng) -> list[np.ndarray]:
     tissue = np.clip(1.6 * (phantom.grey + phantom.white), 0, 1)
     tissue = np.where(arrival < 0.7, np.maximum(tissue, 0.8), tissue)
     body = body * tissue * (phantom.cavity_mm < 0)
-    texture = 1 + rng.uniform(0.05, 0.3) * lattice_noise(phantom.points, 9, rng)
+    texture = 1 + rng.uniform(0.1, 0.4) * smooth_noise(phantom, 9, rng)
     core = np.clip((rng.uniform(0.3, 0.75) - arrival) / 0.15, 0, 1)
-    flair = np.clip(rng.lognormal(np.log(0.55), 0.4), 0.18, 1.15) * texture
+    flair = np.clip(rng.lognormal(np.log(0.55), 0.5), 0.14, 1.2) * texture
     flair = flair * (1 + rng.uniform(-0.5, 0.3) * core)
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         cyst = np.clip((rng.uniform(0.2, 0.45) - arrival) / 0.06, 0, 1)
         flair = flair * (1 - cyst) - 0.5 * cyst
-    dark = -np.clip(rng.normal(0.12, 0.12), -0.08, 0.45) * texture * (1 + 0.8 * core)
+    dark = -np.clip(rng.normal(0.12, 0.15), -0.1, 0.5) * texture * (1 + 0.8 * core)
     enhancing = dark + rng.normal(0.0, 0.04)
     if rng.random() < 0.35:
         edge = rng.uniform(0.25, 0.6)
@@ -181,18 +181,19 @@ def _scan(signal, phantom: Phantom, name, habits, noise, rng) -> np.ndarray:
     """Blur, shade, ghost, add Rician noise, cut the field of view; return uint8 pictures."""
     picture = np.zeros(phantom.head.shape, np.float32)
     picture[phantom.head] = signal
-    picture *= enlarge(_coil(phantom, rng))
+    picture *= to_pixels(_coil(phantom, rng))
     widths = rng.uniform(0.45, 1.0, 2)
     picture = ndimage.gaussian_filter(picture, (0, *widths), truncate=3)
     if rng.random() < 0.3:
         shift = int(rng.integers(20, 110))
         picture = picture + rng.uniform(0.003, 0.02) * np.roll(picture, shift, axis=1)
-    level = habits["level"] * rng.lognormal(0, 0.24)
+    brightest = np.clip(habits["brightest"] * rng.lognormal(0, 0.15), 90, 225)
+    level = np.float32(brightest / np.percentile(picture[phantom.head], 99.5))
     sigma = habits["noise"] * rng.lognormal(0, 0.35) * (1.4 if name == "flair" else 1.0)
     shifts = tuple(rng.integers(0, SIZE, 2))
     real, imaginary = np.roll(noise, shifts, axis=(2, 3)) * np.float32(sigma)
     picture = np.hypot(picture + real, imaginary)
-    picture = picture - rng.uniform(0, 1.2) * sigma
+    picture = picture - np.float32(rng.uniform(0, 0.9) * sigma)
     picture[_outside_field(phantom, name, rng)] = 0
     return np.clip(picture * level, 0, 255).astype(np.uint8)
 
@@ -219,4 +220,4 @@ def _outside_field(phantom: Phantom, name, rng) -> np.ndarray:
     height = z + tilt[0] * x + tilt[1] * y
     bottom = z.min() + rng.uniform(-6, 8)
     top = z.max() - rng.uniform(-6, 8)
-    return enlarge(np.minimum(height - bottom, top - height)) < 0
+    return to_pixels(np.minimum(height - bottom, top - height)) < 0
