@@ -4,10 +4,6 @@ cohort -> volumes -> splits -> batches -> models -> predictions -> metrics -> fi
 No module imports one that comes later in that line.
 """
 
-import os
+from utils.quiet import quieten_tensorflow
 
-# TensorFlow reads these once, when it is first imported: without them every notebook would
-# open with pages of log lines about the processor.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+quieten_tensorflow()

@@ -1,0 +1,25 @@
+import subprocess
+import sys
+
+from utils.config import ROOT
+from utils.quiet import _without_information
+
+
+def test_importing_keras_after_utils_logs_nothing():
+    ended = subprocess.run(
+        [sys.executable, "-c", "import utils, keras, tensorflow"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+
+
+def test_warnings_and_errors_are_passed_on(capfd):
+    with _without_information():
+        subprocess.run(
+            [sys.executable, "-c", "import sys; sys.stderr.write('I0000 a\\nW0000 b\\nother\\n')"],
+            check=True,
+        )
+    assert capfd.readouterr().err == "W0000 b\nother\n"
