@@ -60,6 +60,9 @@ def unpack_cohort(
         _check_target(target, archive)
         # The name holds the digest: what another archive left half done is not mixed in.
         partial = target.with_name(f".{target.name}-{digest[:12]}.partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        for unfinished in partial.glob("*/.*"):
+            unfinished.unlink()
         _check_space(partial, members)
         for done, (name, member) in enumerate(members.items(), start=1):
             _extract(source, member, partial / name)
@@ -168,7 +171,6 @@ def _check_target(target: Path, archive: Path) -> None:
 
 def _check_space(partial: Path, members: dict[str, zipfile.ZipInfo]) -> None:
     """Stop before a disk is filled: the archive says how much it needs."""
-    partial.mkdir(parents=True, exist_ok=True)
     there = sum(path.stat().st_size for path in partial.glob("*/*"))
     needed = sum(member.file_size for member in members.values()) - there
     free = shutil.disk_usage(partial).free

@@ -84,6 +84,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, kaggle_zip, cohort):
     [partial] = tmp_path.glob(".lgg-*.partial")
     done_before = {path: path.stat().st_mtime_ns for path in partial.rglob("*.tif")}
     assert len(done_before) == 4
+    # What SIGKILL leaves: a file under its temporary name.
+    next(iter(done_before)).with_name(".half-written.tif").write_bytes(b"half")
     unpack_cohort(kaggle_zip, target)
     assert names_of(target) == names_of(cohort)
     for path, time in done_before.items():
