@@ -1,0 +1,267 @@
+"""The two networks of the course: a ResNet50 detector and a ResUNet segmenter.
+
+Both take pictures of values 0..255 (uint8 or float), shape (batch, size, size, 3), and rescale
+them inside, so that nobody can forget to. Probabilities come out in float32 under every precision.
+Files hold built-in layers only: they load in Keras's safe mode without a list of custom objects.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from utils import config
+from utils.precision import resolve_precision
+
+# What keras.applications.resnet50.preprocess_input subtracts, in the order red, green, blue.
+IMAGENET_MEAN = (123.68, 116.779, 103.939)
+TRUNK_END = "conv4_block6_out"
+# These layers compute in float32 under every precision.
+FLOAT32_LAYERS = ("picture", "rescale", "mean_removed", "logit", "calibrated_logit", "probability")
+
+
+def resunet(size=128, filters=(16, 32, 64, 128, 256), seed=0, prior=0.02) -> keras.Model:
+    """Return an untrained residual U-Net.
+
+    Zhang, Liu & Wang, "Road extraction by deep residual U-Net" (2018): a U-Net whose blocks are
+    residual, with batch normalisation and ReLU before each convolution.
+
+    Parameters
+    ----------
+    size : int
+        Side of the picture; a multiple of 2 ** (len(filters) - 1).
+    filters : sequence of int
+        Filters at each level, from the full resolution down.
+    seed : int
+        Same seed, same weights.
+    prior : float
+        The probability that the untrained network gives to a pixel, about the share of tumour.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, size, size, 1) probabilities, float32.
+    """
+    step = 2 ** (len(filters) - 1)
+    if size % step:
+        raise config.CourseError(f"size {size}: must be a multiple of {step} for this network")
+    builder = _Residual(seed)
+    inputs = layers.Input((size, size, 3), name="picture")
+    # 96 is the mean of a head's pixels and 40 their standard deviation, see utils.volumes.
+    x = layers.Rescaling(1 / 40, offset=-96 / 40, name="rescale", dtype="float32")(inputs)
+    skips = []
+    for level, width in enumerate(filters):
+        x = builder.block(x, width, f"down{level}", stride=1 if level == 0 else 2)
+        skips.append(x)
+    for level in reversed(range(len(filters) - 1)):
+        x = layers.UpSampling2D(2, name=f"up{level}_resize")(x)
+        x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
+        x = builder.block(x, filters[level], f"up{level}")
+    x = layers.BatchNormalization(momentum=0.9, name="final_norm")(x)
+    x = layers.Activation("relu", name="final_relu")(x)
+    bias = keras.initializers.Constant(float(np.log(prior / (1 - prior))))
+    x = layers.Conv2D(
+        1,
+        1,
+        kernel_initializer=builder.initializer(),
+        bias_initializer=bias,
+        name="logit",
+        dtype="float32",
+    )(x)
+    outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
+    return keras.Model(inputs, outputs, name="resunet")
+
+
+class _Residual:
+    """Builds residual blocks whose convolutions each have a seed of their own."""
+
+    def __init__(self, seed):
+        self.seed = 1000 * seed
+
+    def initializer(self):
+        self.seed += 1
+        return keras.initializers.HeNormal(seed=self.seed)
+
+    def conv(self, x, width, size, stride, name):
+        return layers.Conv2D(
+            width,
+            size,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=self.initializer(),
+            name=name,
+        )(x)
+
+    def block(self, x, width, name, stride=1):
+        shortcut = self.conv(x, width, 1, stride, f"{name}_shortcut")
+        for number, strides in ((1, stride), (2, 1)):
+            # The picture itself goes into the first convolution as it is.
+            if not (name == "down0" and number == 1):
+                x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{number}")(x)
+                x = layers.Activation("relu", name=f"{name}_relu{number}")(x)
+            x = self.conv(x, width, 3, strides, f"{name}_conv{number}")
+        return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def detector(size=128, weights=None, seed=0) -> keras.Model:
+    """Return a ResNet50 with one output, the logit of "this slice shows tumour".
+
+    Parameters
+    ----------
+    size : int
+        Side of the picture, at least 32.
+    weights : path-like or None
+        A file that `utils.weights.imagenet_resnet50` returned. None: random weights.
+    seed : int
+        Same seed, same random weights.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, 1) logits, float32. The ImageNet preprocessing
+        (means removed, channels in the order blue, green, red) is inside.
+    """
+    inputs = layers.Input((size, size, 3), name="picture")
+    offset = [-value for value in IMAGENET_MEAN]
+    x = layers.Rescaling(1.0, offset=offset, name="mean_removed", dtype="float32")(inputs)
+    x = keras.ops.flip(x, axis=-1)
+    trunk = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    x = layers.GlobalAveragePooling2D(name="pooled")(trunk.output)
+    logit = layers.Dense(
+        1,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+        name="logit",
+        dtype="float32",
+    )(x)
+    if weights is None:
+        _randomise(trunk, seed)
+    else:
+        _load_trunk(trunk, weights)
+    return keras.Model(inputs, logit, name="detector")
+
+
+def _randomise(model: keras.Model, seed: int) -> None:
+    """Draw every convolution's kernel anew, He-normal, from `seed`."""
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    for number, kernel in enumerate(kernels):
+        initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
+        kernel.assign(initializer(kernel.shape))
+
+
+def _load_trunk(trunk: keras.Model, weights) -> None:
+    """Load the file of a bare ResNet50 into one that has preprocessing layers in front."""
+    bare = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    bare.load_weights(weights)
+    for layer in bare.layers:
+        if layer.weights:
+            trunk.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def trunk_of(model: keras.Model) -> keras.Model:
+    """Return the detector up to the end of its fourth stage: (batch, h/16, w/16, 1024) features.
+
+    It shares its layers with `model`.
+    """
+    return keras.Model(model.input, model.get_layer(TRUNK_END).output, name="trunk")
+
+
+def last_stage_of(model: keras.Model) -> keras.Model:
+    """Return the rest of the detector: features of `trunk_of` -> logit. Shares its layers."""
+    return keras.Model(model.get_layer(TRUNK_END).output, model.output, name="last_stage")
+
+
+def pooled_of(model: keras.Model) -> keras.Model:
+    """Return the detector up to its pooled features, (batch, 2048). Shares its layers."""
+    return keras.Model(model.input, model.get_layer("pooled").output, name="pooled_features")
+
+
+def freeze_norms(model: keras.Model) -> None:
+    """Keep every batch normalisation at its ImageNet mean and variance, in training too."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
+def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
+    """Return the detector with a probability as output: sigmoid(logit / temperature).
+
+    Parameters
+    ----------
+    model : keras.Model
+        As `detector` returns it; the layers are shared.
+    temperature : float
+        Above 0, fitted on validation patients (Guo et al., 2017).
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, 1) probabilities, float32.
+    """
+    if not temperature > 0:
+        raise config.CourseError(f"temperature {temperature}: must be above 0")
+    x = layers.Rescaling(1 / temperature, name="calibrated_logit", dtype="float32")(model.output)
+    outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
+    return keras.Model(model.input, outputs, name="calibrated_detector")
+
+
+def save_model(model: keras.Model, path) -> Path:
+    """Write a model to a `.keras` file, atomically and without its optimiser's state."""
+    with config.atomic_path(path) as temporary:
+        model.save(temporary, include_optimizer=False)
+    return Path(path)
+
+
+def load_model(path, precision="auto") -> keras.Model:
+    """Read a model that `save_model` wrote, to compute in a precision of this machine's choice.
+
+    Parameters
+    ----------
+    path : path-like
+        A `.keras` file.
+    precision : {"auto", "float32", "mixed_bfloat16"}
+        Whatever the precision that it was trained in; see `resolve_precision`.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    config.CourseError
+        If the file is missing or is not a whole Keras model.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            saved = json.loads(archive.read("config.json"))
+        saved.pop("compile_config", None)
+        _set_policies(saved, resolve_precision(precision))
+        model = keras.saving.deserialize_keras_object(saved)
+        model.load_weights(path)
+    except FileNotFoundError as error:
+        raise config.CourseError(f"{path}: no such model; train it first") from error
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise config.CourseError(
+            f"{path}: not a whole Keras model ({error}); delete it and train again"
+        ) from error
+    return model
+
+
+def _set_policies(node, precision: str) -> None:
+    """Give every layer in a model's configuration the dtype policy `precision`."""
+    if isinstance(node, dict):
+        own = node.get("config")
+        if isinstance(own, dict) and isinstance(own.get("dtype"), dict):
+            name = "float32" if own.get("name") in FLOAT32_LAYERS else precision
+            own["dtype"]["config"] = {"name": name}
+            own["dtype"]["class_name"] = "DTypePolicy"
+        for value in node.values():
+            _set_policies(value, precision)
+    elif isinstance(node, list):
+        for value in node:
+            _set_policies(value, precision)

@@ -1,0 +1,51 @@
+"""The one switch for the precision in which networks compute."""
+
+from pathlib import Path
+
+import keras
+
+from utils import config
+
+NAMES = ("float32", "mixed_bfloat16")
+
+
+def set_precision(name="auto") -> str:
+    """Set the precision of the layers made from now on, and return its name.
+
+    The parameter and the errors are those of `resolve_precision`.
+    """
+    name = resolve_precision(name)
+    keras.config.set_dtype_policy(name)
+    return name
+
+
+def resolve_precision(name="auto") -> str:
+    """Return the name of the precision that `name` means on this machine.
+
+    Parameters
+    ----------
+    name : {"auto", "float32", "mixed_bfloat16"}
+        "auto" means mixed_bfloat16 on a GPU or on a processor with AMX tiles, which multiply
+        bfloat16 matrices in hardware, and float32 elsewhere, where bfloat16 would be slower.
+
+    Raises
+    ------
+    config.CourseError
+        If the name is unknown.
+    """
+    if name == "auto":
+        name = "mixed_bfloat16" if _has_amx() or _has_gpu() else "float32"
+    if name not in NAMES:
+        raise config.CourseError(f"precision {name!r}: must be auto, {' or '.join(NAMES)}")
+    return name
+
+
+def _has_amx(cpuinfo=Path("/proc/cpuinfo")) -> bool:
+    try:
+        return "amx_bf16" in cpuinfo.read_text(encoding="ascii", errors="replace")
+    except OSError:  # no such file outside Linux
+        return False
+
+
+def _has_gpu() -> bool:
+    return bool(keras.distribution.list_devices("gpu"))
