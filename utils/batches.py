@@ -183,7 +183,7 @@ def gather(images, targets, indices):
     Returns
     -------
     tuple of numpy.ndarray
-        Pictures uint8 (n, h, w, 3), and masks uint8 (n, h, w, 1) or labels uint8 (n, 1).
+        Pictures in their own dtype, and masks uint8 (n, h, w, 1) or labels uint8 (n, 1).
     """
     return np.asarray(images[indices]), np.asarray(targets[indices], dtype="uint8")[..., None]
 
@@ -217,10 +217,12 @@ def planned_batches(
             tumour=tumour,
             tumour_share=tumour_share,
         )
-        drawn = draw_parameters(plan.size, seed=seed, epoch=epoch, strength=strength)
+        drawn = (
+            draw_parameters(plan.size, seed=seed, epoch=epoch, strength=strength) if augment else {}
+        )
         for step, indices in enumerate(plan):
             here = slice(step * batch_size, (step + 1) * batch_size)
-            parameters = {name: values[here] for name, values in drawn.items()} if augment else {}
+            parameters = {name: values[here] for name, values in drawn.items()}
             yield *gather(images, targets, indices), parameters
 
 
@@ -242,7 +244,8 @@ def training_batches(
     Parameters
     ----------
     images : array, uint8, shape (n, height, width, 3)
-        May be a memory map: only what a batch needs is read.
+        May be a memory map: only what a batch needs is read. Features of any shape and dtype
+        will do as well, with `augment=False`.
     targets : array, shape (n, height, width) or (n,)
         Masks, or labels.
     batch_size, epochs, first_epoch : int
