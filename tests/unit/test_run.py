@@ -129,13 +129,11 @@ def test_a_kernel_that_dies_is_told(tmp_path):
 
 
 def test_the_peak_memory_is_that_of_the_kernel(tmp_path):
-    write_notebook(tmp_path / "01_small.ipynb", "a = 1")
-    write_notebook(tmp_path / "02_large.ipynb", "a = b'x' * (400 * 2**20)\ndel a")
-    peaks = [
-        execute(tmp_path / name, tmp_path / "out" / name, log=tmp_path / "l").peak_rss_mb
-        for name in ("01_small.ipynb", "02_large.ipynb")
-    ]
-    assert peaks[1] - peaks[0] == pytest.approx(400, abs=15)
+    source = tmp_path / "01_large.ipynb"
+    write_notebook(source, "a = b'x' * (400 * 2**20)\ndel a", "import time; time.sleep(0.3)")
+    peak = execute(source, tmp_path / "out.ipynb", log=tmp_path / "l").peak_rss_mb
+    # What was freed counts; the interpreter and IPython come on top.
+    assert 420 < peak < 520
 
 
 def test_a_killed_run_goes_on_and_leaves_no_kernel(course):
