@@ -34,11 +34,11 @@ bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m utils.bench
 
 lock: ## resolve pyproject.toml anew into requirements.lock
-	"$(PYTHON)" -m venv .venv-lock
-	.venv-lock/bin/python -m pip install -qq uv
-	.venv-lock/bin/python -m uv pip compile pyproject.toml --extra test --universal \
+	"$(PYTHON)" -m venv runs/lock-venv
+	runs/lock-venv/bin/python -m pip install -qq uv
+	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
-	rm -rf .venv-lock
+	rm -rf runs/lock-venv
 
 clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)
 	rm -rf runs/simulated runs/notebooks data/simulated-*
