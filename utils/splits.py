@@ -26,6 +26,36 @@ def _dealing_order(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return patients.sort_values(["institution", "tumour_px", "chance"], ignore_index=True)
 
 
+def choose_patients(table: pd.DataFrame, number: int, seed: int = 0) -> list[str]:
+    """Return the names of `number` patients that stand for the cohort, sorted.
+
+    They are evenly spaced along the patients sorted by institution and tumour volume.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table with masks.
+    number : int
+        How many; 0 for all.
+    seed : int
+        Decides which of several equally good choices is taken.
+
+    Raises
+    ------
+    CourseError
+        If the cohort has fewer patients.
+    """
+    patients = _dealing_order(table, seed)["patient"]
+    if number == 0:
+        return sorted(patients)
+    if number > len(patients):
+        raise CourseError(
+            f"patients={number}: the cohort has {len(patients)}; use at most that, or 0 for all"
+        )
+    places = (np.arange(number) * len(patients) + len(patients) // 2) // number
+    return sorted(patients.iloc[places])
+
+
 def split_patients(
     table: pd.DataFrame, seed: int = 0, shares: Sequence[float] = (0.6, 0.17, 0.23)
 ) -> pd.DataFrame:

@@ -1,0 +1,224 @@
+"""The segmenter of a run, from training to masks: every step is kept in the run folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from utils import batches, config, losses, models, training
+from utils.cohort import read_mask, read_slice
+from utils.course import Run
+from utils.metrics import count_pixels, dice
+from utils.precision import set_precision
+from utils.predict import Postprocessing, postprocess, predict_images, resize_probabilities
+from utils.volumes import Volumes, normalise_volume, read_volume
+
+# One epoch of the segmenter: so many batches, whatever the size of the cohort.
+STEPS_PER_EPOCH = 25
+BATCH_SIZE = 16
+# Half of the slices in a batch show tumour: a third of the cohort's do, and the rest is easier.
+TUMOUR_SHARE = 0.5
+LEARNING_RATE = 1e-3
+LOSSES = {
+    "focal_tversky": losses.FocalTversky,
+    "dice_cross_entropy": losses.DiceCrossEntropy,
+}
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+# Pieces smaller than this many pixels, over all slices of a 256 x 256 volume, are dropped.
+MINIMUM_PX = (0, 50, 150, 400)
+
+
+def train(run: Run, loss: str = "focal_tversky"):
+    """Return the ResUNet trained with one loss and the table of its epochs.
+
+    A training that is found whole in the run folder, with the same cohort, split, seed and
+    budget, is read; one that was cut off goes on where it was.
+
+    Parameters
+    ----------
+    run : Run
+    loss : {"focal_tversky", "dice_cross_entropy"}
+
+    Returns
+    -------
+    keras.Model
+        With the weights of the epoch that was best on the validation patients.
+    pandas.DataFrame
+        One row an epoch.
+    """
+    set_precision()
+    train_part, validation = run.part("train"), run.part("validation")
+    epochs = run.parameters.segmenter_epochs
+    model = models.resunet(run.parameters.size, seed=run.seed)
+    rate = training.cosine_schedule(LEARNING_RATE, steps=epochs * STEPS_PER_EPOCH)
+
+    def make_batches(first_epoch: int):
+        return batches.training_batches(
+            train_part.images,
+            train_part.masks,
+            batch_size=BATCH_SIZE,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            seed=run.seed,
+            tumour_share=TUMOUR_SHARE,
+        )
+
+    history = training.fit(
+        model,
+        make_batches,
+        optimizer=keras.optimizers.Adam(rate),
+        loss=LOSSES[loss](),
+        folder=run.folder / f"segmenter_{loss}",
+        epochs=epochs,
+        configuration=run.identity,
+        validate=training.validate_segmenter(
+            validation.images, validation.masks, validation.table["patient"]
+        ),
+        monitor="val_dice",
+        title=f"ResUNet, {loss}",
+    )
+    return model, history
+
+
+def native_probabilities(model, volumes: Volumes) -> dict[str, np.ndarray]:
+    """Return for each patient its maps of probability at the size of its files.
+
+    Returns
+    -------
+    dict
+        Patient -> float32 array (slices, height, width).
+    """
+    probabilities = predict_images(model, volumes.images)
+    result = {}
+    for patient, rows in volumes.table.groupby("patient", sort=False):
+        size = read_slice(rows["image_path"].iloc[0]).shape[:2]
+        result[patient] = resize_probabilities(probabilities[rows.index], size)
+    return result
+
+
+def true_masks(rows: pd.DataFrame) -> np.ndarray:
+    """Return the masks of some rows of the cohort table, uint8 0/1, at the size of the files."""
+    return np.stack([read_mask(path) for path in rows["mask_path"]])
+
+
+def score(
+    table: pd.DataFrame, truths: np.ndarray, predictions: np.ndarray, **columns
+) -> pd.DataFrame:
+    """Return the slices table of predicted masks.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        n rows of the cohort table.
+    truths, predictions : ndarray, shape (n, height, width)
+        The traced masks and the predicted ones, at the size of the files.
+    **columns : scalar or ndarray of shape (n,)
+        Further columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, slice``, `columns`, ``tumour_px, predicted_px, overlap_px``.
+    """
+    slices = table[["patient", "institution", "slice"]].reset_index(drop=True)
+    return pd.concat([slices.assign(**columns), count_pixels(truths, predictions)], axis=1)
+
+
+def try_postprocessing(run: Run, model) -> pd.DataFrame:
+    """Return how each threshold and smallest piece does on the validation patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``threshold, minimum_px, dice``: mean Dice by patient, best first.
+    """
+    validation = run.part("validation")
+    probabilities = native_probabilities(model, validation)
+    truths = {
+        patient: true_masks(rows)
+        for patient, rows in validation.table.groupby("patient", sort=False)
+    }
+    tried = []
+    for threshold in THRESHOLDS:
+        for minimum_px in MINIMUM_PX:
+            settings = Postprocessing(threshold, minimum_px)
+            by_patient = [
+                dice(truths[patient], postprocess(maps, settings))
+                for patient, maps in probabilities.items()
+            ]
+            tried.append((threshold, minimum_px, np.nanmean(by_patient)))
+    table = pd.DataFrame(tried, columns=["threshold", "minimum_px", "dice"])
+    return table.sort_values("dice", ascending=False, kind="stable", ignore_index=True)
+
+
+def finish(run: Run, model, loss: str = "focal_tversky") -> Postprocessing:
+    """Choose threshold and smallest piece on validation, and keep the segmenter of the run.
+
+    Writes ``segmenter.keras`` and, with what was chosen, ``segmenter.json``.
+    """
+    best = try_postprocessing(run, model).iloc[0]
+    settings = Postprocessing(float(best["threshold"]), int(best["minimum_px"]))
+    models.save_model(model, segmenter_file(run))
+    config.write_json(
+        segmenter_file(run).with_suffix(".json"),
+        {
+            "configuration": _configuration(run, loss),
+            "postprocessing": asdict(settings),
+            "validation_dice": float(best["dice"]),
+        },
+    )
+    return settings
+
+
+def segmenter_file(run: Run) -> Path:
+    return run.folder / "segmenter.keras"
+
+
+def _configuration(run: Run, loss: str) -> dict:
+    return run.identity | {"loss": loss, "epochs": run.parameters.segmenter_epochs}
+
+
+def obtain(run: Run, loss: str = "focal_tversky"):
+    """Return the finished segmenter of a run and its postprocessing; train what is missing."""
+    kept = config.read_json(segmenter_file(run).with_suffix(".json"))
+    if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
+        return models.load_model(segmenter_file(run)), Postprocessing(**kept["postprocessing"])
+    print("No segmenter in the run folder yet: training it, as notebook 03 does.")
+    model, _ = train(run, loss)
+    return model, finish(run, model, loss)
+
+
+def flair_masks(table: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Return where the normalised FLAIR is at least `threshold`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, height, width)
+        At the size of the files, one mask for each row of `table`.
+    """
+    return np.concatenate(
+        [
+            (normalise_volume(read_volume(rows))[..., 1] >= threshold).astype(np.uint8)
+            for _, rows in table.groupby("patient", sort=False)
+        ]
+    )
+
+
+def try_flair_thresholds(run: Run, thresholds=tuple(range(100, 256, 10))) -> pd.DataFrame:
+    """Return mean patient Dice on the training patients of thresholding FLAIR, best first.
+
+    The threshold is on the normalised scale, 96 + 40 standard deviations.
+    """
+    table = run.part("train").table
+    counts = {threshold: [] for threshold in thresholds}
+    for _, rows in table.groupby("patient", sort=False):
+        flair, truth = normalise_volume(read_volume(rows))[..., 1], true_masks(rows)
+        for threshold in thresholds:
+            counts[threshold].append(dice(truth, flair >= threshold))
+    means = pd.DataFrame(
+        {"threshold": list(counts), "dice": [np.nanmean(values) for values in counts.values()]}
+    )
+    return means.sort_values("dice", ascending=False, kind="stable", ignore_index=True)
