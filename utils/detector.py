@@ -18,7 +18,7 @@ from utils.calibration import fit_temperature
 from utils.course import Run
 from utils.detection import threshold_at_sensitivity
 from utils.precision import set_precision
-from utils.predict import in_batches, predict_images
+from utils.predict import predict_images
 from utils.splits import patients_of
 from utils.volumes import Volumes, head_pixels
 from utils.weights import imagenet_resnet50
@@ -107,10 +107,10 @@ def trunk_features(run: Run) -> np.ndarray:
             features = np.lib.format.open_memmap(
                 temporary, "w+", np.float16, (len(run.table), *trunk.output_shape[1:])
             )
-            start = 0
-            for images in in_batches(run.volumes.images):
-                features[start : start + len(images)] = trunk.predict_on_batch(images)
-                start += len(images)
+            # In pieces, so that the features of the whole cohort never stand in memory at once.
+            for start in range(0, len(features), 8 * BATCH_SIZE):
+                piece = slice(start, start + 8 * BATCH_SIZE)
+                features[piece] = predict_images(trunk, run.volumes.images[piece])
             features.flush()
     return np.load(file, mmap_mode="r")
 
@@ -124,14 +124,10 @@ def train_head(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     set_precision()
     model = _pretrained(run)
     pooled = keras.Model(model.get_layer(models.TRUNK_END).output, model.get_layer("pooled").output)
-    values = _predict_features(pooled, trunk_features(run))
+    values = predict_images(pooled, trunk_features(run))
     head = keras.Sequential([keras.Input(values.shape[1:]), model.get_layer("logit")], name="head")
     history = _fit(run, head, values, "detector_head", HEAD_EPOCHS, HEAD_RATE)
     return model, history
-
-
-def _predict_features(model: keras.Model, features: np.ndarray) -> np.ndarray:
-    return np.concatenate([model.predict_on_batch(batch) for batch in in_batches(features)])
 
 
 def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:

@@ -9,9 +9,11 @@ needs no masks.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -46,32 +48,77 @@ class Postprocessing:
     largest_only: bool = False
 
 
-def in_batches(images: np.ndarray, batch_size: int = BATCH_SIZE) -> Iterator[np.ndarray]:
-    """Yield `images` in pieces of nearly equal length, none longer than `batch_size`.
-
-    A patient of 33 slices makes batches of 17 and 16: a last batch of one slice would cost
-    nearly as much as a full one.
-    """
-    pieces = max(1, -(-len(images) // batch_size))
-    yield from np.array_split(images, pieces)
-
-
 def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Return the output of a model for all images.
 
     Parameters
     ----------
     model : keras.Model
-        Takes pictures on the scale 0..255.
-    images : ndarray of uint8, shape (n, size, size, 3)
+        Takes an array of shape (batch, ...), such as pictures on the scale 0..255.
+    images : ndarray, shape (n, ...)
+    batch_size : int
+        How many go through the model at once.
 
     Returns
     -------
     ndarray of float32
-        Shape (n,) for a detector, (n, size, size) for a segmenter: probabilities.
+        Shape (n, ...). A last axis of length 1 is dropped: (n,) for a detector and
+        (n, size, size) for a segmenter.
     """
-    outputs = [model.predict_on_batch(batch) for batch in in_batches(images, batch_size)]
-    return np.concatenate(outputs)[..., 0].astype(np.float32)
+    return np.concatenate(list(predict_stream(model, [images], batch_size)))
+
+
+def predict_stream(
+    model, groups: Iterable[np.ndarray], batch_size: int = BATCH_SIZE
+) -> Iterator[np.ndarray]:
+    """Yield the output of a model for each group of images.
+
+    Every batch is full, across groups, and only the very last one is filled up: a batch of
+    another length would have the model compiled again, and short ones cost nearly as much as
+    full ones.
+
+    Parameters
+    ----------
+    model : keras.Model
+    groups : iterable of ndarray, each of shape (n, ...)
+        Such as one patient each; n may differ.
+    batch_size : int
+
+    Yields
+    ------
+    ndarray of float32, shape (n, ...)
+        See `predict_images`.
+    """
+    lengths, waiting, outputs = deque(), [], []
+    for images in groups:
+        lengths.append(len(images))
+        waiting.append(images)
+        if sum(map(len, waiting)) >= batch_size:
+            given = np.concatenate(waiting)
+            whole = len(given) - len(given) % batch_size
+            outputs += [
+                _predict_batch(model, given[start : start + batch_size])
+                for start in range(0, whole, batch_size)
+            ]
+            waiting = [given[whole:]]
+        while lengths and sum(map(len, outputs)) >= lengths[0]:
+            done = np.concatenate(outputs)
+            length = lengths.popleft()
+            yield done[:length]
+            outputs = [done[length:]]
+    if sum(map(len, waiting)):
+        given = np.concatenate(waiting)
+        padding = np.repeat(given[-1:], batch_size - len(given), axis=0)
+        outputs.append(_predict_batch(model, np.concatenate([given, padding]))[: len(given)])
+    done = np.concatenate(outputs) if outputs else None
+    for length in lengths:
+        yield done[:length]
+        done = done[length:]
+
+
+def _predict_batch(model, batch: np.ndarray) -> np.ndarray:
+    output = np.asarray(model.predict_on_batch(batch), np.float32)
+    return output[..., 0] if output.shape[-1] == 1 else output
 
 
 def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -184,22 +231,21 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     detector, segmenter = load_model(detector_file), load_model(segmenter_file)
     sizes = [model.input_shape[1] for model in (detector, segmenter)]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
-    results: list[Future] = []
+    written: list[Future] = []
     with (
         ThreadPoolExecutor(max_workers=1) as readers,
         ThreadPoolExecutor(max_workers=1) as writers,
         tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
     ):
-        for rows, (size, inputs) in zip(groups, _read_ahead(readers, groups, sizes), strict=True):
-            p_tumour = predict_images(detector, inputs[0])
-            probabilities = predict_images(segmenter, inputs[1])
-            results.append(
-                writers.submit(
-                    _write_patient, rows, p_tumour, probabilities, size, settings, Path(out)
-                )
+        patients = tee(_read_ahead(readers, groups, sizes), 3)
+        p_tumour = predict_stream(detector, (inputs[0] for _, inputs in patients[0]))
+        maps = predict_stream(segmenter, (inputs[1] for _, inputs in patients[1]))
+        for rows, (size, _), *outputs in zip(groups, patients[2], p_tumour, maps, strict=True):
+            written.append(
+                writers.submit(_write_patient, rows, *outputs, size, settings, Path(out))
             )
             bar.update(len(rows))
-        slices = pd.concat([result.result() for result in results], ignore_index=True)
+        slices = pd.concat([patient.result() for patient in written], ignore_index=True)
     with atomic_path(Path(out) / "slices.csv") as temporary:
         slices.to_csv(temporary, index=False)
     return Path(out) / "slices.csv"

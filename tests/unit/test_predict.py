@@ -11,21 +11,39 @@ from PIL import Image
 from utils.config import ROOT, CourseError, write_json
 from utils.predict import (
     Postprocessing,
-    in_batches,
     postprocess,
     predict_cohort,
+    predict_stream,
     read_settings,
     resize_probabilities,
 )
 
 
-@given(count=st.integers(1, 100), batch_size=st.integers(1, 32))
-def test_batches_are_even_and_hold_every_slice_in_order(count, batch_size):
-    batches = list(in_batches(np.arange(count), batch_size))
-    lengths = [len(batch) for batch in batches]
-    assert max(lengths) <= batch_size
-    assert max(lengths) - min(lengths) <= 1
-    np.testing.assert_array_equal(np.concatenate(batches), np.arange(count))
+class Halving:
+    """Stands for a model: halves its input, and keeps the lengths of the batches it was given."""
+
+    def __init__(self):
+        self.lengths = []
+
+    def predict_on_batch(self, batch):
+        self.lengths.append(len(batch))
+        return batch / 2
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), batch_size=st.integers(1, 32))
+def test_a_stream_keeps_groups_apart_and_batches_full(lengths, batch_size):
+    ends = np.cumsum(lengths)
+    groups = np.split(np.arange(ends[-1], dtype=np.float32)[:, None, None], ends[:-1])
+    model = Halving()
+    outputs = list(predict_stream(model, iter(groups), batch_size))
+    assert set(model.lengths) == {batch_size}
+    assert len(model.lengths) == -(-ends[-1] // batch_size)
+    for group, output in zip(groups, outputs, strict=True):
+        np.testing.assert_array_equal(output, group[..., 0] / 2)
+
+
+def test_no_images_give_no_output():
+    assert list(predict_stream(Halving(), [])) == []
 
 
 def two_pieces():
