@@ -37,11 +37,7 @@ def slice_similarity(
         `pair` ("same patient" or "another patient"), `distance` (NA for another patient),
         `correlation` (Pearson, over all pixels), one row a pair.
     """
-    # A quarter of the pixels says the same about likeness, and is as much faster.
-    pixels = images[:, ::2, ::2, channel].reshape(len(images), -1).astype(np.float32)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(pixels, axis=1, keepdims=True)
-    pixels = np.divide(pixels, length, out=np.zeros_like(pixels), where=length > 0)
+    pixels = _standardised(images, channel)
     order = table[["patient", "slice"]].reset_index(drop=True).sort_values(["patient", "slice"])
     rows = [group.index.to_numpy() for _, group in order.groupby("patient")]
     tables = [
@@ -53,6 +49,62 @@ def slice_similarity(
         first, second = _same_height(rows, np.random.default_rng(seed))
         tables.append(_pairs(pixels, first, second, "another patient", pd.NA))
     return pd.concat(tables, ignore_index=True)
+
+
+def neighbour_in_training(table: pd.DataFrame) -> np.ndarray:
+    """Return whether a slice above or below is a training slice of the same patient.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Needs `patient, slice, part`, one row a slice.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        One for each row of `table`.
+    """
+    train = table.loc[table["part"] == "train", ["patient", "slice"]]
+    known = set(train.itertuples(index=False, name=None))
+    return np.array(
+        [
+            (patient, number - 1) in known or (patient, number + 1) in known
+            for patient, number in table[["patient", "slice"]].itertuples(index=False)
+        ],
+        dtype=bool,
+    )
+
+
+def most_alike(
+    images: np.ndarray, asked: np.ndarray, among: np.ndarray, channel: int = 1
+) -> np.ndarray:
+    """Return for each slice asked about the most alike of some others.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width, 3)
+    asked, among : ndarray of bool, shape (n,)
+        Which slices are asked about, and among which to look.
+    channel : int
+        1 is FLAIR.
+
+    Returns
+    -------
+    ndarray of int
+        Row numbers of the most correlated slices, one for each slice asked about.
+    """
+    pixels = _standardised(images, channel)
+    places = np.flatnonzero(among)
+    return places[(pixels[np.flatnonzero(asked)] @ pixels[places].T).argmax(axis=1)]
+
+
+def _standardised(images: np.ndarray, channel: int) -> np.ndarray:
+    """Return one channel as rows of mean 0 and length 1, whose products are correlations."""
+    # A quarter of the pixels says the same about likeness, and is as much faster.
+    pixels = images[:, ::2, ::2, channel].reshape(len(images), -1).astype(np.float32)
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(pixels, axis=1, keepdims=True)
+    return np.divide(pixels, length, out=np.zeros_like(pixels), where=length > 0)
 
 
 def _same_height(rows: list[np.ndarray], random: np.random.Generator):

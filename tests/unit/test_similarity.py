@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.similarity import slice_similarity
+from utils.similarity import most_alike, neighbour_in_training, slice_similarity
 
 
 def cohort(patients=2, slices=4, seed=0):
@@ -41,3 +41,28 @@ def test_an_even_picture_correlates_with_nothing():
     images, table = cohort(patients=1, slices=2)
     images[0] = 7
     assert slice_similarity(images, table, [1])["correlation"].tolist() == [0]
+
+
+def test_neighbours_are_of_the_same_patient_and_one_slice_away():
+    table = pd.DataFrame(
+        {
+            "patient": ["a", "a", "a", "a", "b", "b"],
+            "slice": [1, 2, 3, 4, 2, 3],
+            "part": ["test", "train", "test", "test", "test", "test"],
+        }
+    )
+    assert neighbour_in_training(table).tolist() == [True, False, True, False, False, False]
+
+
+def test_a_split_by_patient_leaves_no_neighbour_in_training():
+    _, table = cohort()
+    table["part"] = np.where(table["patient"] == "p0", "train", "test")
+    assert not neighbour_in_training(table)[table["part"] == "test"].any()
+
+
+def test_the_most_alike_slice_is_its_copy():
+    images, _ = cohort()
+    images[6] = images[1]
+    asked, among = np.zeros(8, bool), np.zeros(8, bool)
+    asked[6], among[:4] = True, True
+    assert most_alike(images, asked, among).tolist() == [1]

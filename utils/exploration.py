@@ -1,0 +1,105 @@
+"""What notebook 01 measures on a cohort before anything is trained."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from utils.volumes import Volumes, head_pixels
+
+
+def missing_sequences(volumes: Volumes) -> pd.DataFrame:
+    """Return for each patient whether a sequence is missing.
+
+    In the LGG cohort a sequence that was never acquired is replaced by a copy of FLAIR, so a
+    channel that equals FLAIR in every pixel of the volume holds nothing of its own. Equal
+    channels stay equal under `volumes.normalise_volume`.
+
+    Parameters
+    ----------
+    volumes : Volumes
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, pre_contrast, post_contrast``, one row a patient in the order of
+        the table; True where the sequence is missing.
+    """
+    rows = []
+    for (patient, institution), places in _by_patient(volumes.table):
+        images = volumes.images[places]
+        flair = images[..., 1]
+        missing = [np.array_equal(images[..., channel], flair) for channel in (0, 2)]
+        rows.append((patient, institution, *missing))
+    return pd.DataFrame(rows, columns=["patient", "institution", "pre_contrast", "post_contrast"])
+
+
+def head_grey_levels(
+    table: pd.DataFrame,
+    pictures: Callable[[pd.DataFrame], np.ndarray],
+    pixels: int = 500,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return grey levels of pixels of the head, equally many of every patient.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of the cohort table.
+    pictures : callable
+        Takes one patient's rows of `table`, returns their pictures, uint8 (slices, height,
+        width, 3): `volumes.read_volume` for the files as they are.
+    pixels : int
+        How many pixels of each patient, drawn with replacement.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, channel`` (0 to 2) and ``value``, `pixels` x 3 rows a patient. A
+        patient without a head pixel has no rows.
+    """
+    random = np.random.default_rng(seed)
+    tables = []
+    for (patient, institution), places in _by_patient(table):
+        images = pictures(table.loc[places])
+        inside = images[head_pixels(images)]
+        if len(inside) == 0:
+            continue
+        drawn = inside[random.integers(len(inside), size=pixels)]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "patient": patient,
+                    "institution": institution,
+                    "channel": np.repeat(np.arange(3), pixels),
+                    "value": drawn.T.ravel(),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def spread_between_patients(levels: pd.DataFrame) -> pd.Series:
+    """Return how far apart the patients' mean grey levels are, by channel.
+
+    Parameters
+    ----------
+    levels : pandas.DataFrame
+        From `head_grey_levels`.
+
+    Returns
+    -------
+    pandas.Series
+        By channel: the standard deviation of the patients' means over the mean of the standard
+        deviations within a patient. 0 if all patients have the same mean.
+    """
+    by_patient = levels.groupby(["channel", "patient"])["value"].agg(["mean", "std"])
+    by_channel = by_patient.groupby("channel")
+    return by_channel["mean"].std() / by_channel["std"].mean()
+
+
+def _by_patient(table: pd.DataFrame):
+    """Yield (patient, institution) and the labels of the patient's rows, in the table's order."""
+    for patient, rows in table.groupby("patient", sort=False):
+        yield (patient, rows["institution"].iloc[0]), rows.index
