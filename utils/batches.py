@@ -8,6 +8,7 @@ the feeding, is TensorFlow's; `epoch_plan`, `gather` and `augment` serve any bac
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -263,17 +264,15 @@ def training_batches(
 
     Returns
     -------
-    tf.data.Dataset
+    tf.data.Dataset, or with another backend than TensorFlow's an iterator
         Of pictures float32 (batch, height, width, 3), 0..255, and targets float32
         (batch, height, width, 1) or (batch, 1).
     int
         Steps an epoch.
     """
-    import tensorflow as tf
-
     steps = steps_per_epoch or max(1, len(images) // batch_size)
 
-    def batches():
+    def planned():
         return planned_batches(
             images,
             targets,
@@ -287,16 +286,22 @@ def training_batches(
             strength=strength,
         )
 
-    target_shape = (batch_size, *np.shape(targets)[1:], 1)
-    shapes = {"transform": 6, "gain": 3, "gamma": 3, "flair": 3} if augment else {}
-    signature = (
-        tf.TensorSpec((batch_size, *images.shape[1:]), tf.as_dtype(images.dtype)),
-        tf.TensorSpec(target_shape, tf.uint8),
-        {name: tf.TensorSpec((batch_size, size), tf.float32) for name, size in shapes.items()},
+    if keras.backend.backend() == "tensorflow":
+        return _prepared_by_tensorflow(planned), steps
+    return (_finish(*batch) for batch in planned()), steps
+
+
+def _prepared_by_tensorflow(planned):
+    """Return a dataset that augments the batches of `planned()` while the last one is trained."""
+    import tensorflow as tf
+
+    first = next(planned())
+    signature = tf.nest.map_structure(
+        tf.TensorSpec.from_tensor, tf.nest.map_structure(tf.convert_to_tensor, first)
     )
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(planned, output_signature=signature)
     dataset = dataset.map(_finish, num_parallel_calls=1, deterministic=True)
-    return dataset.prefetch(PREFETCHED).with_options(_options()), steps
+    return dataset.prefetch(PREFETCHED).with_options(_options())
 
 
 def _finish(images, targets, parameters):

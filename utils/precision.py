@@ -6,6 +6,7 @@ import keras
 
 from utils import config
 
+CPUINFO = Path("/proc/cpuinfo")
 NAMES = ("float32", "mixed_bfloat16")
 
 
@@ -34,18 +35,19 @@ def resolve_precision(name="auto") -> str:
         If the name is unknown.
     """
     if name == "auto":
-        name = "mixed_bfloat16" if _has_amx() or _has_gpu() else "float32"
+        name = "mixed_bfloat16" if _has_amx() or has_gpu() else "float32"
     if name not in NAMES:
         raise config.CourseError(f"precision {name!r}: must be auto, {' or '.join(NAMES)}")
     return name
 
 
-def _has_amx(cpuinfo=Path("/proc/cpuinfo")) -> bool:
+def _has_amx() -> bool:
     try:
-        return "amx_bf16" in cpuinfo.read_text(encoding="ascii", errors="replace")
+        return "amx_bf16" in CPUINFO.read_text(encoding="ascii", errors="replace")
     except OSError:  # no such file outside Linux
         return False
 
 
-def _has_gpu() -> bool:
-    return bool(keras.distribution.list_devices("gpu"))
+def has_gpu() -> bool:
+    """Return whether the backend has a device that is not a processor."""
+    return any(not name.lower().startswith("cpu") for name in keras.distribution.list_devices())

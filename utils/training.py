@@ -13,6 +13,7 @@ A training has a folder of its own:
 
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from utils import config, models
-from utils.precision import set_precision
+from utils.precision import has_gpu, set_precision
 
 __all__ = [
     "cosine_schedule",
@@ -92,7 +93,7 @@ def fit(
         _discard(folder)
         config.write_json(folder / "configuration.json", configuration)
     if (folder / "model.keras").exists() and (folder / "history.csv").exists():
-        _load_weights(model, folder / "model.keras")
+        _load_weights(models.uncompiled(model), folder / "model.keras")
         return pd.read_csv(folder / "history.csv")
     state = _State(folder, monitor, mode)
     first_epoch = state.resume(model)
@@ -103,7 +104,7 @@ def fit(
             for epoch in range(first_epoch, epochs):
                 line.show(f"epoch {epoch + 1} of {epochs}")
                 state.add(model, _train_epoch(model, feed, steps, epoch + 1, validate))
-    _load_weights(model, state.best_file)
+    _load_weights(models.uncompiled(model), state.best_file)
     history = pd.DataFrame(state.history)
     with config.atomic_path(folder / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
@@ -144,7 +145,7 @@ class _State:
         _save_weights(model, last)
         if is_best:
             self.best_file = self.folder / f"best-{row['epoch']}.weights.h5"
-            _save_weights(model, self.best_file)
+            _save_weights(models.uncompiled(model), self.best_file)
         self.names = [last.name, self.best_file.name]
         state = {"history": self.history, "last": last.name, "best": self.best_file.name}
         config.write_json(self.folder / "state.json", state)
@@ -198,7 +199,7 @@ def _save_weights(model: keras.Model, path: Path) -> None:
 def _load_weights(model: keras.Model, path: Path) -> None:
     try:
         model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise config.CourseError(
             f"{path}: cannot be loaded ({error}); delete its folder and train again"
         ) from error
@@ -223,8 +224,7 @@ def _train_epoch(model, feed, steps, epoch, validate) -> dict:
 
 def _jit():
     """Return `compile`'s jit_compile: on a processor, TensorFlow is slower with XLA."""
-    on_processor = not keras.distribution.list_devices("gpu")
-    return False if on_processor and keras.backend.backend() == "tensorflow" else "auto"
+    return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
 
 
 class _Line:

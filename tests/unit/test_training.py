@@ -1,0 +1,295 @@
+"""Training: cut off and resumed, recognised, best epoch kept, scores by hand."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+
+from utils import batches, losses, models, training
+from utils.config import ROOT, CourseError
+
+EPOCHS = 3
+
+
+def data():
+    random = np.random.default_rng(0)
+    images = random.integers(1, 120, (12, 16, 16, 3)).astype("uint8")
+    masks = np.zeros((12, 16, 16), "uint8")
+    masks[::2, 4:10, 5:12] = 1
+    images[masks > 0] = 220
+    return images, masks
+
+
+def network():
+    """Return a small network with what a checkpoint must hold: kernels and moving statistics."""
+    inputs = layers.Input((16, 16, 3), name="picture")
+    x = layers.Rescaling(1 / 255, name="rescale")(inputs)
+    x = layers.Conv2D(
+        4, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(seed=1), name="first"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
+    x = layers.Activation("relu", name="relu")(x)
+    x = layers.Conv2D(
+        1,
+        3,
+        padding="same",
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.HeNormal(seed=2),
+        name="last",
+    )(x)
+    return keras.Model(inputs, x, name="tiny")
+
+
+def train(folder, *, epochs=EPOCHS, seed=0, after_epoch=None, validate=None, **options):
+    """Train a tiny network; `after_epoch(number)` is called within the validation."""
+    keras.config.set_dtype_policy("float32")
+    images, masks = data()
+    model = network()
+    score = validate or training.validate_segmenter(images[:6], masks[:6], list("aabbcc"))
+    count = 0
+
+    def counted(trained):
+        nonlocal count
+        count += 1
+        if after_epoch is not None:
+            after_epoch(count)
+        return score(trained)
+
+    def make_batches(first_epoch):
+        return batches.training_batches(
+            images,
+            masks,
+            batch_size=4,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            seed=seed,
+            tumour_share=0.5,
+        )
+
+    history = training.fit(
+        model,
+        make_batches,
+        optimizer=keras.optimizers.Adam(training.cosine_schedule(0.01, steps=9)),
+        loss=losses.DiceCrossEntropy(),
+        folder=folder,
+        epochs=epochs,
+        configuration={"seed": seed},
+        validate=counted,
+        monitor=options.pop("monitor", "val_dice"),
+        **options,
+    )
+    return model, history, count
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    model, history, _ = train(folder)
+    return folder, [np.array(values) for values in model.get_weights()], history
+
+
+def assert_same(model, history, undisturbed):
+    _, weights, expected = undisturbed
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), expected.drop(columns="seconds"), rtol=1e-4
+    )
+    for mine, theirs in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_training_leaves_its_result_and_nothing_else(undisturbed):
+    folder, _, history = undisturbed
+    names = {"configuration.json", "history.csv", "model.keras"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert list(history["epoch"]) == [1, 2, 3]
+    assert set(history.columns) == {"epoch", "loss", "val_dice", "seconds"}
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+class Cut(Exception):
+    pass
+
+
+def test_cut_inside_an_epoch_it_goes_on_where_it_was(tmp_path, undisturbed):
+    def cut(epoch):
+        if epoch == 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        train(tmp_path, after_epoch=cut)
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert [row["epoch"] for row in state["history"]] == [1]
+    model, history, validated = train(tmp_path)
+    assert validated == 2
+    assert_same(model, history, undisturbed)
+
+
+def test_killed_by_sigkill_it_goes_on_where_it_was(tmp_path, undisturbed):
+    script = """
+import os, signal, sys
+sys.path.insert(0, "tests/unit")
+from test_training import train
+train(sys.argv[1], after_epoch=lambda epoch: epoch == 3 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert not (tmp_path / "model.keras").exists()
+    # What a write that was killed leaves behind.
+    (tmp_path / ".epoch-3-abc.weights.h5").write_bytes(b"half")
+    model, history, validated = train(tmp_path)
+    assert validated == 1
+    assert_same(model, history, undisturbed)
+    names = {"configuration.json", "history.csv", "model.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_finished_training_is_loaded(undisturbed):
+    folder, weights, expected = undisturbed
+    model, history, validated = train(folder)
+    assert validated == 0
+    pd.testing.assert_frame_equal(history, expected)
+    for mine, theirs in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_other_configuration_is_trained_anew(tmp_path):
+    train(tmp_path, epochs=1)
+    _, _, validated = train(tmp_path, epochs=1, seed=1)
+    assert validated == 1
+    _, history, validated = train(tmp_path, epochs=2, seed=1)
+    assert validated == 2
+    assert len(history) == 2
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])
+def test_best_epoch_is_kept_and_the_first_of_equals(tmp_path, mode, best):
+    kept = {}
+    scores = iter([0.1, 0.9, 0.9])
+
+    def validate(model):
+        kept[len(kept) + 1] = [np.array(values) for values in model.get_weights()]
+        return {"score": next(scores)}
+
+    model, _, _ = train(tmp_path, validate=validate, monitor="score", mode=mode)
+    for mine, theirs in zip(model.get_weights(), kept[best], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    saved = models.load_model(tmp_path / "model.keras", "float32")
+    for mine, theirs in zip(saved.get_weights(), kept[best], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_unknown_mode_is_refused(tmp_path):
+    with pytest.raises(CourseError, match="mode 'best': must be max or min"):
+        train(tmp_path, mode="best")
+
+
+def test_corrupt_checkpoint_is_told(tmp_path):
+    train(tmp_path, epochs=1)
+    (tmp_path / "model.keras").write_bytes(b"half")
+    with pytest.raises(CourseError, match=r"model\.keras: cannot be loaded"):
+        train(tmp_path, epochs=1)
+
+
+def test_a_head_on_features_and_a_sequential_model_train_too(tmp_path):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(40, 6)).astype("float16")
+    labels = features[:, 0] > 0
+    head = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, name="logit")], name="head")
+    options = {
+        "make_batches": lambda first: batches.training_batches(
+            features, labels, batch_size=8, epochs=4, first_epoch=first, augment=False
+        ),
+        "loss": keras.losses.BinaryCrossentropy(from_logits=True),
+        "folder": tmp_path,
+        "epochs": 4,
+        "configuration": {},
+        "validate": training.validate_detector(features, labels),
+        "monitor": "val_loss",
+        "mode": "min",
+    }
+    history = training.fit(head, optimizer=keras.optimizers.Adam(0.1), **options)
+    assert history["val_auc"].iloc[-1] > 0.9
+    weights = head.get_weights()
+    head.layers[-1].kernel.assign(np.zeros((6, 1)))
+    training.fit(head, optimizer=keras.optimizers.Adam(0.1), **options)
+    np.testing.assert_array_equal(head.get_weights()[0], weights[0])
+
+
+class Fixed:
+    """Predicts the same whatever comes in, in turn."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+        self.place = 0
+
+    def predict_on_batch(self, batch):
+        self.place += len(batch)
+        return self.outputs[self.place - len(batch) : self.place]
+
+
+def test_validation_dice_is_by_patient():
+    truth = np.zeros((4, 2, 2), "uint8")
+    predicted = np.zeros((4, 2, 2, 1), "float32")
+    truth[0, 0] = 1  # patient a: 2 pixels in one slice, 1 of them found, 1 false in another
+    predicted[0, 0, 0] = predicted[1, 1, 1] = 0.9
+    # patient b: nothing there, nothing found; patient c: 1 false pixel
+    predicted[3, 0, 0] = 0.9
+    validate = training.validate_segmenter(np.zeros((4, 2, 2, 3)), truth, list("aabc"), 3)
+    assert validate(Fixed(predicted)) == {"val_dice": pytest.approx((0.5 + 1 + 0) / 3)}
+
+
+def test_validation_of_logits_by_hand():
+    labels = np.array([True, True, False, False])
+    logits = np.array([[2.0], [0.0], [0.0], [-1.0]], "float32")
+    validate = training.validate_detector(np.zeros((4, 1)), labels)
+    values = validate(Fixed(logits))
+    terms = [np.log1p(np.exp(-2)), np.log(2), np.log(2), np.log1p(np.exp(-1))]
+    assert values["val_loss"] == pytest.approx(np.mean(terms))
+    assert values["val_auc"] == pytest.approx(3.5 / 4)
+
+
+def test_one_class_has_no_roc_curve():
+    validate = training.validate_detector(np.zeros((2, 1)), [True, True])
+    assert validate(Fixed(np.zeros((2, 1))))["val_auc"] == 0.5
+
+
+def test_schedule_rises_then_falls_to_nothing():
+    rate = training.cosine_schedule(1e-2, steps=100, warmup=0.1)
+    values = [float(rate(step)) for step in range(101)]
+    assert int(np.argmax(values)) == 10
+    assert values[0] == pytest.approx(1e-3)
+    assert values[10] == pytest.approx(1e-2)
+    assert values[55] == pytest.approx(5e-3, rel=1e-3)
+    assert values[100] == pytest.approx(0, abs=1e-8)
+    assert float(training.cosine_schedule(1e-2, steps=10, warmup=0)(0)) == pytest.approx(1e-2)
+
+
+def test_trains_with_jax_without_tensorflow(tmp_path):
+    script = """
+import sys
+sys.path.insert(0, "tests/unit")
+from test_training import train
+_, history, _ = train(sys.argv[1])
+assert "tensorflow" not in sys.modules
+print(",".join(str(loss) for loss in history["loss"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    values = [float(value) for value in done.stdout.split(",")]
+    assert values[-1] < values[0]
