@@ -219,7 +219,8 @@ def uncompiled(model: keras.Model) -> keras.Model:
     """Return the same layers as a model that knows no optimiser, and so neither saves nor loads
     one: for Adam this makes a file three times smaller.
     """
-    return keras.Model(model.input, model.output, name=model.name)
+    (inputs,), (outputs,) = model.inputs, model.outputs
+    return keras.Model(inputs, outputs, name=model.name)
 
 
 def load_model(path, precision="auto") -> keras.Model:
