@@ -1,11 +1,9 @@
 """What notebook 01 measures on a cohort before anything is trained."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from utils.volumes import Volumes, head_pixels
+from utils.volumes import Volumes, head_pixels, normalise_volume, read_volume
 
 
 def missing_sequences(volumes: Volumes) -> pd.DataFrame:
@@ -34,21 +32,13 @@ def missing_sequences(volumes: Volumes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["patient", "institution", "pre_contrast", "post_contrast"])
 
 
-def head_grey_levels(
-    table: pd.DataFrame,
-    pictures: Callable[[pd.DataFrame], np.ndarray],
-    pixels: int = 500,
-    seed: int = 0,
-) -> pd.DataFrame:
+def head_grey_levels(table: pd.DataFrame, pixels: int = 500, seed: int = 0) -> pd.DataFrame:
     """Return grey levels of pixels of the head, equally many of every patient.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of the cohort table.
-    pictures : callable
-        Takes one patient's rows of `table`, returns their pictures, uint8 (slices, height,
-        width, 3): `volumes.read_volume` for the files as they are.
+        A cohort table, with all slices of its patients.
     pixels : int
         How many pixels of each patient, drawn with replacement.
     seed : int
@@ -56,37 +46,37 @@ def head_grey_levels(
     Returns
     -------
     pandas.DataFrame
-        ``patient, institution, channel`` (0 to 2) and ``value``, `pixels` x 3 rows a patient. A
+        ``patient, institution, channel`` (0 to 2), ``raw`` and ``normalised``: the value in the
+        file and what `volumes.normalise_volume` makes of it; `pixels` x 3 rows a patient. A
         patient without a head pixel has no rows.
     """
     random = np.random.default_rng(seed)
     tables = []
     for (patient, institution), places in _by_patient(table):
-        images = pictures(table.loc[places])
-        inside = images[head_pixels(images)]
-        if len(inside) == 0:
+        images = read_volume(table.loc[places])
+        inside = head_pixels(images)
+        if not inside.any():
             continue
-        drawn = inside[random.integers(len(inside), size=pixels)]
-        tables.append(
-            pd.DataFrame(
-                {
-                    "patient": patient,
-                    "institution": institution,
-                    "channel": np.repeat(np.arange(3), pixels),
-                    "value": drawn.T.ravel(),
-                }
-            )
-        )
+        drawn = random.integers(np.count_nonzero(inside), size=pixels)
+        columns = {
+            "patient": patient,
+            "institution": institution,
+            "channel": np.repeat(np.arange(3), pixels),
+            "raw": images[inside][drawn].T.ravel(),
+            "normalised": normalise_volume(images)[inside][drawn].T.ravel(),
+        }
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
 
 
-def spread_between_patients(levels: pd.DataFrame) -> pd.Series:
+def spread_between_patients(levels: pd.DataFrame, column: str) -> pd.Series:
     """Return how far apart the patients' mean grey levels are, by channel.
 
     Parameters
     ----------
     levels : pandas.DataFrame
         From `head_grey_levels`.
+    column : {"raw", "normalised"}
 
     Returns
     -------
@@ -94,7 +84,7 @@ def spread_between_patients(levels: pd.DataFrame) -> pd.Series:
         By channel: the standard deviation of the patients' means over the mean of the standard
         deviations within a patient. 0 if all patients have the same mean.
     """
-    by_patient = levels.groupby(["channel", "patient"])["value"].agg(["mean", "std"])
+    by_patient = levels.groupby(["channel", "patient"])[column].agg(["mean", "std"])
     by_channel = by_patient.groupby("channel")
     return by_channel["mean"].std() / by_channel["std"].mean()
 

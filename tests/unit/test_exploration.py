@@ -4,6 +4,7 @@ patient."""
 import numpy as np
 import pandas as pd
 import pytest
+from cohort_files import save
 
 from utils.exploration import head_grey_levels, missing_sequences, spread_between_patients
 from utils.volumes import Volumes
@@ -35,19 +36,32 @@ def test_equal_in_one_slice_only_is_not_missing():
     assert not missing_sequences(volumes_of(images))["pre_contrast"].any()
 
 
-def test_grey_levels_come_from_the_head_alone():
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    images[:, 2:6, 2:6] = (50, 100, 150)
-    volumes = volumes_of(images, images * 0)
-    levels = head_grey_levels(volumes.table, lambda rows: volumes.images[rows.index], pixels=20)
-    assert levels.groupby("channel")["value"].unique().map(list).tolist() == [[50], [100], [150]]
+def test_grey_levels_come_from_the_head_alone(tmp_path):
+    pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    pictures[:, 8:16, 8:24] = (50, 100, 140)
+    pictures[:, 16:24, 8:24] = (50, 100, 160)
+    for number, picture in enumerate(pictures, start=1):
+        for patient, values in (("p0", picture), ("p1", picture * 0)):
+            save(tmp_path / f"{patient}_{number}.tif", values)
+    table = volumes_of(pictures, pictures).table
+    table["image_path"] = [
+        str(tmp_path / f"{row.patient}_{row.slice}.tif") for row in table.itertuples()
+    ]
+    levels = head_grey_levels(table, pixels=50)
+    raw, normalised = (
+        levels.groupby("channel")[column].unique().map(sorted).tolist()
+        for column in ("raw", "normalised")
+    )
+    assert raw == [[50], [100], [140, 160]]
+    # A constant channel is 96 throughout; the third lies one standard deviation either side.
+    assert normalised == [[96], [96], [56, 136]]
     assert levels["patient"].unique().tolist() == ["p0"]  # p1 has no head
-    assert len(levels) == 3 * 20
+    assert len(levels) == 3 * 50
 
 
 def test_spread_is_that_of_the_means_over_that_within():
     levels = pd.DataFrame(
-        {"channel": 0, "patient": ["a", "a", "b", "b"], "value": [9.0, 11.0, 13.0, 15.0]}
+        {"channel": 0, "patient": ["a", "a", "b", "b"], "raw": [9.0, 11.0, 13.0, 15.0]}
     )
     # Means 10 and 14: standard deviation sqrt(8). Within each patient sqrt(2).
-    assert spread_between_patients(levels).tolist() == pytest.approx([2.0])
+    assert spread_between_patients(levels, "raw").tolist() == pytest.approx([2.0])

@@ -1,0 +1,491 @@
+# %% [markdown]
+# # 1 · Explore: know the data before the model
+#
+# A model learns what is in its data, including what you did not mean to put there. So before
+# training anything we look: at single slices and whole patients, at how often and where tumours
+# occur, at what differs between hospitals, and at the one mistake that makes most published
+# results on this cohort too good to be true.
+#
+# **What you will learn**
+#
+# - what a slice, a volume, a channel and a mask are, as arrays;
+# - to see a cohort the way a model will: class balance, sizes, places, grey levels, gaps;
+# - why slices of one patient must stay together, shown by a model that learns nothing at all;
+# - to write a check that stops the work when a split leaks.
+#
+# **What you need**: Python, NumPy and pandas; no deep learning yet. About half a minute once the
+# cohort is there (making it takes another minute, once), and half a GB of memory.
+
+# %% [markdown]
+# ## The questions
+#
+# 1. How much tumour is there, in how many slices, of how many patients?
+# 2. What differs between patients for reasons that have nothing to do with disease?
+# 3. If you train on some slices and test on others, what have you tested?
+#
+# By default everything here runs on a **simulated cohort**: real anatomy (an average brain),
+# invented tumours. It downloads nothing and needs no account, and it has the layout of the real
+# **LGG MRI Segmentation cohort** of 110 patients with lower-grade glioma ([Buda et al.
+# 2019](https://arxiv.org/abs/1906.03720)), so that with `cohort = "lgg"` the same cells run on real
+# patients. Figures and numbers always say which of the two they come from.
+#
+# > **Not for clinical use.** This is a course. Nothing in it may be used to diagnose or treat
+# > anyone.
+
+# %% tags=["parameters"]
+cohort = "simulated"
+data = ""
+run_folder = ""
+seed = 0
+patients = 60
+size = 128
+detector_epochs = 4
+segmenter_epochs = 6
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the helpers lie beside this folder
+import numpy as np
+import pandas as pd
+
+from utils import course, exploration, plots, plots_cohort, similarity, splits
+from utils.cohort import read_mask, read_slice, summarise_patients
+from utils.config import CourseError
+from utils.volumes import read_volume
+
+run = course.open_run(
+    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
+)
+
+# %% [markdown]
+# ## The cohort as a table
+#
+# On disk a patient is a folder, and a slice is a picture with a mask of the same size beside it:
+#
+# ```
+# <patient>/<patient>_1.tif   <patient>/<patient>_1_mask.tif
+# <patient>/<patient>_2.tif   <patient>/<patient>_2_mask.tif   …
+# ```
+#
+# `open_run` has checked every file and made a table of it, **one row a slice**. The patient's name
+# is taken from the folder. That sounds too obvious to say, but the table that an earlier course
+# published for this cohort has the wrong patient in 3894 of its 3929 rows, and every split made
+# from it is wrong too.
+
+# %%
+print(run.describe())
+run.table[["patient", "institution", "slice", "tumour_px", "has_tumour"]].sample(
+    6, random_state=seed
+).sort_index()
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("patients:", run.table["patient"].nunique())
+print("slices:", len(run.table))
+print("slices a patient:", *run.table.groupby("patient").size().agg(["min", "max"]))
+print("every slice once:", not run.table.duplicated(["patient", "slice"]).any())
+print("patients by institution:", run.split["institution"].value_counts().sort_index().to_dict())
+
+# %% [markdown]
+# ## A slice, its channels, its mask
+#
+# **A slice** is one horizontal cut through the head. The scanner measured it three times, in a way
+# that shows different things each time, and the three pictures are stored as the three **channels**
+# of one array, where a photograph has red, green and blue:
+#
+# | channel | sequence | what it is good for |
+# |---|---|---|
+# | 0 | T1 before contrast agent | anatomy: white matter light, fluid dark |
+# | 1 | FLAIR | free fluid is suppressed, so swelling and tumour stand out bright |
+# | 2 | T1 after contrast agent | places where vessels leak light up |
+#
+# **The mask** says for every pixel whether an expert counted it as abnormal on FLAIR (255) or not
+# (0). We take a patient with a tumour of middling size, and the slice in which it is largest.
+
+# %%
+by_patient = summarise_patients(run.table).sort_values("tumour_px", ignore_index=True)
+patient = by_patient["patient"].iloc[len(by_patient) // 2]
+rows = run.table[run.table["patient"] == patient]
+row = rows.loc[rows["tumour_px"].idxmax()]
+image, mask = read_slice(row["image_path"]), read_mask(row["mask_path"])
+
+figure = plots_cohort.channels(image, mask, f"{patient}, slice {row['slice']}; {run.describe()}")
+alt = (
+    f"Slice {row['slice']} of {patient} as three grey pictures, one colour picture and a mask. "
+    f"The tumour, {100 * mask.mean():.1f} % of the picture, is bright on FLAIR."
+)
+plots.show(figure, alt, run.figures, "01_channels")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("slice:", image.shape, image.dtype)
+print("mask: ", mask.shape, mask.dtype, "values", np.unique(mask).tolist())
+print("channel 1, FLAIR:", image[..., 1].shape)
+
+# %% [markdown]
+# Channels are the *last* axis here, `(height, width, channel)`, as Keras expects by default. The
+# colour picture is only what a picture viewer makes of the file: violet and green mean nothing.
+#
+# ## A volume
+#
+# **A volume** is all slices of a patient, in order from the neck to the crown: an array of
+# `(slices, height, width, channels)`. *Before you run the next cell: in how many of this patient's
+# slices do you expect tumour, and will they be next to each other?*
+
+# %%
+volume = read_volume(rows)
+masks = np.stack([read_mask(path) for path in rows["mask_path"]])
+with_tumour = rows.loc[rows["has_tumour"], "slice"]
+
+figure = plots_cohort.volume_strip(volume, masks, patient, run.describe())
+alt = (
+    f"FLAIR slices of {patient} from bottom to top. The tumour begins at slice {with_tumour.min()} "
+    f"and ends at slice {with_tumour.max()}; it changes little from one slice to the next."
+)
+plots.show(figure, alt, run.figures, "01_volume")
+print(
+    f"volume: {volume.shape}, {volume.nbytes / 1e6:.1f} MB; {len(with_tumour)} slices with tumour"
+)
+
+# %% [markdown]
+# A tumour is a body in space. It is cut by a run of neighbouring slices, and each of these looks
+# much like the next. Keep that in mind; it comes back as the main point of this notebook.
+#
+# ## Six patients
+#
+# From the smallest tumour to the largest, each in the slice where it is largest. These are the
+# pictures that the models of the next notebooks will see: brought to a smaller size and to one
+# common scale of grey, which is explained below.
+
+# %%
+chosen = by_patient["patient"].iloc[np.linspace(0, len(by_patient) - 1, 6).round().astype(int)]
+largest = run.table.groupby("patient")["tumour_px"].idxmax()[chosen].tolist()
+names = [f"{run.table.patient[place]}\nslice {run.table.slice[place]}" for place in largest]
+
+figure = plots_cohort.gallery(
+    run.volumes.images[largest], run.volumes.masks[largest], names, run.describe()
+)
+alt = (
+    "Six patients, one a column, in three channels. The tumour's border is drawn on FLAIR, where "
+    f"the tumour is brighter than its surroundings; from left to right its area grows from "
+    f"{run.table.tumour_px[largest[0]]} to {run.table.tumour_px[largest[-1]]} pixels."
+)
+plots.show(figure, alt, run.figures, "01_gallery")
+
+# %% [markdown]
+# Look for what will make a threshold on brightness fail: bright places that are no tumour (around
+# the ventricles, at the skin and in the eyes), tumours with a dark core, and borders that fade out.
+#
+# ## How much tumour is there?
+#
+# *Predict first: what would a model score that answers "no tumour" for every slice?*
+
+# %%
+share = run.table.groupby("patient")["has_tumour"].mean()
+figure = plots_cohort.class_balance(run.table, run.describe())
+alt = (
+    "Stacked bars, one a patient: slices with tumour and without. The share with tumour goes from "
+    f"{100 * share.min():.0f} % to {100 * share.max():.0f} %, median {100 * share.median():.0f} %."
+)
+plots.show(figure, alt, run.figures, "01_class_balance")
+right = 100 * (1 - run.table["has_tumour"].mean())
+print(f"always answering 'no tumour' is right in {right:.0f} % of slices ({run.describe()})")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+counts = run.table["has_tumour"].value_counts()
+print(f"slices with tumour: {counts[True]}, without: {counts[False]}")
+print(
+    "every patient has slices of both kinds:", bool(share.between(0, 1, inclusive="neither").all())
+)
+
+# %% [markdown]
+# Accuracy is therefore a poor measure here: a useless model scores well. Notebook 2 uses
+# sensitivity, specificity and the area under the ROC curve instead. For segmentation it is worse
+# still: even in a slice with tumour nearly all pixels are healthy.
+
+# %%
+figure = plots_cohort.tumour_sizes(run.table, mask.size, run.describe())
+areas = 100 * run.table.loc[run.table["has_tumour"], "tumour_px"] / mask.size
+low, middle, high = areas.quantile([0.05, 0.5, 0.95])
+alt = (
+    f"Two histograms of tumour area. In slices with tumour it covers a median of {middle:.1f} % of "
+    f"the picture, 5th to 95th percentile {low:.1f} to {high:.1f} %."
+)
+plots.show(figure, alt, run.figures, "01_tumour_sizes")
+
+# %% [markdown]
+# Small areas are the rule, partly because every tumour tapers off above and below. They are also
+# the hardest: a border that is one pixel off hardly changes the overlap of a large tumour and ruins
+# that of a small one. Notebook 4 reports sensitivity by size for that reason.
+#
+# ## Where tumours lie
+
+# %%
+figure = plots_cohort.tumour_heat_map(run.volumes.images, run.volumes.masks, run.describe())
+often = run.volumes.masks.sum(axis=0, dtype=int)
+down, across = 100 * np.array(np.unravel_index(often.argmax(), often.shape)) / size
+alt = (
+    "The mean FLAIR picture of all slices with tumour, and a map of how often each place is "
+    f"tumour. {100 * (often > 0).mean():.0f} % of the picture is tumour in some slice; most often "
+    f"it is the place {down:.0f} % of the way down and {across:.0f} % of the way across."
+)
+plots.show(figure, alt, run.figures, "01_heat_map")
+
+# %% [markdown]
+# If the map were a small bright spot, a model could score well by always drawing the same blob. A
+# spread-out map means that it has to look. In patients, lower-grade gliomas favour the frontal
+# lobes, the temporal lobes and the insula and seldom start in the cerebellum.
+#
+# ## What differs between institutions
+#
+# An MRI scanner's grey levels have **no unit**. The same tissue gets another number on another
+# scanner, with another setting, or with another way of exporting the file. A model that has learnt
+# "above 180 is tumour" at one hospital is useless at the next.
+
+# %%
+levels = exploration.head_grey_levels(run.table, seed=seed)
+figure = plots_cohort.intensity_by_institution(
+    levels.rename(columns={"raw": "value"}),
+    run.describe(),
+    "Grey levels in the files, by institution",
+)
+middle = levels[levels["channel"] == 1].groupby("institution")["raw"].median()
+alt = (
+    "Grey levels of the head's pixels, one panel a channel, one line an institution. The lines do "
+    f"not coincide: the median on FLAIR goes from {middle.min():.0f} ({middle.idxmin()}) to "
+    f"{middle.max():.0f} ({middle.idxmax()})."
+)
+plots.show(figure, alt, run.figures, "01_grey_levels_raw")
+
+# %% [markdown]
+# The remedy is **normalisation by volume**: for every patient and channel, subtract the mean of the
+# pixels inside the head and divide by their standard deviation. The result is stored as
+# `96 + 40 · z`, rounded and clipped to 0…255, which keeps one byte a pixel.
+#
+# - By *volume*, not by slice: how bright one slice is compared with its neighbours says something
+#   about the tissue, and a slice full of tumour must not be dimmed for it.
+# - Over the *head*: the black background would otherwise decide the mean.
+# - With the patient's *own* numbers: nothing from other patients flows in, so nothing can leak.
+
+# %%
+figure = plots_cohort.intensity_by_institution(
+    levels.rename(columns={"normalised": "value"}),
+    run.describe(),
+    "The same after normalisation by volume",
+)
+middle = levels[levels["channel"] == 1].groupby("institution")["normalised"].median()
+alt = (
+    "The same three panels after normalisation. The lines lie closer together: the median on FLAIR "
+    f"goes from {middle.min():.0f} ({middle.idxmin()}) to {middle.max():.0f} ({middle.idxmax()})."
+)
+plots.show(figure, alt, run.figures, "01_grey_levels_normalised")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+before, after = (
+    exploration.spread_between_patients(levels, column) for column in ("raw", "normalised")
+)
+for channel, name in enumerate(plots.CHANNELS):
+    print(f"{name}: patients' means less than half as far apart: "
+          f"{after[channel] < before[channel] / 2}")  # fmt: skip
+
+# %% [markdown]
+# That the means now agree is no discovery: we made them agree. Two things remain different and
+# always will: the *shape* of each line, which is the contrast between tissues, and the noise.
+# Normalisation removes the scale of a scanner, not its character.
+#
+# ## Missing sequences
+#
+# Not every patient had all three sequences. In this cohort a missing one was filled with a **copy
+# of FLAIR**: in the real cohort the pre-contrast sequence of 6 patients and the post-contrast
+# sequence of
+# 10. The files do not say so. It can be found, though: a true second sequence never equals FLAIR in
+# every pixel.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+missing = exploration.missing_sequences(run.volumes)
+print("patients without pre-contrast: ", missing["pre_contrast"].sum())
+print("patients without post-contrast:", missing["post_contrast"].sum())
+print("patients without either:       ", (missing["pre_contrast"] & missing["post_contrast"]).sum())
+
+# %%
+affected = missing[missing["pre_contrast"] | missing["post_contrast"]]
+affected.merge(run.split[["patient", "part"]], on="patient")
+
+# %% [markdown]
+# We keep these patients: leaving them out would make the test easier than the hospital. Instead,
+# training sometimes replaces a channel by FLAIR on purpose (notebook 3), so that the model has met
+# the case.
+#
+# ## How alike are neighbouring slices?
+#
+# Now the main point. We correlate FLAIR slices of the same patient that are 1, 2, 3, 5 or 8 slices
+# apart, and for comparison slices of *different* patients at the same height of the head.
+
+# %%
+pairs = similarity.slice_similarity(run.volumes.images, run.volumes.table, seed=seed)
+medians = pairs.groupby(["pair", "distance"], dropna=False)["correlation"].median()
+next_slice, stranger = medians["same patient"].iloc[0], medians["another patient"].iloc[0]
+
+figure = plots_cohort.neighbour_similarity(pairs, run.describe())
+alt = (
+    f"Box plots of the correlation of two slices. Next to each other in one patient: median "
+    f"{next_slice:.2f}, falling with distance. Same height in another patient: {stranger:.2f}."
+)
+plots.show(figure, alt, run.figures, "01_neighbours")
+
+# %% [markdown]
+# The next slice of the same patient is far more alike than any slice of another. So what happens if
+# the slices are shuffled and dealt out one by one, as a call of `train_test_split` on the table of
+# slices would do?
+
+# %%
+random = np.random.default_rng(seed)
+by_slice = run.table[["patient", "institution", "slice"]].assign(
+    part=random.choice(splits.PARTS, size=len(run.table), p=(0.6, 0.17, 0.23))
+)
+by_patient_split = by_slice.drop(columns="part").merge(run.split[["patient", "part"]], on="patient")
+
+for name, split in {"by slice": by_slice, "by patient": by_patient_split}.items():
+    near = similarity.neighbour_in_training(split)[split["part"] == "test"]
+    print(f"split {name}: {near.sum()} of {len(near)} test slices ({100 * near.mean():.0f} %) have "
+          "the slice above or below in training")  # fmt: skip
+print(run.describe())
+
+# %% [markdown]
+# ## A model that only remembers
+#
+# Does it matter? Take a "model" that learns nothing. For a test slice it looks up the most similar
+# training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing of
+# tumours and is worthless for a new patient. *Predict: how will it score under each split?*
+
+# %%
+truth = run.volumes.labels
+
+
+def remember(split):
+    """Score copying from the most similar training slice: sensitivity, specificity, Dice."""
+    test = (split["part"] == "test").to_numpy()
+    source = similarity.most_alike(run.volumes.images, test, (split["part"] == "train").to_numpy())
+    copied, right = run.volumes.masks[source], run.volumes.masks[test]
+    overlap = (
+        2 * (copied & right).sum(axis=(1, 2)) / (copied.sum((1, 2)) + right.sum((1, 2)) + 1e-9)
+    )
+    return {
+        "tumour slices found": truth[source][truth[test]].mean(),
+        "tumour-free slices left alone": 1 - truth[source][~truth[test]].mean(),
+        "Dice of the copied mask, tumour slices": overlap[truth[test]].mean(),
+    }
+
+
+scores = pd.DataFrame(
+    {"split by slice": remember(by_slice), "by patient": remember(by_patient_split)}
+)
+print(f"copying the most similar training slice; {run.describe()}")
+scores.round(2)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+overlaps = scores.loc["Dice of the copied mask, tumour slices"]
+print("the copied masks fit at least twice as well when split by slice:",
+      overlaps["split by slice"] >= 2 * overlaps["by patient"])  # fmt: skip
+
+# %% [markdown]
+# Under a split by slice, memory alone looks like skill. The test has not measured whether the model
+# recognises a tumour, but whether it recognises the *patient*. A network with millions of weights
+# can remember too, and nobody can see from its score how much of it is memory.
+#
+# Many published notebooks on this cohort split by slice; in one of them 97 % of the test slices
+# have their neighbour in training. The authors of the data split by patient and report a mean Dice
+# of 0.82 ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)).
+#
+# **The rule: whatever belongs together in the new case must stay together in the split.** A new
+# case is a new patient, so we split patients. It is the same with several photographs of one animal
+# or several recordings of one speaker.
+#
+# ## The split, and a check that fails loudly
+#
+# `run.split` has one row a patient. Patients are sorted by institution and by the size of the
+# tumour, and each run of neighbours is dealt out to the parts by chance, so that the parts resemble
+# each other.
+
+# %%
+figure = plots_cohort.split_balance(run.table, run.split, run.describe())
+medians = by_patient.merge(run.split[["patient", "part"]]).groupby("part")["tumour_px"].median()
+alt = (
+    "Three panels compare training, validation and test: the mix of institutions, the share of "
+    "slices with tumour, and the size of the tumours. Median volume of the tumour: "
+    + ", ".join(f"{part} {medians[part]:.0f} px" for part in splits.PARTS)
+    + "."
+)
+plots.show(figure, alt, run.figures, "01_split")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+parts = run.table.merge(run.split[["patient", "part"]], on="patient")
+parts.groupby("part").agg(
+    patients=("patient", "nunique"), slices=("slice", "size"), with_tumour=("has_tumour", "sum")
+).loc[list(splits.PARTS)]
+
+# %% [markdown]
+# **Training** patients are what the model learns from. On **validation** patients we choose: when
+# to stop, which threshold, which loss. The **held-out test** patients are used once, at the end,
+# for the numbers that we report. A choice made on test patients turns them into validation
+# patients.
+#
+# Good intentions are not enough: a table gets merged wrongly, a name is read from the wrong column.
+# So the rule is written down as code, and it *stops* the work instead of printing a warning that
+# nobody reads. Here it is given the right split, and then the careless one:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+splits.assert_no_leak(run.split)
+splits.assert_no_leak(by_patient_split)
+print("split by patient: no leak")
+try:
+    splits.assert_no_leak(by_slice)
+except CourseError as error:
+    print("split by slice, stopped:", error)
+
+# %% [markdown]
+# `open_run` calls `assert_no_leak` whenever a notebook is opened. The fingerprint of the split is
+# kept with the results, so that detector and segmenter are provably trained and tested on the same
+# sides: two stages that are split separately leak into each other even if each split is by patient.
+
+# %%
+run.record({"exploration": {
+    "slices": len(run.table),
+    "slices_with_tumour": int(run.table["has_tumour"].sum()),
+    "missing_pre_contrast": int(missing["pre_contrast"].sum()),
+    "missing_post_contrast": int(missing["post_contrast"].sum()),
+    "median_correlation_next_slice": float(next_slice),
+    "median_correlation_other_patient": float(stranger),
+}})  # fmt: skip
+print("split", splits.split_sha256(run.split)[:12])
+
+# %% [markdown]
+# ## What you have seen
+#
+# - A patient is a volume `(slices, height, width, 3)`: pre-contrast, FLAIR, post-contrast, and a
+#   mask.
+# - Most slices have no tumour, and most pixels of a slice with tumour are healthy: accuracy
+#   misleads.
+# - Grey levels have no unit; normalisation by volume takes the scanner's scale away.
+# - Missing sequences are hidden as copies of FLAIR, and are found by comparing.
+# - Neighbouring slices are much alike. Split by slice, a model that only remembers looks
+#   skilled; split by patient, it is found out.
+#
+# Next: [2 · Detect](02_detect.ipynb), which slices show a tumour?
+
+# %% [markdown]
+# ## To think about
+#
+# 1. Two examinations of the same patient, a year apart, are in different folders. Are they one case
+#    or two for the split, and how could `assert_no_leak` know?
+# 2. What would you have to do differently to claim that a model works at a hospital it has never
+#    seen?
+# 3. The copied masks get a Dice above zero even under the split by patient. Where does it come
+#    from?
