@@ -11,6 +11,7 @@ import pandas as pd
 
 from utils import config, detector, segmenter
 from utils.course import Run
+from utils.metrics import patient_table
 from utils.predict import postprocess, predict_images
 from utils.volumes import Volumes
 
@@ -30,6 +31,8 @@ class Evaluation:
         each row of `slices`.
     volumes : Volumes
         The pictures of the same rows, as the models saw them.
+    threshold : float
+        The detector's: slices with at least this `p_tumour` are let through.
     """
 
     slices: pd.DataFrame
@@ -37,6 +40,7 @@ class Evaluation:
     alone: np.ndarray
     cascade: np.ndarray
     volumes: Volumes
+    threshold: float
 
     @property
     def cascade_slices(self) -> pd.DataFrame:
@@ -87,4 +91,75 @@ def evaluate(run: Run, part: str = "test") -> Evaluation:
     if part == "test":
         with config.atomic_path(run.folder / "predictions.csv") as temporary:
             slices.to_csv(temporary, index=False)
-    return Evaluation(slices, truths, alone, cascade, volumes)
+    return Evaluation(slices, truths, alone, cascade, volumes, settings["threshold"])
+
+
+def patient_results(run: Run, result: Evaluation) -> pd.DataFrame:
+    """Return one row a patient for both ways, and keep it as ``patients.csv`` of the run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, slices, tumour_px, predicted_px, overlap_px, dice, hd95_px`` of
+        the segmenter alone, see `metrics.patient_table`, and ``dice_cascade, hd95_px_cascade``.
+    """
+    patients = patient_table(result.slices, result.truths, result.alone)
+    cascade = patient_table(result.cascade_slices, result.truths, result.cascade)
+    for column in ("dice", "hd95_px"):
+        patients[f"{column}_cascade"] = cascade[column]
+    with config.atomic_path(run.folder / "patients.csv") as temporary:
+        patients.to_csv(temporary, index=False)
+    return patients
+
+
+def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
+    """Return for each patient what went wrong, the lowest Dice first.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        From `patient_results`.
+    missing : pandas.DataFrame
+        From `exploration.missing_sequences`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, tumour_px, dice``; ``missed``: share of the tumour's pixels that
+        were not found; ``invented``: share of the predicted pixels that are no tumour (NaN where
+        there are none); ``without``: the sequences that the patient lacks.
+    """
+    errors = patients[["patient", "institution", "tumour_px", "dice"]].copy()
+    errors["missed"] = 1 - patients["overlap_px"] / patients["tumour_px"].replace(0, np.nan)
+    errors["invented"] = 1 - patients["overlap_px"] / patients["predicted_px"].replace(0, np.nan)
+    lacks = missing.set_index("patient").loc[errors["patient"]]
+    names = {"pre_contrast": "pre-contrast", "post_contrast": "post-contrast"}
+    errors["without"] = [
+        ", ".join(name for column, name in names.items() if row[column])
+        for _, row in lacks.iterrows()
+    ]
+    return errors.sort_values(["dice", "patient"], na_position="last", ignore_index=True)
+
+
+def telling_slices(slices: pd.DataFrame, patients: list[str]) -> list[int]:
+    """Return two rows a patient: most tumour missed, and most tumour invented elsewhere.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        The slices table.
+    patients : list of str
+
+    Returns
+    -------
+    list of int
+        Row numbers of `slices`, two for each patient in turn; the second is another slice.
+    """
+    missed = slices["tumour_px"] - slices["overlap_px"]
+    invented = slices["predicted_px"] - slices["overlap_px"]
+    rows = []
+    for patient in patients:
+        own = slices.index[slices["patient"] == patient]
+        first = missed[own].idxmax()
+        rows += [first, invented[own.drop(first)].idxmax()]
+    return rows

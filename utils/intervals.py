@@ -20,6 +20,20 @@ class Interval:
     high: float
     level: float = 0.95
 
+    def record(self, name: str, interval: str = "") -> dict:
+        """Return ``{name: estimate, interval: [low, high]}`` as JSON takes it: None for NaN.
+
+        Parameters
+        ----------
+        name : str
+        interval : str
+            Name of the bounds; by default ``<name>_ci<level>``, such as ``auc_ci95``.
+        """
+        known = not np.isnan(self.low)
+        bounds = [float(self.low), float(self.high)] if known else None
+        estimate = None if np.isnan(self.estimate) else float(self.estimate)
+        return {name: estimate, interval or f"{name}_ci{100 * self.level:g}": bounds}
+
     def __str__(self) -> str:
         if np.isnan(self.low):
             return f"{self.estimate:.2f} (no interval)"

@@ -212,3 +212,43 @@ def size_and_dice(patients: pd.DataFrame, source: str) -> Figure:
     axes.set(xlabel="tumour in all slices of the patient (px, log scale)")
     figure.legend(loc="outside right center", title="institution")
     return figure
+
+
+@styled
+def compare_intervals(
+    intervals: Mapping[str, Mapping[str, Interval]], source: str, title: str, label: str
+) -> Figure:
+    """Show several intervals for each of some quantities, one below the other.
+
+    Parameters
+    ----------
+    intervals : mapping of str to mapping of str to Interval
+        By quantity, then by kind of interval; the same kinds for each quantity.
+    source : str
+    title, label : str
+        Of the figure and of its horizontal axis.
+    """
+    figure = new_figure(title, source, 8, 0.62 * len(intervals) + 1.9)
+    axes = figure.subplots()
+    kinds = list(next(iter(intervals.values())))
+    for number, kind in enumerate(kinds):
+        drawn = [row[kind] for row in intervals.values()]
+        estimates = np.array([one.estimate for one in drawn])
+        reach = [
+            [one.estimate - one.low for one in drawn],
+            [one.high - one.estimate for one in drawn],
+        ]
+        axes.errorbar(
+            estimates,
+            np.arange(len(drawn)) + 0.24 * (number - (len(kinds) - 1) / 2),
+            xerr=np.clip(reach, 0, None),
+            fmt="osD^v"[number % 5],
+            color=COLOURS[number % 7],
+            capsize=4,
+            label=kind,
+        )
+    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.set(xlabel=label, ylim=(len(intervals) - 0.5, -0.5))
+    axes.grid(False, axis="y")
+    figure.legend(loc="outside right center", title="95 % interval")
+    return figure

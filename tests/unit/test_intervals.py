@@ -83,3 +83,10 @@ def test_paired_difference_refuses_different_patients():
 
 def test_an_interval_reads_well():
     assert str(Interval(0.824, 0.741, 0.88)) == "0.82 (95 % CI 0.74 to 0.88)"
+
+
+def test_recorded_as_json_takes_it():
+    assert Interval(0.8, 0.7, 0.9).record("auc") == {"auc": 0.8, "auc_ci95": [0.7, 0.9]}
+    assert Interval(0.8, 0.7, 0.9).record("mean", "ci") == {"mean": 0.8, "ci": [0.7, 0.9]}
+    nothing = Interval(float("nan"), float("nan"), float("nan"), level=0.9)
+    assert nothing.record("auc") == {"auc": None, "auc_ci90": None}
