@@ -11,6 +11,7 @@ import pandas as pd
 
 from utils import config, detector, segmenter
 from utils.course import Run
+from utils.intervals import bootstrap_patients
 from utils.metrics import patient_table
 from utils.predict import postprocess, predict_images
 from utils.volumes import Volumes
@@ -110,6 +111,42 @@ def patient_results(run: Run, result: Evaluation) -> pd.DataFrame:
     with config.atomic_path(run.folder / "patients.csv") as temporary:
         patients.to_csv(temporary, index=False)
     return patients
+
+
+def segmentation_record(patients: pd.DataFrame, slices: pd.DataFrame, seed: int = 0) -> dict:
+    """Return what ``metrics.json`` holds about one way of segmenting.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        ``patient, dice, hd95_px``, see `metrics.patient_table`.
+    slices : pandas.DataFrame
+        The slices table of the same way.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        Mean and median Dice by patient with their 95 % intervals, the median HD95 and of how many
+        patients it is, the share of tumour slices touched by the prediction (``sensitivity``) and
+        the share of tumour-free slices with any (``false_positive_share``). None for what cannot
+        be had.
+    """
+    mean = bootstrap_patients(patients, lambda rows: rows["dice"].mean(), seed=seed)
+    median = bootstrap_patients(patients, lambda rows: rows["dice"].median(), seed=seed)
+    with_tumour = slices["tumour_px"] > 0
+    numbers = {
+        "hd95_px_median": patients["hd95_px"].median(),
+        "sensitivity": (slices.loc[with_tumour, "overlap_px"] > 0).mean(),
+        "false_positive_share": (slices.loc[~with_tumour, "predicted_px"] > 0).mean(),
+    }
+    return (
+        mean.record("dice_patient_mean", "dice_patient_ci95")
+        | median.record("dice_patient_median")
+        | {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+        | {"hd95_patients": int(patients["hd95_px"].notna().sum())}
+    )
 
 
 def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFrame:
