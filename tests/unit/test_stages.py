@@ -138,6 +138,12 @@ def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatc
     assert set(written["part"]) == {"test"}
     assert written["patient"].unique().tolist() == found.volumes.patients
 
+    patients = evaluation.patient_results(run, found)
+    assert patients["dice"].tolist() == pytest.approx([2 * 288 / (288 + 4 * 48 * 48)])
+    assert patients["dice_cascade"].tolist() == pytest.approx([2 * 144 / (288 + 2 * 48 * 48)])
+    kept = pd.read_csv(run.folder / "patients.csv")
+    pd.testing.assert_frame_equal(kept, patients)
+
 
 def test_what_was_decided_lies_beside_the_models(run):
     detector.obtain(run)
