@@ -125,40 +125,17 @@ def detector(size=128, weights=None, seed=0) -> keras.Model:
         (batch, size, size, 3), 0..255 -> (batch, 1) logits, float32. The ImageNet preprocessing
         (means removed, channels in the order blue, green, red) is inside.
     """
+    keras.utils.set_random_seed(seed)  # ResNet50 takes no seeds for its layers
     inputs = layers.Input((size, size, 3), name="picture")
     offset = [-value for value in IMAGENET_MEAN]
     x = layers.Rescaling(1.0, offset=offset, name="mean_removed", dtype="float32")(inputs)
     x = keras.ops.flip(x, axis=-1)
     trunk = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    if weights is not None:
+        trunk.load_weights(weights)
     x = layers.GlobalAveragePooling2D(name="pooled")(trunk.output)
-    logit = layers.Dense(
-        1,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        name="logit",
-        dtype="float32",
-    )(x)
-    if weights is None:
-        _randomise(trunk, seed)
-    else:
-        _load_trunk(trunk, weights)
+    logit = layers.Dense(1, name="logit", dtype="float32")(x)
     return keras.Model(inputs, logit, name="detector")
-
-
-def _randomise(model: keras.Model, seed: int) -> None:
-    """Draw every convolution's kernel anew, He-normal, from `seed`."""
-    kernels = [layer.kernel for layer in model.layers if isinstance(layer, layers.Conv2D)]
-    for number, kernel in enumerate(kernels):
-        initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
-        kernel.assign(initializer(kernel.shape))
-
-
-def _load_trunk(trunk: keras.Model, weights) -> None:
-    """Load the file of a bare ResNet50 into one that has preprocessing layers in front."""
-    bare = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
-    bare.load_weights(weights)
-    for layer in bare.layers:
-        if layer.weights:
-            trunk.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def trunk_of(model: keras.Model) -> keras.Model:
