@@ -147,7 +147,8 @@ def false_positives(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
     width = max(8.6, 0.2 * len(first))
     figure = new_figure("False alarms on tumour-free slices", source, width, 4)
     axes = figure.subplots()
-    order = first.sort_values("share", ascending=False)["patient"].tolist()
+    total = sum(table.set_index("patient")["share"] for table in tables.values())
+    order = total.sort_values(ascending=False, kind="stable").index.tolist()
     width = 0.8 / len(tables)
     for number, (name, table) in enumerate(tables.items()):
         share = 100 * table.set_index("patient")["share"].loc[order]
@@ -159,7 +160,7 @@ def false_positives(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
                     rotation_mode="anchor")  # fmt: skip
     axes.set(ylabel="flagged, of the patient's\ntumour-free slices (%)", ylim=(0, None))
     axes.grid(False, axis="x")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower left", ncols=len(tables))
     return figure
 
 
