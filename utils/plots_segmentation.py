@@ -124,14 +124,14 @@ def threshold_curve(
     tried: pd.DataFrame,
     source: str,
     xlabel: str = "threshold on the probability",
-    title: str = "Threshold and smallest piece, chosen on validation",
+    title: str = "Threshold and pieces kept, chosen on validation",
 ) -> Figure:
-    """Show the mean Dice for each threshold (and smallest piece kept), the best one marked.
+    """Show the mean Dice for each threshold (and choice of pieces kept), the best one marked.
 
     Parameters
     ----------
     tried : DataFrame
-        `threshold, dice` and optionally `minimum_px`; from `segmenter.try_postprocessing` or
+        `threshold, dice` and optionally `pieces`; from `segmenter.try_postprocessing` or
         `segmenter.try_flair_thresholds`.
     source : str
         Which patients they were tried on.
@@ -139,10 +139,7 @@ def threshold_curve(
     """
     figure = new_figure(title, source, 7.4, 3.8)
     axes = figure.subplots()
-    if "minimum_px" in tried:
-        groups = {f"pieces from {size} px": rows for size, rows in tried.groupby("minimum_px")}
-    else:
-        groups = {"": tried}
+    groups = dict(list(tried.groupby("pieces"))) if "pieces" in tried else {"": tried}
     for number, (label, rows) in enumerate(groups.items()):
         rows = rows.sort_values("threshold")
         look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7], "markersize": 4}

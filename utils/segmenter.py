@@ -26,8 +26,14 @@ LOSSES = {
     "dice_cross_entropy": losses.DiceCrossEntropy,
 }
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-# Pieces smaller than this many pixels, over all slices of a 256 x 256 volume, are dropped.
-MINIMUM_PX = (0, 50, 150, 400)
+# Which connected pieces of a patient's volume are kept: what `Postprocessing` calls minimum_px and
+# largest_only, by the name under which figures show it.
+PIECES = {
+    "all pieces": (0, False),
+    "from 50 px": (50, False),
+    "from 400 px": (400, False),
+    "largest piece": (0, True),
+}
 
 
 def train(run: Run, loss: str = "focal_tversky"):
@@ -128,12 +134,12 @@ def score(
 
 
 def try_postprocessing(run: Run, model) -> pd.DataFrame:
-    """Return how each threshold and smallest piece does on the validation patients.
+    """Return how each threshold and choice of pieces does on the validation patients.
 
     Returns
     -------
     pandas.DataFrame
-        ``threshold, minimum_px, dice``: mean Dice by patient, best first.
+        ``threshold, pieces, minimum_px, largest_only, dice``: mean Dice by patient, best first.
     """
     validation = run.part("validation")
     probabilities = native_probabilities(model, validation)
@@ -143,31 +149,51 @@ def try_postprocessing(run: Run, model) -> pd.DataFrame:
     }
     tried = []
     for threshold in THRESHOLDS:
-        for minimum_px in MINIMUM_PX:
-            settings = Postprocessing(threshold, minimum_px)
+        for name, (minimum_px, largest_only) in PIECES.items():
+            settings = Postprocessing(threshold, minimum_px, largest_only)
             by_patient = [
                 dice(truths[patient], postprocess(maps, settings))
                 for patient, maps in probabilities.items()
             ]
-            tried.append((threshold, minimum_px, np.nanmean(by_patient)))
-    table = pd.DataFrame(tried, columns=["threshold", "minimum_px", "dice"])
+            tried.append((threshold, name, minimum_px, largest_only, np.nanmean(by_patient)))
+    columns = ["threshold", "pieces", "minimum_px", "largest_only", "dice"]
+    table = pd.DataFrame(tried, columns=columns)
     return table.sort_values("dice", ascending=False, kind="stable", ignore_index=True)
 
 
-def finish(run: Run, model, loss: str = "focal_tversky") -> Postprocessing:
-    """Choose threshold and smallest piece on validation, and keep the segmenter of the run.
+def best_postprocessing(tried: pd.DataFrame) -> Postprocessing:
+    """Return the settings in the row of `try_postprocessing`'s table with the highest Dice."""
+    best = tried.loc[tried["dice"].idxmax()]
+    return Postprocessing(
+        float(best["threshold"]), int(best["minimum_px"]), bool(best["largest_only"])
+    )
+
+
+def finish(
+    run: Run, model, loss: str = "focal_tversky", tried: pd.DataFrame | None = None
+) -> Postprocessing:
+    """Choose the postprocessing on validation, and keep the segmenter of the run.
 
     Writes ``segmenter.keras`` and, with what was chosen, ``segmenter.json``.
+
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+    loss : {"focal_tversky", "dice_cross_entropy"}
+        It was trained with.
+    tried : pandas.DataFrame, optional
+        What `try_postprocessing` returned for the model, if that is there already.
     """
-    best = try_postprocessing(run, model).iloc[0]
-    settings = Postprocessing(float(best["threshold"]), int(best["minimum_px"]))
+    tried = try_postprocessing(run, model) if tried is None else tried
+    settings = best_postprocessing(tried)
     models.save_model(model, segmenter_file(run))
     config.write_json(
         segmenter_file(run).with_suffix(".json"),
         {
             "configuration": _configuration(run, loss),
             "postprocessing": asdict(settings),
-            "validation_dice": float(best["dice"]),
+            "validation_dice": float(tried["dice"].max()),
         },
     )
     return settings

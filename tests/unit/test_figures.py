@@ -43,7 +43,11 @@ INTERVAL = Interval(0.6, 0.5, 0.7)
 NO_INTERVAL = Interval(0.6, float("nan"), float("nan"))
 HISTORY = pd.DataFrame({"epoch": [1, 2], "loss": [1.0, 0.5], "val_dice": [0.1, 0.6]})
 TRIED = pd.DataFrame(
-    {"threshold": [0.3, 0.5] * 2, "minimum_px": [0, 0, 50, 50], "dice": [0.5, 0.6, 0.7, 0.4]}
+    {
+        "threshold": [0.3, 0.5] * 2,
+        "pieces": ["all"] * 2 + ["largest"] * 2,
+        "dice": [0.5, 0.6, 0.7, 0.4],
+    }
 )
 NAMES = [f"slice {number}" for number in range(3)]
 FEW = {"resamples": 20}
