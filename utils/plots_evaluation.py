@@ -160,7 +160,7 @@ def false_positives(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
                     rotation_mode="anchor")  # fmt: skip
     axes.set(ylabel="flagged, of the patient's\ntumour-free slices (%)", ylim=(0, None))
     axes.grid(False, axis="x")
-    figure.legend(loc="outside lower left", ncols=len(tables))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(tables))
     return figure
 
 

@@ -8,13 +8,13 @@
 # **What you will learn**
 #
 # - to judge a model by patient, with an interval that says how much chance there is in a number;
-# - why an interval over slices claims far too much;
+# - why an interval over slices may claim far too much;
 # - to compare two methods on the same patients, in pairs;
 # - that "Dice" means a dozen different things, and how far apart they lie;
 # - to read failures, and to write down what a model is for in a model card.
 #
 # **What you need**: notebooks 2 and 3 (their models; if they are missing they are trained first,
-# which takes a few minutes). Otherwise under a minute, and 1.5 GB of memory.
+# which takes a few minutes). Otherwise under a minute, and 1.7 GB of memory.
 
 # %% [markdown]
 # ## The questions
