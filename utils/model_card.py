@@ -151,8 +151,9 @@ def _models(metrics: Mapping, detector: Mapping, segmenter: Mapping) -> str:
             f"patients for a sensitivity of {_number(detector.get('sensitivity'))}.",
             f"**Segmenter**: a residual U-Net trained with the loss {loss}; a mask for each slice. "
             f"Pixels from a probability of {_number(settings.get('threshold'))} on are tumour; "
-            f"connected pieces under {settings.get('minimum_px', '–')} pixels are dropped. Both "
-            "were chosen on validation patients.",
+            f"connected pieces under {settings.get('minimum_px', '–')} pixels are dropped"
+            f"{', and of the others all but the largest' if settings.get('largest_only') else ''}. "
+            "This was chosen on validation patients.",
             "**Cascade**: the masks of slices that the detector does not flag are emptied.",
             "**Input**: pre-contrast T1, FLAIR and post-contrast T1 as the channels of a slice, "
             "all slices of a patient together, normalised by volume.",
