@@ -301,7 +301,7 @@ def _prepared_by_tensorflow(planned):
     )
     dataset = tf.data.Dataset.from_generator(planned, output_signature=signature)
     dataset = dataset.map(_finish, num_parallel_calls=1, deterministic=True)
-    return dataset.prefetch(PREFETCHED).with_options(_options())
+    return dataset.prefetch(PREFETCHED).with_options(pipeline_options())
 
 
 def _finish(images, targets, parameters):
@@ -333,15 +333,19 @@ def prediction_batches(images, batch_size=32):
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     count = -(-len(images) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return dataset.prefetch(PREFETCHED).with_options(_options())
+    return dataset.prefetch(PREFETCHED).with_options(pipeline_options())
 
 
-def _options():
-    """Return tf.data's options without the autotuner, for which every iterator's end would wait."""
+def pipeline_options(autotuned=False):
+    """Return tf.data's options: in order, and without its autotuner.
+
+    When an iterator is deleted, it waits for the autotuner's thread to wake up, for seconds after
+    a longer training. `autotuned=True` is there to measure that.
+    """
     import tensorflow as tf
 
     options = tf.data.Options()
-    options.autotune.enabled = False
+    options.autotune.enabled = autotuned
     options.threading.private_threadpool_size = 2
     options.deterministic = True
     return options

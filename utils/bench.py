@@ -1,0 +1,229 @@
+"""Measure the ratios that the README quotes, and print them as one table.
+
+Every ratio compares two ways that are timed in turns, in one process, so that whatever else the
+machine does disturbs both alike. The table gives the median and the range over the repeats.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from utils import batches, config, losses, models
+from utils.precision import resolve_precision, set_precision
+from utils.predict import BATCH_SIZE, predict_cohort
+from utils.simulate import simulate_cohort
+
+SIZE = 128
+STEP_BATCH = 16
+STEPS = 8
+AUTOTUNE = -1  # tf.data.AUTOTUNE
+SINGLE_PICTURES = 16
+PATIENTS = (2, 10)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what is compared, what is aimed at, the ratio of each repeat."""
+
+    name: str
+    aim: str
+    ratios: list[float]
+
+    def __str__(self):
+        low, high = min(self.ratios), max(self.ratios)
+        middle = statistics.median(self.ratios)
+        return f"| {self.name} | {middle:.2f} | {low:.2f} to {high:.2f} | {self.aim} |"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long `work()` takes, in seconds of the wall clock."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(first: Callable, second: Callable, repeats: int) -> list[float]:
+    """Return seconds(first) / seconds(second) for each repeat, timed in turns.
+
+    Both are called once before, untimed, so that nothing is compiled while the clock runs.
+    """
+    first()
+    second()
+    return [seconds(first) / seconds(second) for _ in range(repeats)]
+
+
+def pictures(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return random pictures (count, size, size, 3) and masks (count, size, size), uint8."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    masks = np.zeros((count, size, size), np.uint8)
+    masks[::2, : size // 4, : size // 4] = 1
+    return images, masks
+
+
+def compiled_segmenter(size: int) -> keras.Model:
+    """Return a ResUNet ready to train, in the present precision."""
+    model = models.resunet(size)
+    model.compile(keras.optimizers.Adam(1e-3), losses.DiceCrossEntropy(), jit_compile=False)
+    return model
+
+
+def feed(size: int, steps: int):
+    """Return the pipeline of a training of that many steps."""
+    images, masks = pictures(4 * STEP_BATCH, size)
+    dataset, _ = batches.training_batches(
+        images, masks, batch_size=STEP_BATCH, epochs=1, steps_per_epoch=steps, tumour_share=0.5
+    )
+    return dataset
+
+
+def pipeline_over_bare_step(repeats: int) -> Row:
+    """Time training steps that are fed by the pipeline against steps on one batch in memory."""
+    model = compiled_segmenter(SIZE)
+    batch = next(iter(feed(SIZE, 1)))
+
+    def fed():
+        for pair in feed(SIZE, STEPS):
+            model.train_on_batch(*pair)
+
+    def bare():
+        for _ in range(STEPS):
+            model.train_on_batch(*batch)
+
+    name = "training step with the input pipeline / the bare step"
+    return Row(name, "at most 1.05", compare(fed, bare, repeats))
+
+
+def autotuning_on_over_off(repeats: int) -> Row:
+    """Time a short `fit` with tf.data's autotuner against the same without it.
+
+    The pipeline gets a buffer whose size is left to tf.data, as Keras's own for NumPy arrays have:
+    without any such choice there is nothing to tune and the autotuner does not run.
+    """
+    model = compiled_segmenter(32)
+
+    def fit(autotuned: bool):
+        dataset = feed(32, 10 * STEPS).prefetch(AUTOTUNE)
+        dataset = dataset.with_options(batches.pipeline_options(autotuned))
+        model.fit(dataset, steps_per_epoch=10 * STEPS, verbose=0, shuffle=False)
+
+    ratios = compare(lambda: fit(True), lambda: fit(False), repeats)
+    return Row("a short fit with tf.data's autotuning on / off", "above 1", ratios)
+
+
+def float32_over_bfloat16(repeats: int) -> Row:
+    """Time the training step in float32 against the one in mixed_bfloat16."""
+    images, masks = pictures(STEP_BATCH, SIZE)
+    steps = []
+    for precision in ("float32", "mixed_bfloat16"):
+        set_precision(precision)
+        model = compiled_segmenter(SIZE)
+        steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
+    return Row("training step in float32 / in mixed_bfloat16", "", compare(*steps, 2 * repeats))
+
+
+def prediction(repeats: int) -> list[Row]:
+    """Time `utils.predict` against the bare forward passes and against one picture a call.
+
+    Both of its networks are at work. Loading and compiling them takes the same time for a small
+    cohort and for a larger one, so the difference of the two is what the further slices take.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _untrained_models(folder)
+        cohorts = [simulate_cohort(folder / str(n), patients=n, seed=0) for n in PATIENTS]
+        slices = [len(list(cohort.glob("*/*_mask.tif"))) for cohort in cohorts]
+        further = slices[1] - slices[0]
+        networks = [models.load_model(file) for file in files]
+        images, _ = pictures(BATCH_SIZE, SIZE)
+
+        def forward():
+            for _ in range(-(-further // BATCH_SIZE)):
+                for network in networks:
+                    network.predict_on_batch(images)
+
+        def singly():
+            for image in images[:SINGLE_PICTURES]:
+                for network in networks:
+                    network.predict(image[None], verbose=0)
+
+        forward()
+        singly()
+        against_forward, against_singly = [], []
+        for _ in range(repeats):
+            # In turns of small, forward, large: a machine that slows down affects all three.
+            small = seconds(lambda: predict_cohort(cohorts[0], folder / "out", *files))
+            bare = seconds(forward) / (-(-further // BATCH_SIZE) * BATCH_SIZE)
+            large = seconds(lambda: predict_cohort(cohorts[1], folder / "out", *files))
+            ours = (large - small) / further
+            against_forward.append(bare / ours)
+            against_singly.append(seconds(singly) / SINGLE_PICTURES / ours)
+    return [
+        Row("rate of utils.predict / of the bare forward passes", "at least 0.85", against_forward),
+        Row(
+            "rate of utils.predict / of one picture a model.predict call",
+            "at least 10",
+            against_singly,
+        ),
+    ]
+
+
+def _untrained_models(folder: Path) -> tuple[Path, Path]:
+    """Write a detector and a segmenter with random weights and their settings."""
+    settings = {
+        "detector": {"threshold": 0.5},
+        "segmenter": {"postprocessing": {"threshold": 0.5, "minimum_px": 0}},
+    }
+    networks = {"detector": models.calibrated(models.detector(SIZE)), "segmenter": models.resunet()}
+    for name, network in networks.items():
+        models.save_model(network, folder / f"{name}.keras")
+        config.write_json(folder / f"{name}.json", settings[name])
+    return folder / "detector.keras", folder / "segmenter.keras"
+
+
+def machine() -> str:
+    """Return the processor, the cores that may be used, and the versions, in one line."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = names[0] if names else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    import tensorflow
+
+    return (
+        f"{name}, {cores} cores, Python {platform.python_version()}, Keras {keras.__version__}, "
+        f"TensorFlow {tensorflow.__version__}, precision {resolve_precision()}"
+    )
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m utils.bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="of each comparison (default 5)")
+    repeats = parser.parse_args().repeats
+    if repeats < 1:
+        raise config.CourseError(f"--repeats {repeats}: must be at least 1")
+    print(f"Measured on: {machine()}; {repeats} repeats.\n")
+    print("| ratio | median | range | aim |\n|---|---|---|---|")
+    for measure in (pipeline_over_bare_step, autotuning_on_over_off, float32_over_bfloat16):
+        set_precision()
+        print(measure(repeats), flush=True)
+    set_precision()
+    for row in prediction(repeats):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(config.command(main))
