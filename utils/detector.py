@@ -1,7 +1,7 @@
 """The detector of a run, step by step: every step is kept in the run folder.
 
-The first four stages of ResNet50 stay as ImageNet left them, so their output is computed once
-for every slice and read again in each epoch. What is trained on top of it takes seconds.
+Most of ResNet50 stays as ImageNet left it, so its output is computed once for every slice and read
+again in each epoch. What is trained on top of it takes seconds.
 """
 
 from pathlib import Path
@@ -9,60 +9,32 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from utils import batches, config, models, training
+from utils.brightness import simple_features
 from utils.calibration import fit_temperature
 from utils.course import Run
 from utils.detection import threshold_at_sensitivity
 from utils.precision import set_precision
-from utils.predict import predict_images
+from utils.predict import predict_images, predict_stream
 from utils.splits import patients_of
-from utils.volumes import Volumes, head_pixels
+from utils.stored import StoredRows
+from utils.volumes import Volumes
 from utils.weights import imagenet_resnet50
 
 # The threshold is the highest that finds this share of the validation patients' tumour slices.
 SENSITIVITY = 0.9
 BATCH_SIZE = 16
-HEAD_RATE, HEAD_EPOCHS = 1e-2, 20
+# Each training slice is seen as it is and in so many changed copies.
+COPIES = 2
+# Inverse weight of the penalty in the regression of the last layer.
+HEAD_PENALTY = 1e-3
 FINE_TUNING_RATE = 1e-4
 SCRATCH_RATE = 1e-3
-
-
-def simple_features(volumes: Volumes) -> pd.DataFrame:
-    """Return a few numbers about each slice, for a baseline without any network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a slice: the share of the picture that is head; for each channel its mean,
-        standard deviation and 95th percentile over the head; the share of the head that is
-        brighter in FLAIR than two standard deviations above the mean; and how much of that lies
-        more on one side than on the other, over the whole. All 0 for a slice without head.
-    """
-    images = np.asarray(volumes.images)
-    heads = head_pixels(images)
-    rows = [_slice_features(image, head) for image, head in zip(images, heads, strict=True)]
-    return pd.DataFrame(rows)
-
-
-def _slice_features(image: np.ndarray, head: np.ndarray) -> dict:
-    row = {"head": head.mean()}
-    for channel, name in enumerate(("pre", "flair", "post")):
-        values = image[..., channel][head].astype(float) if head.any() else np.zeros(1)
-        row |= {
-            f"{name} mean": values.mean(),
-            f"{name} sd": values.std(),
-            f"{name} 95 %": np.percentile(values, 95),
-        }
-    bright = head & (image[..., 1] > 96 + 2 * 40)
-    halves = np.array_split(bright, 2, axis=1)
-    left, right = (half.sum() for half in halves)
-    row["bright in FLAIR"] = bright.sum() / max(1, head.sum())
-    row["one-sidedness"] = abs(int(left) - int(right)) / max(1, bright.sum())
-    return row
 
 
 def baseline(run: Run) -> tuple[object, np.ndarray]:
@@ -88,77 +60,144 @@ def in_part(run: Run, part: str) -> np.ndarray:
     return run.table["patient"].isin(patients_of(run.split, part)).to_numpy()
 
 
-def trunk_features(run: Run) -> np.ndarray:
-    """Return what the frozen first four stages of ResNet50 make of every slice.
+def trunk_features(run: Run) -> StoredRows:
+    """Return what the frozen part of ResNet50 makes of every slice, and of changed copies.
 
-    Computed once, then mapped from a file of the run folder.
+    Computed once, and kept in a file of the run folder.
 
     Returns
     -------
-    ndarray of float16, shape (n, size / 16, size / 16, 1024)
-        One row for each row of the run's table.
+    StoredRows of float16, shape (n + COPIES * t, size / 16, size / 16, 1024)
+        First the n rows of the run's table; then, `COPIES` times, the t slices of the training
+        patients, augmented at random.
     """
     identity = run.identity
-    file = run.folder / "cache" / f"trunk-{identity['cohort_sha256'][:12]}-{identity['size']}.npy"
+    names = [identity["cohort_sha256"][:8], identity["split_sha256"][:8], *_trunk_settings(run)]
+    file = run.folder / "cache" / f"{models.TRUNK_END}-{'-'.join(map(str, names))}.npy"
     if not file.exists():
         set_precision()
-        trunk = models.trunk_of(_pretrained(run))
+        trunk = models.trunk_of(pretrained(run))
+        pictures = list(_pictures(run))
+        count = sum(len(each) for each, _ in pictures)
         with config.atomic_path(file) as temporary:
-            features = np.lib.format.open_memmap(
-                temporary, "w+", np.float16, (len(run.table), *trunk.output_shape[1:])
-            )
-            # In pieces, so that the features of the whole cohort never stand in memory at once.
-            for start in range(0, len(features), 8 * BATCH_SIZE):
-                piece = slice(start, start + 8 * BATCH_SIZE)
-                features[piece] = predict_images(trunk, run.volumes.images[piece])
-            features.flush()
-    return np.load(file, mmap_mode="r")
+            header = {"descr": "<f2", "fortran_order": False}
+            header["shape"] = (count, *trunk.output_shape[1:])
+            with temporary.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, header)
+                for images, parameters in pictures:
+                    for piece in _changed_pieces(images, parameters):
+                        stream.write(predict_images(trunk, piece).astype("<f2").tobytes())
+    return StoredRows(file)
 
 
-def _pretrained(run: Run) -> keras.Model:
+def _trunk_settings(run: Run) -> tuple:
+    return run.parameters.size, run.seed, COPIES
+
+
+def _pictures(run: Run):
+    """Yield pictures with how they are to be changed: all of them as they are, then the copies."""
+    yield run.volumes.images, None
+    rows = np.flatnonzero(in_part(run, "train"))
+    for copy in range(COPIES):
+        yield (
+            run.part("train").images,
+            batches.draw_parameters(len(rows), seed=run.seed, epoch=copy),
+        )
+
+
+def _changed_pieces(images: np.ndarray, parameters: dict | None):
+    """Yield the pictures as float32, 128 at a time, augmented if there are parameters."""
+    for start in range(0, len(images), 128):
+        here = slice(start, start + 128)
+        piece = np.asarray(images[here], np.float32)
+        if parameters is not None:
+            drawn = {name: values[here] for name, values in parameters.items()}
+            piece = np.asarray(batches.augment(piece, None, drawn)[0])
+        yield piece
+
+
+def pretrained(run: Run) -> keras.Model:
+    """Return the detector with the weights of ImageNet, but for its untrained last layer."""
     return models.detector(run.parameters.size, imagenet_resnet50(), seed=run.seed)
 
 
-def train_head(run: Run) -> tuple[keras.Model, pd.DataFrame]:
-    """Return the detector with only its last layer trained, and the table of its epochs."""
+def train_head(run: Run) -> keras.Model:
+    """Return the detector with its last layer trained.
+
+    The last layer is a logistic regression on the pooled features, and is fitted as one: with
+    little data for its many weights, a strong penalty on them matters more than anything else.
+    """
     set_precision()
-    model = _pretrained(run)
+    model = pretrained(run)
     pooled = keras.Model(model.get_layer(models.TRUNK_END).output, model.get_layer("pooled").output)
-    values = predict_images(pooled, trunk_features(run))
-    head = keras.Sequential([keras.Input(values.shape[1:]), model.get_layer("logit")], name="head")
-    history = _fit(run, head, values, "detector_head", HEAD_EPOCHS, HEAD_RATE)
-    return model, history
+    train = np.flatnonzero(in_part(run, "train"))
+    values = _predict_stored(pooled, trunk_features(run).take(train))
+    scaler = StandardScaler().fit(values)
+    regression = LogisticRegression(C=HEAD_PENALTY, max_iter=500)
+    regression.fit(scaler.transform(values), run.part("train").labels)
+    # The regression is of features brought to one scale; the layer takes them as they are.
+    weights = regression.coef_[0] / scaler.scale_
+    bias = regression.intercept_[0] - weights @ scaler.mean_
+    model.get_layer("logit").set_weights([weights[:, None], np.array([bias])])
+    return model
 
 
 def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
-    """Return the detector with its last stage fine-tuned too, and the table of its epochs."""
-    model, _ = train_head(run)
-    stage = models.last_stage_of(model)
-    for layer in stage.layers:
-        layer.trainable = True
-    models.freeze_norms(stage)
-    epochs = run.parameters.detector_epochs
-    features = trunk_features(run)
-    history = _fit(run, stage, features, "detector_fine_tuned", epochs, FINE_TUNING_RATE)
+    """Return the detector with its last blocks fine-tuned too, and the table of its epochs."""
+    model = train_head(run)
+    blocks = models.last_blocks_of(model)
+    models.freeze_norms(blocks)
+    rows = np.flatnonzero(in_part(run, "train"))
+    copies = len(run.table) + np.arange(COPIES * len(rows))
+    history = _fit(
+        run,
+        blocks,
+        trunk_features(run),
+        np.concatenate([rows, copies]),
+        name="detector_fine_tuned",
+        epochs=run.parameters.detector_epochs,
+        rate=FINE_TUNING_RATE,
+        augment=False,
+    )
     return model, history
 
 
 def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
-    """Return the same network trained from random weights for as many epochs."""
+    """Return the same network trained from random weights, and the table of its epochs.
+
+    It gets half the epochs: with every layer trained, they take longer than all that the
+    fine-tuned network needs, the computing of its features included.
+    """
     set_precision()
     model = models.detector(run.parameters.size, weights=None, seed=run.seed)
-    epochs = run.parameters.detector_epochs
-    history = _fit(run, model, run.volumes.images, "detector_from_scratch", epochs, SCRATCH_RATE)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # With Keras's 0.99, the running means would still be half those of the start.
+            layer.momentum = 0.9
+    history = _fit(
+        run,
+        model,
+        run.volumes.images,
+        np.flatnonzero(in_part(run, "train")),
+        name="detector_from_scratch",
+        epochs=max(1, run.parameters.detector_epochs // 2),
+        rate=SCRATCH_RATE,
+        augment=True,
+    )
     return model, history
 
 
-def _fit(run: Run, model, inputs: np.ndarray, name: str, epochs: int, rate: float):
-    """Train a network whose output is a logit on the rows of the training patients."""
-    train, validation = in_part(run, "train"), in_part(run, "validation")
-    labels = run.volumes.labels
-    given, wanted = inputs[train], labels[train]
-    steps = len(given) // BATCH_SIZE * epochs
-    schedule = training.cosine_schedule(rate, steps=max(1, steps))
+def _fit(run: Run, model, inputs, rows: np.ndarray, *, name, epochs, rate, augment):
+    """Train a network whose output is a logit on some rows of `inputs`.
+
+    The first rows of `inputs` are those of the run's table; further ones are copies of the
+    training patients' slices. An epoch has as many steps as those slices fill.
+    """
+    labels, train = run.volumes.labels, run.part("train").labels
+    validation = in_part(run, "validation")
+    wanted = np.concatenate([labels, np.tile(train, COPIES)])[rows]
+    given = inputs.take(rows) if isinstance(inputs, StoredRows) else inputs[rows]
+    steps = max(1, len(train) // BATCH_SIZE)
     return training.fit(
         model,
         lambda first_epoch: batches.training_batches(
@@ -167,19 +206,35 @@ def _fit(run: Run, model, inputs: np.ndarray, name: str, epochs: int, rate: floa
             batch_size=BATCH_SIZE,
             epochs=epochs,
             first_epoch=first_epoch,
+            steps_per_epoch=steps,
             seed=run.seed,
-            augment=False,
+            augment=augment,
         ),
-        optimizer=keras.optimizers.Adam(schedule),
+        optimizer=keras.optimizers.Adam(training.cosine_schedule(rate, steps=steps * epochs)),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         folder=run.folder / name,
         epochs=epochs,
-        configuration=run.identity,
-        validate=training.validate_detector(inputs[validation], labels[validation]),
+        configuration=run.identity | {"copies": COPIES, "batch_size": BATCH_SIZE},
+        validate=training.validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
         monitor="val_loss",
         mode="min",
         title=name.replace("_", " "),
     )
+
+
+def predict_run(run: Run, model: keras.Model) -> np.ndarray:
+    """Return sigmoid(logit) for every slice of the run; float32, shape (n,).
+
+    For a detector whose frozen part is ImageNet's: its stored output is what is read.
+    """
+    rows = trunk_features(run).take(slice(len(run.table)))
+    return expit(_predict_stored(models.last_blocks_of(model), rows))
+
+
+def _predict_stored(model: keras.Model, features: StoredRows) -> np.ndarray:
+    """Return a model's output for stored features, of which only a piece is read at a time."""
+    pieces = (features[start : start + 128] for start in range(0, len(features), 128))
+    return np.concatenate(list(predict_stream(model, pieces)))
 
 
 def probabilities(model: keras.Model, volumes: Volumes) -> np.ndarray:

@@ -18,7 +18,9 @@ from utils.precision import resolve_precision
 
 # What keras.applications.resnet50.preprocess_input subtracts, in the order red, green, blue.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
-TRUNK_END = "conv4_block6_out"
+# ResNet50 in three parts: what stays as ImageNet left it, what is fine-tuned, and its fifth stage,
+# which is left out: of a 128-pixel picture it keeps 4 x 4 places, too few to see a small tumour.
+TRUNK_END, FEATURES_END = "conv4_block3_out", "conv4_block6_out"
 # These layers compute in float32 under every precision.
 FLOAT32_LAYERS = ("rescale", "mean_removed", "logit", "calibrated_logit", "probability")
 
@@ -108,7 +110,10 @@ class _Residual:
 
 
 def detector(size=128, weights=None, seed=0) -> keras.Model:
-    """Return a ResNet50 with one output, the logit of "this slice shows tumour".
+    """Return the first four stages of a ResNet50 with the logit of "this slice shows tumour".
+
+    Each of the 1024 features counts where it is strongest: there is tumour in a slice if there is
+    tumour anywhere in it.
 
     Parameters
     ----------
@@ -130,29 +135,30 @@ def detector(size=128, weights=None, seed=0) -> keras.Model:
     offset = [-value for value in IMAGENET_MEAN]
     x = layers.Rescaling(1.0, offset=offset, name="mean_removed", dtype="float32")(inputs)
     x = keras.ops.flip(x, axis=-1)
-    trunk = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    resnet = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     if weights is not None:
-        trunk.load_weights(weights)
-    x = layers.GlobalAveragePooling2D(name="pooled")(trunk.output)
+        resnet.load_weights(weights)
+    features = resnet.get_layer(FEATURES_END).output
+    x = layers.GlobalMaxPooling2D(name="pooled")(features)
     logit = layers.Dense(1, name="logit", dtype="float32")(x)
     return keras.Model(inputs, logit, name="detector")
 
 
 def trunk_of(model: keras.Model) -> keras.Model:
-    """Return the detector up to the end of its fourth stage: (batch, h/16, w/16, 1024) features.
+    """Return the detector up to the middle of its fourth stage.
 
-    It shares its layers with `model`.
+    (batch, h, w, 3) -> (batch, h / 16, w / 16, 1024) features. It shares its layers with `model`.
     """
     return keras.Model(model.input, model.get_layer(TRUNK_END).output, name="trunk")
 
 
-def last_stage_of(model: keras.Model) -> keras.Model:
+def last_blocks_of(model: keras.Model) -> keras.Model:
     """Return the rest of the detector: features of `trunk_of` -> logit. Shares its layers."""
-    return keras.Model(model.get_layer(TRUNK_END).output, model.output, name="last_stage")
+    return keras.Model(model.get_layer(TRUNK_END).output, model.output, name="last_blocks")
 
 
 def pooled_of(model: keras.Model) -> keras.Model:
-    """Return the detector up to its pooled features, (batch, 2048). Shares its layers."""
+    """Return the detector up to its pooled features, (batch, 1024). Shares its layers."""
     return keras.Model(model.input, model.get_layer("pooled").output, name="pooled_features")
 
 
