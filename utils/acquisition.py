@@ -19,10 +19,10 @@ SIGNAL = {
     #            pre   FLAIR post
     "grey":     (0.86, 1.15, 0.92),
     "white":    (1.00, 1.00, 1.00),
-    "csf":      (0.33, 0.20, 0.36),
+    "csf":      (0.36, 0.26, 0.39),
     "none":     (0.12, 0.12, 0.12),
     "air":      (0.04, 0.04, 0.04),
-    "fat":      (2.30, 2.30, 2.10),
+    "fat":      (2.10, 2.35, 2.00),
     "muscle":   (0.85, 0.75, 0.95),
     "bone":     (0.15, 0.15, 0.15),
     "marrow":   (1.60, 1.50, 1.60),
@@ -48,8 +48,14 @@ INSTITUTION = {
     "EZ": {"grey_t1": 0.80, "fat": 1.10, "noise": 0.050, "brightest": 170},
 }
 
-# Share of patients whose sequence is missing and replaced by FLAIR (6 and 10 of 110 really).
-MISSING = {"pre": 6 / 110, "post": 10 / 110}
+# A missing sequence is replaced by FLAIR: post-contrast in 10 of 110 real patients, in 6 of them
+# pre-contrast as well.
+MISSING_POST = 10 / 110
+MISSING_PRE_TOO = 6 / 10
+# One real pre-contrast series in 80 is a phase image: grey everywhere, edges only.
+PHASE = 1 / 80
+# Chance that fat is suppressed in a sequence, or that it just shines less.
+DULL_FAT = 0.15
 
 
 def acquire(phantom: Phantom, institution: str, rng: np.random.Generator) -> np.ndarray:
@@ -67,11 +73,19 @@ def acquire(phantom: Phantom, institution: str, rng: np.random.Generator) -> np.
     for channel, name in enumerate(CHANNELS):
         signal = _signal(phantom, channel, habits, details, tumour, rng)
         images[..., channel] = _scan(signal, phantom, name, habits, noise, rng)
-    if rng.random() < MISSING["pre"]:
-        images[..., 0] = images[..., 1]
-    if rng.random() < MISSING["post"]:
+    if rng.random() < PHASE:
+        images[..., 0] = _phase_like(images[..., 0])
+    if rng.random() < MISSING_POST:
         images[..., 2] = images[..., 1]
+        if rng.random() < MISSING_PRE_TOO:
+            images[..., 0] = images[..., 1]
     return images
+
+
+def _phase_like(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures as grey as a phase image, with only their edges left."""
+    smooth = ndimage.gaussian_filter(pictures.astype(np.float32), (0, 3, 3), truncate=2)
+    return np.clip(105 + 0.25 * (pictures - smooth), 0, 255).astype(np.uint8)
 
 
 def _details(phantom: Phantom, rng) -> dict[str, np.ndarray]:
@@ -83,6 +97,7 @@ def _details(phantom: Phantom, rng) -> dict[str, np.ndarray]:
     return {
         "fine": smooth_noise(phantom, 4, rng),
         "broad": smooth_noise(phantom, 22, rng),
+        "regions": _regions(phantom, rng),
         "skull": rng.normal(6.0, 0.8) + 1.2 * smooth_noise(phantom, 30, rng),
         "vessels": vessels * np.clip(fluid, 0.15, 1) * (phantom.cavity_mm < -1),
         "caps": np.exp(-phantom.ventricle_mm / rng.uniform(1.5, 4)) * phantom.white,
@@ -93,22 +108,34 @@ def _details(phantom: Phantom, rng) -> dict[str, np.ndarray]:
     }
 
 
+def _regions(phantom: Phantom, rng) -> list[np.ndarray]:
+    """Return how lobes and cerebellum deviate from the brain's mean, for FLAIR and for T1.
+
+    Healthy regions that are brighter than others must not be taken for tumours.
+    """
+    below = np.clip((-18 - phantom.points[2] - 0.35 * phantom.points[1]) / 12, 0, 1)
+    return [
+        rng.uniform(0.0, 0.04) * smooth_noise(phantom, 40, rng) + rng.normal(0.02, 0.04) * below
+        for _ in range(2)
+    ]
+
+
 def _tumour_look(phantom: Phantom, rng) -> list[np.ndarray]:
     """Return by how much the tumour multiplies each channel's signal, less 1."""
     arrival = phantom.arrival
-    width = rng.uniform(0.06, 0.25)
+    width = rng.uniform(0.05, 0.18)
     body = np.clip(0.5 + (1 - arrival) / width, 0, 1)
     tissue = np.clip(1.6 * (phantom.grey + phantom.white), 0, 1)
     tissue = np.where(arrival < 0.7, np.maximum(tissue, 0.8), tissue)
     body = body * tissue * (phantom.cavity_mm < 0)
-    texture = 1 + rng.uniform(0.1, 0.4) * smooth_noise(phantom, 9, rng)
+    texture = 1 + rng.uniform(0.08, 0.25) * smooth_noise(phantom, 9, rng)
     core = np.clip((rng.uniform(0.3, 0.75) - arrival) / 0.15, 0, 1)
-    flair = np.clip(rng.lognormal(np.log(0.55), 0.5), 0.14, 1.2) * texture
+    flair = np.clip(rng.lognormal(np.log(0.66), 0.38), 0.32, 1.3) * texture
     flair = flair * (1 + rng.uniform(-0.5, 0.3) * core)
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         cyst = np.clip((rng.uniform(0.2, 0.45) - arrival) / 0.06, 0, 1)
         flair = flair * (1 - cyst) - 0.5 * cyst
-    dark = -np.clip(rng.normal(0.12, 0.15), -0.1, 0.5) * texture * (1 + 0.8 * core)
+    dark = -np.clip(rng.normal(0.17, 0.13), -0.08, 0.5) * texture * (1 + 0.8 * core)
     enhancing = dark + rng.normal(0.0, 0.04)
     if rng.random() < 0.35:
         edge = rng.uniform(0.25, 0.6)
@@ -122,12 +149,14 @@ def _signal(phantom: Phantom, channel, habits, details, tumour, rng) -> np.ndarr
     table = {name: values[channel] for name, values in SIGNAL.items()}
     if channel != 1:
         table["grey"] += habits["grey_t1"] - 0.86
-    table["fat"] *= habits["fat"] * rng.lognormal(0, 0.18)
+    table["fat"] *= habits["fat"] * rng.lognormal(0, 0.22)
+    if rng.random() < DULL_FAT:
+        table["fat"] *= rng.uniform(0.35, 0.7)
     for name in table:
         if name not in ("white", "air"):
             table[name] *= rng.lognormal(0, 0.05 if name == "grey" else 0.14)
     brain = _brain_signal(phantom, channel, table, details, rng) * (1 + tumour[channel])
-    thickness = 0.9 + 2.2 * phantom.slope
+    thickness = 0.9 + rng.uniform(1.2, 4.0) * phantom.slope
     inside = np.clip(0.5 - phantom.cavity_mm / thickness, 0, 1)
     signal = brain * inside + _shell_signal(phantom, table, details) * (1 - inside)
     lookup = np.array([table[name] for name in TISSUES], np.float32)
@@ -146,7 +175,8 @@ def _brain_signal(phantom: Phantom, channel, table, details, rng) -> np.ndarray:
     grey, white = phantom.grey, phantom.white
     fluid = np.clip(1 - grey - white, 0, 1)
     signal = grey * table["grey"] + white * table["white"] + fluid * table["csf"]
-    signal = signal * (1 + 0.03 * details["fine"] + 0.03 * details["broad"])
+    region = details["regions"][channel != 1]
+    signal = signal * (1 + 0.03 * details["fine"] + 0.03 * details["broad"] + region)
     if channel == 1:
         signal = signal + rng.uniform(0, 0.5) * details["caps"] * table["white"]
         signal = signal + rng.uniform(0.2, 0.7) * details["spots"]
@@ -189,11 +219,12 @@ def _scan(signal, phantom: Phantom, name, habits, noise, rng) -> np.ndarray:
         picture = picture + rng.uniform(0.003, 0.02) * np.roll(picture, shift, axis=1)
     brightest = np.clip(habits["brightest"] * rng.lognormal(0, 0.15), 90, 225)
     level = np.float32(brightest / np.percentile(picture[phantom.head], 99.5))
-    sigma = habits["noise"] * rng.lognormal(0, 0.35) * (1.4 if name == "flair" else 1.0)
+    sigma = habits["noise"] * rng.lognormal(0, 0.3) * (1.4 if name == "flair" else 1.0)
     shifts = tuple(rng.integers(0, SIZE, 2))
     real, imaginary = np.roll(noise, shifts, axis=(2, 3)) * np.float32(sigma)
     picture = np.hypot(picture + real, imaginary)
-    picture = picture - np.float32(rng.uniform(0, 0.9) * sigma)
+    # What the scanner's software makes of the background: cut off, or lifted to a grey pedestal.
+    picture = picture + np.float32(rng.uniform(-0.9, 0.6) * sigma)
     picture[_outside_field(phantom, name, rng)] = 0
     return np.clip(picture * level, 0, 255).astype(np.uint8)
 
@@ -202,8 +233,8 @@ def _coil(phantom: Phantom, rng) -> np.ndarray:
     """Smooth receive sensitivity on the coarse grid, around 1."""
     x, y, z = phantom.plane
     centre = rng.normal([0, -10, 10], [12, 15, 15])
-    curvature = rng.normal([0.08, 0.08, 0.05], [0.08, 0.08, 0.05])
-    gradient = rng.normal(0, 0.06, 3)
+    curvature = rng.normal([0.06, 0.06, 0.04], [0.06, 0.06, 0.04])
+    gradient = rng.normal(0, 0.045, 3)
     field = np.ones_like(x)
     for line, middle, bend, slope in zip((x, y, z), centre, curvature, gradient, strict=True):
         scaled = (line - middle) / 80
@@ -212,7 +243,11 @@ def _coil(phantom: Phantom, rng) -> np.ndarray:
 
 
 def _outside_field(phantom: Phantom, name, rng) -> np.ndarray:
-    """Pixels that a tilted acquisition did not cover, (slices, 256, 256) bool."""
+    """Pixels that a turned acquisition did not cover, (slices, 256, 256) bool.
+
+    FLAIR and post-contrast were resampled to the pre-contrast slices: where their own stack ends,
+    black wedges are left.
+    """
     if name == "pre" or rng.random() < 0.4:
         return np.zeros(phantom.head.shape, bool)
     x, y, z = phantom.plane
@@ -220,4 +255,10 @@ def _outside_field(phantom: Phantom, name, rng) -> np.ndarray:
     height = z + tilt[0] * x + tilt[1] * y
     bottom = z.min() + rng.uniform(-6, 8)
     top = z.max() - rng.uniform(-6, 8)
-    return to_pixels(np.minimum(height - bottom, top - height)) < 0
+    depth = np.minimum(height - bottom, top - height)
+    turn = rng.normal(0, 0.05)
+    width = x[0, 0, -1] - x[0, 0, 0]
+    for across in (x - turn * y, y + turn * x):
+        middle = across.mean() + rng.normal(0, 3)
+        depth = np.minimum(depth, rng.uniform(0.46, 0.53) * width - np.abs(across - middle))
+    return to_pixels(depth) < 0

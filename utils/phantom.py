@@ -16,7 +16,7 @@ COARSE = SIZE // 8 + 1
 MIDDLE = SIZE // 4 + 1
 LATTICE = 48
 # A reader does not outline specks.
-SMALLEST_PX = 25
+SMALLEST_PX = 45
 
 
 class Phantom(NamedTuple):
@@ -66,7 +66,7 @@ class Phantom(NamedTuple):
 def make_phantom(slices: int, rng: np.random.Generator) -> Phantom:
     """Deform the head, grow a tumour in it and read the tissue at the slices' voxels."""
     template = head_model()
-    volume = float(np.clip(rng.lognormal(np.log(48), 0.85), 5, 200))
+    volume = float(np.clip(rng.lognormal(np.log(52), 0.85), 12, 240))
     tumour = grow(template, volume, rng)
     plane = _scanner_plane(slices, rng)
     coarse = _to_template(plane, template, tumour, rng)
@@ -101,7 +101,8 @@ def make_phantom(slices: int, rng: np.random.Generator) -> Phantom:
 
 def smooth_noise(phantom: Phantom, wavelength: float, rng: np.random.Generator) -> np.ndarray:
     """Return noise of standard deviation about 1 at the head's voxels, (n,) float32."""
-    return to_pixels(lattice_noise(phantom.middle, wavelength, rng))[phantom.head]
+    grid = phantom.middle[:, :, ::2, ::2] if wavelength > 20 else phantom.middle
+    return to_pixels(lattice_noise(grid, wavelength, rng))[phantom.head]
 
 
 def enlarge(field: np.ndarray, factor: int) -> np.ndarray:
@@ -252,7 +253,7 @@ def _brain(template, points, cavity, middle, head, rng) -> tuple[np.ndarray, np.
     # Averaging 152 brains has washed the sulci out. Bring their fluid back, and cut some more in
     # along the zero lines of a smooth field, near the surface only.
     tissue = np.clip(grey + white, 0, 1)
-    sharper = np.clip((tissue - 0.8) * rng.uniform(1.0, 3.0) + 0.85, 0, 1)
+    sharper = np.clip((tissue - 0.8) * rng.uniform(0.8, 2.6) + 0.85, 0, 1)
     folds = np.abs(to_pixels(lattice_noise(middle, rng.uniform(7, 11), rng))[head])
     depth = rng.uniform(10, 26)
     cut = np.clip(1.4 - folds / rng.uniform(0.08, 0.35), 0, 1) * np.clip((cavity + depth) / 8, 0, 1)

@@ -27,6 +27,8 @@ from utils.phantom import make_phantom
 # Patients of the real cohort from each institution (second part of a folder's name).
 INSTITUTIONS = {"DU": 45, "HT": 34, "CS": 16, "FG": 14, "EZ": 1}
 SLICES = (20, 32)
+# Raise it with every change that changes a byte of a cohort.
+VERSION = 2
 GOLDEN_RATIO = 0.618033988749895
 
 
@@ -126,7 +128,7 @@ def _describe(patients: int, seed: int) -> dict:
         )
     if seed < 0:
         raise config.CourseError(f"seed={seed}: must not be negative; choose another number")
-    return {"cohort": "simulated", "patients": patients, "seed": seed}
+    return {"cohort": "simulated", "version": VERSION, "patients": patients, "seed": seed}
 
 
 def _claim(root: Path, description: dict) -> None:
@@ -136,8 +138,8 @@ def _claim(root: Path, description: dict) -> None:
     if found and {key: found.get(key) for key in description} != description:
         raise config.CourseError(
             f"{marker}: the folder holds another cohort ({found.get('cohort')}, "
-            f"{found.get('patients')} patients, seed {found.get('seed')}); "
-            "choose another folder or delete this one"
+            f"version {found.get('version')}, {found.get('patients')} patients, "
+            f"seed {found.get('seed')}); choose another folder or delete this one"
         )
     if not found:
         if root.is_dir() and any(root.iterdir()):

@@ -49,6 +49,7 @@ def test_layout_is_that_of_the_real_cohort(cohort):
 def test_cohort_says_what_it_is(cohort):
     assert json.loads((cohort / "cohort.json").read_text()) == {
         "cohort": "simulated",
+        "version": simulate.VERSION,
         "patients": 3,
         "seed": 5,
         "complete": True,
@@ -103,6 +104,13 @@ def test_another_cohort_is_not_overwritten(cohort):
     with pytest.raises(CourseError, match="3 patients, seed 5"):
         simulate.simulate_cohort(cohort, 3, seed=6)
     assert digests(cohort) == before
+
+
+def test_patients_of_an_older_simulation_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
+    root = simulate.simulate_cohort(tmp_path / "old", 1, processes=1)
+    monkeypatch.setattr(simulate, "VERSION", simulate.VERSION + 1)
+    with pytest.raises(CourseError, match="version"):
+        simulate.simulate_cohort(root, 1)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
