@@ -47,9 +47,9 @@ from IPython.display import Markdown
 from utils import (
     course,
     detection,
-    evaluation,
     exploration,
     metrics,
+    missing,
     model_card,
     plots,
     plots_evaluation,
@@ -77,6 +77,10 @@ SOURCE = run.describe("test")
 # can it spoil?*
 
 # %%
+missing.train_missing(run)  # nothing to do after notebooks 2 and 3
+
+from utils import evaluation  # loads TensorFlow
+
 result = evaluation.evaluate(run)
 print(SOURCE)
 result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().round(3)
