@@ -35,6 +35,8 @@ COPIES = 2
 HEAD_PENALTY = 1e-3
 FINE_TUNING_RATE = 1e-4
 SCRATCH_RATE = 1e-3
+# Training every layer keeps the activations of all of them: smaller batches, for the memory.
+SCRATCH_BATCH_SIZE = 8
 
 
 def baseline(run: Run) -> tuple[object, np.ndarray]:
@@ -61,9 +63,7 @@ def in_part(run: Run, part: str) -> np.ndarray:
 
 
 def trunk_features(run: Run) -> StoredRows:
-    """Return what the frozen part of ResNet50 makes of every slice, and of changed copies.
-
-    Computed once, and kept in a file of the run folder.
+    """Return what the frozen part makes of every slice and changed copies, computed once.
 
     Returns
     -------
@@ -75,7 +75,6 @@ def trunk_features(run: Run) -> StoredRows:
     names = [identity["cohort_sha256"][:8], identity["split_sha256"][:8], *_trunk_settings(run)]
     file = run.folder / "cache" / f"{models.TRUNK_END}-{'-'.join(map(str, names))}.npy"
     if not file.exists():
-        set_precision()
         trunk = models.trunk_of(pretrained(run))
         pictures = list(_pictures(run))
         count = sum(len(each) for each, _ in pictures)
@@ -118,6 +117,7 @@ def _changed_pieces(images: np.ndarray, parameters: dict | None):
 
 def pretrained(run: Run) -> keras.Model:
     """Return the detector with the weights of ImageNet, but for its untrained last layer."""
+    set_precision()
     return models.detector(run.parameters.size, imagenet_resnet50(), seed=run.seed)
 
 
@@ -127,7 +127,6 @@ def train_head(run: Run) -> keras.Model:
     The last layer is a logistic regression on the pooled features, and is fitted as one: with
     little data for its many weights, a strong penalty on them matters more than anything else.
     """
-    set_precision()
     model = pretrained(run)
     pooled = keras.Model(model.get_layer(models.TRUNK_END).output, model.get_layer("pooled").output)
     train = np.flatnonzero(in_part(run, "train"))
@@ -165,8 +164,14 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
 def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """Return the same network trained from random weights, and the table of its epochs.
 
-    It gets half the epochs: with every layer trained, they take longer than all that the
-    fine-tuned network needs, the computing of its features included.
+    For every epoch of the fine-tuning it gets a quarter of a pass over the training slices: about
+    as much computing as fine-tuning takes with all the output that is stored for it.
+
+    Returns
+    -------
+    keras.Model
+    pandas.DataFrame
+        ``epoch`` counts passes, by halves.
     """
     set_precision()
     model = models.detector(run.parameters.size, weights=None, seed=run.seed)
@@ -183,27 +188,31 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         epochs=max(1, run.parameters.detector_epochs // 2),
         rate=SCRATCH_RATE,
         augment=True,
+        batch_size=SCRATCH_BATCH_SIZE,
+        share=0.5,
     )
-    return model, history
+    return model, history.assign(epoch=history["epoch"] / 2)
 
 
-def _fit(run: Run, model, inputs, rows: np.ndarray, *, name, epochs, rate, augment):
+def _fit(
+    run: Run, model, inputs, rows, *, name, epochs, rate, augment, batch_size=BATCH_SIZE, share=1.0
+):
     """Train a network whose output is a logit on some rows of `inputs`.
 
     The first rows of `inputs` are those of the run's table; further ones are copies of the
-    training patients' slices. An epoch has as many steps as those slices fill.
+    training patients' slices. An epoch has as many steps as a share of those slices fills.
     """
     labels, train = run.volumes.labels, run.part("train").labels
     validation = in_part(run, "validation")
     wanted = np.concatenate([labels, np.tile(train, COPIES)])[rows]
     given = inputs.take(rows) if isinstance(inputs, StoredRows) else inputs[rows]
-    steps = max(1, len(train) // BATCH_SIZE)
+    steps = max(1, int(share * len(train)) // batch_size)
     return training.fit(
         model,
         lambda first_epoch: batches.training_batches(
             given,
             wanted,
-            batch_size=BATCH_SIZE,
+            batch_size=batch_size,
             epochs=epochs,
             first_epoch=first_epoch,
             steps_per_epoch=steps,
@@ -214,7 +223,7 @@ def _fit(run: Run, model, inputs, rows: np.ndarray, *, name, epochs, rate, augme
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         folder=run.folder / name,
         epochs=epochs,
-        configuration=run.identity | {"copies": COPIES, "batch_size": BATCH_SIZE},
+        configuration=run.identity | {"copies": COPIES, "batch_size": batch_size},
         validate=training.validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
         monitor="val_loss",
         mode="min",

@@ -1,0 +1,586 @@
+# %% [markdown]
+# # 2 · Detect: which slices show tumour?
+#
+# A **detector** looks at one slice and answers with one number: the probability that there is
+# tumour in it. This notebook builds one, from a simple baseline to a fine-tuned ResNet50, and
+# then asks how far its answers can be trusted.
+#
+# **You will learn**
+# - to start with a baseline that is simple enough to be understood, and to keep it as a
+#   yardstick;
+# - what transfer learning is: a network that learnt on everyday photographs is put to a new task;
+# - why its preprocessing has to be the one it was trained with, and what *frozen* means;
+# - to choose a threshold on validation patients, for a sensitivity that is stated beforehand;
+# - to read ROC and precision-recall curves, and to check whether probabilities mean what they
+#   say;
+# - to ask a network where it looked, and to look at its errors.
+#
+# **Questions we will answer.** Does a deep network find more than a few brightness measures do?
+# How much does it owe to ImageNet? If it says 0.8, is there tumour in eight slices of ten?
+#
+# **You need** [notebook 1](01_explore.ipynb) (slices, channels, the split by patient) and a
+# little Python. It takes about 3 minutes on two processor cores, and 2 GB of memory.
+
+# %% tags=["parameters"]
+cohort = "simulated"
+data = ""
+run_folder = ""
+seed = 0
+patients = 60
+size = 128
+detector_epochs = 4
+segmenter_epochs = 6
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the helpers lie beside this folder
+from utils import course
+
+run = course.open_run(
+    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
+)
+print(run.describe())
+
+# %% [markdown]
+# The cell above opened the *run*: a cohort (unless you say otherwise, a simulated one), its split
+# into training, validation and held-out patients, and a folder for the results. Each part has a
+# task of its own. The training patients teach the network. The validation patients decide
+# everything else: which epoch, which threshold. The held-out patients, called *test* in the code,
+# are used once, at the end.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+train, validation, test = (run.part(name) for name in ("train", "validation", "test"))
+for name, part in (("train", train), ("validation", validation), ("test", test)):
+    print(
+        f"{name}: {len(part.patients)} patients, {len(part)} slices, {part.labels.sum()} with "
+        "tumour"
+    )
+print("one slice:", train.images.shape[1:], train.images.dtype)
+
+# %% [markdown]
+# ## A baseline first
+#
+# Before any network: how far do a few numbers go that a person can name? For each slice we take
+# how much of the picture is head, the mean, spread and 95th percentile of each channel, how much
+# of the head is bright in FLAIR, and how one-sided that brightness is. A logistic regression
+# weighs them.
+#
+# *Predict before you run: which of these numbers will weigh most?*
+
+# %%
+import pandas as pd
+
+from utils import detector
+from utils.detection import auc
+
+baseline, p_baseline = detector.baseline(run)
+weights = pd.Series(
+    baseline[-1].coef_[0], index=detector.simple_features(train).columns, name="weight"
+)
+weights.sort_values(key=abs, ascending=False).round(2).to_frame()
+
+# %% [markdown]
+# The features were brought to one scale, so the weights can be compared: a weight of 1 means that
+# a slice one standard deviation above the mean has *e* times the odds of showing tumour. Features
+# that carry nearly the same information (a channel's mean and its 95th percentile) share their
+# weight between them in ways that should not be read too closely.
+#
+# The **AUC**, the area under the ROC curve, is the chance that a slice with tumour gets a higher
+# probability than a slice without: 0.5 is guessing, 1 is perfect order.
+
+# %%
+in_validation, in_test = detector.in_part(run, "validation"), detector.in_part(run, "test")
+print(f"baseline, {run.describe('validation')}:")
+print(f"AUC {auc(validation.labels, p_baseline[in_validation]):.2f}")
+
+# %% [markdown]
+# ## A network that has seen a million photographs
+#
+# **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) has 50 layers with weights,
+# arranged in five stages, and its published weights come from ImageNet: 1.3 million photographs
+# of dogs, ships and teapots. Its early stages find edges, textures and shapes, and these serve
+# for brains as well. What it says at its end, which of 1000 kinds of things is in the picture,
+# does not.
+#
+# So we stop after the fourth stage. Each of its 1024 *feature maps* still has one value for every
+# 16 x 16 pixels; the fifth would have one for every 32 x 32, too coarse to see a small tumour. Of
+# each map we take the **maximum**: there is tumour in a slice if there is tumour *anywhere* in
+# it. A last layer weighs the 1024 maxima and gives one number, the *logit*; a sigmoid makes it a
+# probability.
+#
+# ### Preprocessing: what the network expects
+#
+# Weights make sense only for inputs of the kind they were trained on. This ResNet50 was trained
+# on values from 0 to 255, with the channels in the order blue, green, red, and the mean of all
+# ImageNet pictures taken off. Dividing by 255, as one would for most other networks, is a mistake
+# often seen: nothing fails, no warning is given, and the network sees an almost even grey.
+
+# %%
+import numpy as np
+
+from utils import models, plots_detection
+from utils.plots import show
+from utils.predict import predict_images
+
+example = train.images[int(np.argmax(train.table["tumour_px"]))].astype("float32")
+prepared = {
+    "0 to 255, as stored": example,
+    "divided by 255\n(wrong for this network)": example / 255,
+    "means removed, blue-green-red\n(right)": (example - models.IMAGENET_MEAN)[..., ::-1],
+}
+show(
+    plots_detection.preprocessing(prepared, run.describe("train")),
+    "One slice prepared in three ways, with histograms of the values. Divided by 255, all values "
+    "lie between 0 and 1, a thin line beside the others, which reach over about 255 grey levels.",
+    run.figures,
+    "02_preprocessing",
+)
+
+# %% [markdown]
+# The pictures look alike, because a plotting program stretches whatever it is given. The network
+# does not: compare the ranges above the pictures and the histograms below them.
+#
+# What does the mistake cost? We send a sample of slices through the untouched ImageNet network
+# both ways and take the 1024 maxima, the *features*, that come out. Our networks have the right
+# preprocessing inside, as their first layers, so that nobody can forget it; to make the mistake
+# on purpose, the pictures are prepared so that these layers undo themselves.
+
+# %%
+random = np.random.default_rng(seed)
+chosen = np.sort(random.permutation(len(train))[:120])
+judged = np.sort(random.permutation(len(validation))[:120])
+labels = np.concatenate([train.labels[chosen], validation.labels[judged]])
+sample = np.concatenate([train.images[chosen], validation.images[judged]]).astype("float32")
+network = models.pooled_of(detector.pretrained(run))
+
+
+def wrongly(images):
+    """Return pictures that reach the first layer divided by 255, red first."""
+    return (images / 255)[..., ::-1] + np.float32(models.IMAGENET_MEAN)
+
+
+right = predict_images(network, sample)
+wrong = predict_images(network, wrongly(sample))
+
+# %% [markdown]
+# Two measures. First, how much the features tell two slices apart: their standard deviation over
+# the slices as a share of their mean. Second, the AUC on the validation patients of a logistic
+# regression trained on the features of the sampled training slices. The regression brings every
+# feature to one scale first, which makes up for some of the mistake, but cannot bring back what
+# is lost.
+
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+in_training, rows = np.arange(len(labels)) < len(chosen), {}
+for name, features in (("right", right), ("divided by 255", wrong)):
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+    regression.fit(features[in_training], labels[in_training])
+    scores = regression.predict_proba(features[~in_training])[:, 1]
+    rows[name] = {
+        "standard deviation / mean": features.std(axis=0).mean() / features.mean(),
+        "AUC, validation": auc(labels[~in_training], scores),
+    }
+pd.DataFrame(rows).T.round(2)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+told_apart = {name: row["standard deviation / mean"] for name, row in rows.items()}
+print("features:", right.shape[1])
+print(
+    "divided by 255, slices are told apart less than half as well:",
+    bool(told_apart["divided by 255"] < told_apart["right"] / 2),
+)
+
+# %% [markdown]
+# ### Frozen: what is trained and what is not
+#
+# With a few dozen patients we cannot train millions of weights well. So most of them are
+# **frozen**: they stay as ImageNet left them. In Keras, each layer has an attribute `trainable`,
+# and what counts is the list `model.trainable_variables`. Count it, always: the following
+# mistake, found in published notebooks on the LGG cohort, raises no error and freezes nothing.
+
+# %%
+from keras import layers
+
+
+def trained(model):
+    """Return how many numbers training would change."""
+    return sum(int(np.prod(each.shape)) for each in model.trainable_variables)
+
+
+network = detector.pretrained(run)
+
+# %% [markdown]
+# *Predict before you run: what does the loop freeze? Look closely at the two names in it.*
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(f"as loaded:          {trained(network):>10,} numbers")
+for layer in network.layers:  # noqa: B007
+    layers.trainable = False  # the mistake: this is the module keras.layers, not the layer
+print(f"after the mistake:  {trained(network):>10,}")
+del layers.trainable
+for layer in network.layers:
+    layer.trainable = layer.name == "logit"
+print(f"all but the last:   {trained(network):>10,} (1024 weights and a bias)")
+
+# %% [markdown]
+# ### Frozen features are computed once
+#
+# What is frozen gives the same output for the same picture, in every epoch. So the frozen part,
+# all but the last three blocks of layers, runs over the cohort once; what is trained on top of it
+# reads the stored output. The price: pictures cannot be changed at random in every epoch
+# (augmented), or the stored output would not fit. So each training slice is stored three times:
+# as it is, and in two copies that were mirrored, turned, shifted, made brighter or darker at
+# random. Each epoch sees a third.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+stored = detector.trunk_features(run)
+again = models.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype("float32"))
+print("stored:", stored.shape, stored.dtype)
+print("slices:", len(run.table), "and", detector.COPIES, "x", len(train), "changed copies")
+print("computed again, the same:", bool(np.allclose(stored[:32], again, rtol=0.05, atol=0.05)))
+
+# %% [markdown]
+# ### Fit the last layer, then fine-tune the last blocks
+#
+# 1. **The last layer** is a logistic regression on 1024 features, so we fit it as one. There are
+#    nearly as many weights as training slices, so a strong penalty on large weights is essential.
+# 2. **Fine-tuning.** Then the last three blocks are set free as well, with a small learning rate,
+#    because they start from something good. Their batch normalisations keep ImageNet's means and
+#    variances: those of small batches would be noise. Starting from a fitted last layer matters:
+#    a random one would send random gradients into weights that were worth keeping.
+
+# %%
+head = detector.train_head(run)
+p_frozen = detector.predict_run(run, head)
+del head, network
+print(f"AUC, {run.describe('validation')}: {auc(validation.labels, p_frozen[in_validation]):.2f}")
+
+# %%
+fine_tuned, fine_tuned_history = detector.fine_tune(run)
+p_fine_tuned = detector.predict_run(run, fine_tuned)
+fine_tuned_history.round(3)
+
+# %% [markdown]
+# ### What does it owe to ImageNet?
+#
+# The same network again, from random weights: every layer is trained, on pictures that are
+# changed anew whenever they come up. Nothing can be stored, so every slice costs many times as
+# much. With the same amount of computing, it gets through the training slices once where the
+# fine-tuned network went through its stored output four times.
+#
+# *Predict before you run: will it beat the baseline?*
+
+# %%
+settings = detector.finish(run, fine_tuned)  # explained below; it also keeps the network
+del fine_tuned
+from_scratch, from_scratch_history = detector.train_from_scratch(run)
+p_from_scratch = detector.probabilities(from_scratch, test)
+del from_scratch
+from_scratch_history.round(3)
+
+# %%
+show(
+    plots_detection.training_curves(
+        {"fine-tuned": fine_tuned_history, "from scratch": from_scratch_history},
+        {"loss": "cross-entropy", "auc": "AUC"},
+        run.describe("validation"),
+    ),
+    "Cross-entropy and validation AUC by epoch. The best validation AUC was "
+    f"{fine_tuned_history['val_auc'].max():.2f} with the last blocks fine-tuned and "
+    f"{from_scratch_history['val_auc'].max():.2f} from scratch.",
+    run.figures,
+    "02_training",
+)
+
+# %% [markdown]
+# Read the two lines of one colour together. Where the training loss falls on and the validation
+# loss does not, the network learns its training patients by heart. From each training, the epoch
+# with the lowest validation loss is kept. Slices of one patient resemble each other, so a few
+# hundred slices from a few dozen patients are a small training set, however many files there are.
+#
+# ## A threshold, for a stated sensitivity
+#
+# The detector is to find **90 %** of the slices with tumour: this we state first. The threshold
+# is then the highest that reaches it *on the validation patients*. Chosen on the held-out
+# patients, it would be fitted to them, and its sensitivity there would mean nothing.
+
+# %%
+print(f"chosen on: {run.describe('validation')}")
+print(f"threshold {settings['threshold']:.2f} for sensitivity {settings['sensitivity']:.0%}")
+print(f"temperature {settings['temperature']:.2f} (explained below)")
+
+# %% [markdown]
+# Now, for the first time, the held-out patients.
+
+# %%
+from utils import detection, metrics
+from utils.calibration import apply_temperature
+
+slices = test.table[["patient", "institution", "slice", "tumour_px"]].assign(
+    p_tumour=apply_temperature(p_fine_tuned[in_test], settings["temperature"]),
+    p_raw=p_fine_tuned[in_test],
+    p_frozen=p_frozen[in_test],
+    p_from_scratch=p_from_scratch,
+    p_baseline=p_baseline[in_test],
+)
+compared = {
+    "fine-tuned ResNet50": "p_tumour",
+    "frozen ResNet50": "p_frozen",
+    "ResNet50 from scratch": "p_from_scratch",
+    "baseline": "p_baseline",
+}
+aucs = {
+    name: detection.auc_interval(slices, column, resamples=1000)
+    for name, column in compared.items()
+}
+point = detection.operating_point(slices, settings["threshold"], resamples=1000)
+print(f"{run.describe('test')}\nsensitivity {point.sensitivity}\nspecificity {point.specificity}")
+
+# %% [markdown]
+# The intervals come from drawing whole patients with replacement, 1000 times: what another set of
+# as many patients might have given. Drawing slices would be wrong: those of one patient are no
+# independent evidence, and the intervals would come out far too narrow.
+
+# %%
+bands = {
+    name: detection.roc_band(slices, column, resamples=300) for name, column in compared.items()
+}
+show(
+    plots_detection.roc_curves(bands, aucs, run.describe("test"), point),
+    "ROC curves of four detectors. "
+    + "; ".join(f"{name}: AUC {interval}" for name, interval in aucs.items())
+    + f". At the chosen threshold, sensitivity is {point.sensitivity.estimate:.2f} and "
+    f"specificity {point.specificity.estimate:.2f}.",
+    run.figures,
+    "02_roc",
+)
+
+# %% [markdown]
+# Each point of an ROC curve is a threshold. To the left few slices are flagged, to the right
+# nearly all. The marked point is our threshold: its sensitivity on new patients need not be the
+# 90 % that it had on validation. Whether two detectors really differ is better judged patient by
+# patient, on the same draws, than by whether two intervals overlap:
+
+
+# %%
+def auc_of(rows):
+    return auc(rows["tumour_px"] > 0, rows["score"])
+
+
+for name, column in list(compared.items())[1:]:
+    other, ours = (slices.assign(score=slices[each]) for each in (column, "p_tumour"))
+    gain = metrics.paired_bootstrap(other, ours, auc_of, resamples=1000)
+    print(f"AUC gained over the {name}: {gain}")
+
+# %% [markdown]
+# A **precision-recall** curve asks what a flagged slice is worth: how many of those flagged have
+# tumour. Unlike the ROC curve it depends on how common tumour is. In this cohort every patient
+# has one; among the scans of an ordinary hospital day, precision would be far lower at the same
+# ROC curve.
+
+# %%
+has_tumour = slices["tumour_px"].to_numpy() > 0
+curves = {
+    name: detection.precision_recall_points(has_tumour, slices[column])
+    for name, column in compared.items()
+}
+averages = {
+    name: detection.average_precision(has_tumour, slices[column])
+    for name, column in compared.items()
+}
+show(
+    plots_detection.precision_recall(curves, averages, has_tumour.mean(), run.describe("test")),
+    "Precision over sensitivity. Average precision: "
+    + "; ".join(f"{name} {value:.2f}" for name, value in averages.items())
+    + f". Guessing would reach {has_tumour.mean():.2f}, the share of tumour slices.",
+    run.figures,
+    "02_precision_recall",
+)
+
+# %% [markdown]
+# ## Does 0.8 mean 80 %?
+#
+# A network may order the slices well and still be too sure of itself. A **reliability diagram**
+# sorts the slices into bins by predicted probability and compares with the share that does have
+# tumour. If the points lie on the diagonal, the probabilities can be taken at their word.
+#
+# **Temperature scaling** ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)) is the simplest
+# correction: divide the logit, the number before the sigmoid, by one number T, fitted on
+# validation. Above 1 it makes the network less sure, below 1 surer. The order of the slices, and
+# with it the AUC, stays exactly as it is.
+
+# %%
+from utils import calibration
+
+scaled = f"after, temperature {settings['temperature']:.2f}"
+stages = {"before": slices["p_raw"], scaled: slices["p_tumour"]}
+tables = {name: calibration.reliability_table(has_tumour, p, 8) for name, p in stages.items()}
+errors = {
+    name: calibration.expected_calibration_error(has_tumour, p, 8) for name, p in stages.items()
+}
+show(
+    plots_detection.reliability(tables, errors, run.describe("test")),
+    "Share of slices with tumour over predicted probability, before and after temperature "
+    f"scaling. The mean gap is {errors['before']:.3f} before and {errors[scaled]:.3f} after.",
+    run.figures,
+    "02_reliability",
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+same = np.isclose(auc(has_tumour, slices["p_raw"]), auc(has_tumour, slices["p_tumour"]))
+print("scaling leaves the AUC as it is:", bool(same))
+
+# %% [markdown]
+# One number fitted on a few patients mends a general overconfidence and no more; on other
+# patients it may even make matters slightly worse. Compare the two panels: with few patients, the
+# bars say how little each bin knows.
+#
+# ## Where does it look?
+#
+# **Grad-CAM** ([Selvaraju et al. 2017](https://arxiv.org/abs/1610.02391)) asks which places in
+# the last layers' feature maps push the answer towards "tumour". A convincing picture or two
+# prove nothing, so we measure: on how many of the tumour slices does the map's *peak* lie inside
+# the tumour? And how often would a point put anywhere in the head land there, by chance?
+
+# %%
+from utils import explain
+from utils.volumes import head_pixels
+
+final, _ = detector.obtain(run)
+with_tumour = np.flatnonzero(has_tumour)
+images, masks = test.images[with_tumour], test.masks[with_tumour]
+maps = explain.grad_cam(final, images)
+peaks = explain.peak_in_mask_share(maps, masks, head_pixels(images))
+print(f"peak in the tumour: {peaks.share:.0%} of {peaks.slices} slices; chance {peaks.chance:.0%}")
+
+# %%
+p_shown = slices["p_tumour"].to_numpy()[with_tumour]
+order = np.argsort(p_shown)[::-1]
+places = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
+hits = explain.peak_hits(maps, masks)
+names = [
+    f"{slices['patient'].iloc[with_tumour[i]]}, {slices['slice'].iloc[with_tumour[i]]}\np = "
+    f"{p_shown[i]:.2f}, peak {'inside' if hits[i] else 'outside'}"
+    for i in places
+]
+share = f"peak in the tumour in {peaks.share:.0%} of {peaks.slices} slices; by chance"
+show(
+    plots_detection.grad_cam_panels(
+        images[places], masks[places], maps[places], names, run.describe("test"),
+        f"{share} {peaks.chance:.0%}",
+    ),
+    f"Grad-CAM maps of six tumour slices, from the surest answer to the least sure; the {share} "
+    f"in {peaks.chance:.0%}.",
+    run.figures,
+    "02_grad_cam",
+)  # fmt: skip
+
+# %% [markdown]
+# The six are spread evenly from the surest answer to the least sure, not picked. The maps are
+# coarse, one value for each 16 x 16 pixels, and say where the evidence was, not whether it was
+# good evidence.
+#
+# ## Its errors
+#
+# The most telling pictures are those it gets wrong: the missed tumour slices with the lowest
+# probability, and the tumour-free slices with the highest.
+
+# %%
+flagged = (slices["p_tumour"] >= settings["threshold"]).to_numpy()
+p = slices["p_tumour"].to_numpy()
+
+
+def worst(wrong, order, count=6):
+    """Return pictures, masks and titles of the `count` worst slices of one kind of error."""
+    rows = sorted(np.flatnonzero(wrong), key=lambda row: order * p[row])[:count]
+    patients, numbers = slices["patient"].iloc[rows], slices["slice"].iloc[rows]
+    titles = [
+        f"{patient}, {number}\np = {p[row]:.2f}"
+        for row, patient, number in zip(rows, patients, numbers, strict=True)
+    ]
+    return test.images[rows], test.masks[rows], titles
+
+
+missed, false_alarms = has_tumour & ~flagged, ~has_tumour & flagged
+found = {"missed": worst(missed, 1), "false alarms": worst(false_alarms, -1)}
+count = f"{missed.sum()} tumour slices missed, {false_alarms.sum()} false alarms"
+print(f"{run.describe('test')}, {len(slices)} slices: {count}")
+
+# %%
+show(
+    plots_detection.error_gallery(found, run.describe("test")),
+    f"The worst errors of the detector among {len(slices)} held-out slices: {count}. Shown are at "
+    "most six of each kind, with the border of the true tumour.",
+    run.figures,
+    "02_errors",
+)
+
+# %% [markdown]
+# Look at where the missed tumour slices lie in their patient. Most often a slice is missed at the
+# upper or lower end of a tumour, where little of it is in view and where two people tracing it
+# would also disagree. False alarms tend to be slices next to a tumour, or brightness in FLAIR
+# that is no tumour.
+
+# %%
+size_of_errors = slices.assign(found=flagged)[has_tumour].groupby("found")["tumour_px"]
+size_of_errors.agg(["size", "median"]).rename(columns={"size": "slices", "median": "median px"})
+
+# %%
+run.record(
+    {
+        "detection": {
+            "auc": aucs["fine-tuned ResNet50"].estimate,
+            "auc_ci95": [aucs["fine-tuned ResNet50"].low, aucs["fine-tuned ResNet50"].high],
+            "auc_frozen": aucs["frozen ResNet50"].estimate,
+            "auc_from_scratch": aucs["ResNet50 from scratch"].estimate,
+            "auc_baseline": aucs["baseline"].estimate,
+            "sensitivity": point.sensitivity.estimate,
+            "specificity": point.specificity.estimate,
+            "threshold": settings["threshold"],
+            "temperature": settings["temperature"],
+            "calibration_error": errors[scaled],
+            "gradcam_peak_share": peaks.share,
+            "gradcam_chance_share": peaks.chance,
+        }
+    }
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+best = aucs["fine-tuned ResNet50"].estimate
+print("held-out patients:", slices["patient"].nunique())
+print("fine-tuned AUC at least 0.95:", bool(best >= 0.95))
+print("above the baseline:", bool(best > aucs["baseline"].estimate))
+print("above the network from scratch:", bool(best > aucs["ResNet50 from scratch"].estimate))
+print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share > peaks.chance))
+
+# %% [markdown]
+# ## What you have seen
+#
+# - A regression on a few named features is a serious opponent. A network has to be measured
+#   against it, on the same patients.
+# - Preprocessing belongs to the weights. The wrong one raises no error; it only makes the
+#   features poor.
+# - Frozen means that the list of trained variables is short: count it. What is frozen is computed
+#   once.
+# - What a network owes to ImageNet is measured by training the same network from scratch.
+# - Threshold and temperature come from validation patients; the held-out ones are used once.
+# - Every number has an interval over patients, and every gallery shows failures.
+#
+# ## Questions to think about
+#
+# 1. Every patient of this cohort has a tumour. What would have to change before the detector's
+#    precision meant anything for people who are being examined for a headache?
+# 2. Augmenting the pictures would change the stored features. How could you still augment, and
+#    what would it cost?
+# 3. A detector can be right for the wrong reason, for instance because pictures with tumour come
+#    from one scanner. Which of the checks in this notebook would notice, and which would not?

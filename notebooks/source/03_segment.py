@@ -1,0 +1,562 @@
+# %% [markdown]
+# # 3 · Segment: where is the tumour?
+#
+# A **segmenter** looks at a slice and answers for every pixel: tumour or not. This notebook
+# builds one, a residual U-Net, from its smallest part upwards, and trains it with two losses side
+# by side.
+#
+# **You will learn**
+# - to set a baseline: a threshold on FLAIR, which needs no network;
+# - what a residual block, an encoder, a decoder and a skip connection are, by building a small
+#   ResUNet;
+# - how the focal Tversky loss works, in which direction its exponent has to point, and what its
+#   two weights trade;
+# - why picture and mask must be augmented together, and why tumour-free slices belong in the
+#   training;
+# - to choose threshold and smallest piece on validation patients, and to look at the worst
+#   results.
+#
+# **Questions we will answer.** How much better than a threshold is the network? Does the loss
+# matter with the same budget? For which patients does it fail?
+#
+# **You need** [notebook 1](01_explore.ipynb) (slices, masks, the split by patient); [notebook
+# 2](02_detect.ipynb) helps but is not needed. It takes about 3 minutes on two processor cores,
+# and 2 GB of memory.
+
+# %% tags=["parameters"]
+cohort = "simulated"
+data = ""
+run_folder = ""
+seed = 0
+patients = 60
+size = 128
+detector_epochs = 4
+segmenter_epochs = 6
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the helpers lie beside this folder
+from utils import course
+
+run = course.open_run(
+    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
+)
+print(run.describe())
+
+# %% [markdown]
+# The *run* holds a cohort (unless you say otherwise, a simulated one), split by patient as in the
+# other notebooks. The same patients are held out here and there; if the two stages were split
+# each on its own, one stage would have trained on what the other is tested with.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for name in ("train", "validation", "test"):
+    part = run.part(name)
+    print(
+        f"{name}: {len(part.patients)} patients, {len(part)} slices, masks {part.masks.shape[1:]}"
+    )
+print(f"pixels with tumour, training: {100 * run.part('train').masks.mean():.1f} %")
+
+# %% [markdown]
+# Tumour pixels are rare. A network that answers "no tumour" everywhere would be right for nearly
+# all pixels, so the share of right pixels (accuracy) tells nothing here. The **Dice coefficient**
+# does not count the pixels that both masks leave empty: twice the overlap, divided by the sum of
+# both areas. 1 is perfect, 0 is no overlap. We pool the pixels of each *patient*, then average
+# over patients, as the authors of the LGG cohort did ([Buda et al.
+# 2019](https://arxiv.org/abs/1906.03720)).
+#
+# ## A baseline without a network
+#
+# The tumour and the swelling around it are bright in FLAIR. So: everything above some brightness
+# is tumour. Which brightness? The one with the best mean Dice on the *training* patients. (The
+# scale is the normalised one: 96 is the mean of the patient's head, 40 is one standard
+# deviation.)
+
+# %%
+from utils import plots_detection, plots_segmentation, segmenter
+from utils.plots import show
+
+tried_flair = segmenter.try_flair_thresholds(run)
+flair_threshold = int(tried_flair["threshold"].iloc[0])
+show(
+    plots_segmentation.threshold_curve(
+        tried_flair,
+        run.describe("train"),
+        xlabel="threshold on normalised FLAIR (grey level)",
+        title="Baseline: one threshold on FLAIR",
+    ),
+    f"Mean patient Dice of thresholding FLAIR. The best threshold is {flair_threshold}, with a "
+    f"mean Dice of {tried_flair['dice'].iloc[0]:.2f}; it falls off to both sides.",
+    run.figures,
+    "03_baseline",
+)
+
+# %% [markdown]
+# No single brightness will do: scanners differ, and other things are bright in FLAIR, such as the
+# edges of the ventricles. A person looks at shape, place and the other sequences too. So should
+# the model.
+#
+# ## The ResUNet, built step by step
+#
+# ### A residual block
+#
+# Two 3 x 3 convolutions, each after a batch normalisation and a ReLU, and a **shortcut** around
+# them, so that the block only has to learn what to *change* about its input ([He et al.
+# 2016](https://arxiv.org/abs/1603.05027)). With `stride=2` it halves the resolution.
+
+# %%
+import keras
+from keras import layers
+
+
+def residual_block(x, filters, stride=1):
+    """Return x after two convolutions, added to a 1 x 1 convolution of x."""
+    shortcut = layers.Conv2D(filters, 1, strides=stride, padding="same")(x)
+    for step in (stride, 1):
+        x = layers.BatchNormalization()(x)
+        x = layers.Activation("relu")(x)
+        x = layers.Conv2D(filters, 3, strides=step, padding="same")(x)
+    return layers.Add()([x, shortcut])
+
+
+# %% [markdown]
+# ### Two levels make a U
+#
+# On the way **down**, blocks with stride 2 see more and more of the picture at ever coarser
+# resolution: they find out *what* is there. On the way **up**, the coarse answer is enlarged, and
+# a **skip connection** brings back the finer level's features, which still know exactly *where*
+# ([Ronneberger et al. 2015](https://arxiv.org/abs/1505.04597)). Here is the smallest such
+# network, with two levels.
+
+# %%
+picture = keras.Input((size, size, 3))
+fine = residual_block(layers.Rescaling(1 / 40, offset=-96 / 40)(picture), 8)
+coarse = residual_block(fine, 16, stride=2)
+enlarged = layers.UpSampling2D()(coarse)
+joined = layers.Concatenate()([enlarged, fine])  # the skip connection
+probability = layers.Conv2D(1, 1, activation="sigmoid")(residual_block(joined, 8))
+small = keras.Model(picture, probability)
+
+# %% [markdown]
+# *Predict before you run: how many channels does `joined` have?*
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for name, tensor in (
+    ("fine", fine), ("coarse", coarse), ("enlarged", enlarged),
+    ("joined", joined), ("probability", probability),
+):  # fmt: skip
+    print(f"{name:12}", *tensor.shape[1:])
+print(f"weights: {small.count_params():,}")
+
+# %% [markdown]
+# The course's network is the same idea with five levels ([Zhang, Liu and Wang
+# 2018](https://arxiv.org/abs/1711.10684)). Look at `resunet` in `utils/models.py`: two dozen
+# lines. Its last layer starts out with a bias that answers 2 % everywhere, about the share of
+# tumour, so that training does not have to spend its first steps on unlearning "half of it is
+# tumour".
+
+# %%
+show(
+    plots_segmentation.resunet_diagram(size),
+    f"Diagram of the ResUNet: five levels from {size} x {size} pixels with 16 filters down to "
+    f"{size // 16} x {size // 16} with 256, and up again; each level on the way down is copied to "
+    "the same level on the way up.",
+    run.figures,
+    "03_resunet",
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+from utils import models
+
+network = models.resunet(size)
+print("in", network.input_shape[1:], "out", network.output_shape[1:])
+print(
+    f"weights: {network.count_params():,}, {network.count_params() // small.count_params()} times"
+)
+
+# %% [markdown]
+# ## The loss
+#
+# Cross-entropy, the usual loss, counts every pixel alike, and nearly all are background. The
+# **Tversky index** ([Salehi et al. 2017](https://arxiv.org/abs/1706.05721)) compares areas, as
+# Dice does, but weighs the two kinds of error differently:
+#
+# $$TI = \frac{TP + s}{TP + \alpha\,FN + \beta\,FP + s}$$
+#
+# TP is the tumour that is found, FN what is missed, FP what is invented, all summed over the
+# *pixels of one picture* with probabilities in place of yes and no. $s$ is one pixel; it makes
+# the index 1 for a tumour-free slice that is left empty, so that such slices can be trained on.
+# With $\alpha = \beta = \frac12$ the index is Dice. The **focal Tversky loss** ([Abraham and Khan
+# 2019](https://arxiv.org/abs/1810.07842)) is
+#
+# $$L = (1 - TI)^{p}$$
+#
+# ### What the weights trade
+#
+# With $\alpha > \beta$, missing a pixel costs more than inventing one: the masks grow,
+# sensitivity rises, precision falls. We take $\alpha = 0.7$, $\beta = 0.3$, since small tumours
+# are missed more easily than large ones are invented.
+
+# %%
+show(
+    plots_segmentation.tversky_weights(),
+    "Loss over the share of the tumour that is missed (left) and of the area that is invented "
+    "(right). With alpha 0.7 and beta 0.3, missed tumour costs more and invented area less than "
+    "under Dice.",
+    run.figures,
+    "03_tversky_weights",
+)
+
+# %% [markdown]
+# ### Which way the exponent points
+#
+# "Focal" means that hard examples count more than easy ones ([Lin et al.
+# 2017](https://arxiv.org/abs/1708.02002)). What counts for training is the *slope*, how hard a
+# picture pulls at the weights: $p\,(1 - TI)^{p-1}$. With $p > 1$ it vanishes for pictures that
+# are nearly right. With $p < 1$ it does the opposite: it grows without bound just where nothing
+# is left to learn. The original paper writes $p = 1/\gamma$ with $\gamma = 4/3$, that is $p =
+# 0.75$, and so points the other way; much code has copied it. This course takes $p = 4/3$.
+#
+# *Predict before you run: which lines on the right rise towards the right end?*
+
+# %%
+show(
+    plots_segmentation.focal_exponents(),
+    "Loss and size of its slope over the Tversky index for four exponents. Above 1 the slope "
+    "falls to 0 as the index nears 1; at 0.75 it grows without bound there.",
+    run.figures,
+    "03_exponents",
+)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+def slope(index, exponent):
+    return exponent * (1 - index) ** (exponent - 1)
+
+
+for exponent in (0.75, 1, 4 / 3, 2):
+    pull = slope(0.3, exponent) / slope(0.99, exponent)
+    print(
+        f"exponent {exponent:.2f}: a picture at 0.30 pulls {pull:5.2f} times as hard as one at 0.99"
+    )
+
+# %% [markdown]
+# ### One index a picture, not one a batch
+#
+# Another common slip: the sums run over the whole batch. Then large tumours decide, and small
+# ones can be missed for free. Two pictures, a tumour of 1000 pixels found whole and one of 20
+# missed altogether:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+found, missed = [1000, 0], [0, 20]
+each = [(f + 1) / (f + 0.7 * m + 1) for f, m in zip(found, missed, strict=True)]
+pooled = (sum(found) + 1) / (sum(found) + 0.7 * sum(missed) + 1)
+print(f"index of each picture: {each[0]:.2f} and {each[1]:.2f}, mean {sum(each) / 2:.2f}")
+print(f"pooled over the batch: {pooled:.2f}")
+
+# %% [markdown]
+# The rival in the comparison below is **Dice + cross-entropy**, the default of nnU-Net ([Isensee
+# et al. 2021](https://doi.org/10.1038/s41592-020-01008-z)): $(1 - Dice)$ plus the mean
+# cross-entropy of the pixels.
+#
+# ## What the network is shown
+#
+# **Tumour-free slices too.** A segmenter that never sees a slice without tumour learns that there
+# always is one, and will draw it. Half of each batch shows tumour, half does not.
+#
+# **Augmentation.** Each time a slice comes up it is mirrored, turned by up to 15 degrees, scaled
+# and shifted; the mask goes through *the same* movement, or it would no longer fit. Brightness
+# and contrast change in the picture only. Now and then a channel becomes a copy of FLAIR, as
+# happens in the real cohort when a sequence is missing.
+
+# %%
+import numpy as np
+
+from utils import batches
+
+train = run.part("train")
+largest = int(np.argmax(train.table["tumour_px"]))
+parameters = batches.draw_parameters(5, seed=run.seed, epoch=0)
+pictures = np.repeat(train.images[largest : largest + 1], 5, axis=0)
+masks = np.repeat(train.masks[largest : largest + 1, ..., None], 5, axis=0)
+changed, moved = (np.asarray(each) for each in batches.augment(pictures, masks, parameters))
+show(
+    plots_segmentation.augmentation(
+        train.images[largest],
+        train.masks[largest],
+        list(zip(changed, moved[..., 0], strict=True)),
+        run.describe("train"),
+    ),
+    "A slice as it is and five times changed at random. The border of the mask follows the "
+    "tumour in every one.",
+    run.figures,
+    "03_augmentation",
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+plan = batches.epoch_plan(
+    len(train),
+    segmenter.BATCH_SIZE,
+    segmenter.STEPS_PER_EPOCH,
+    seed=run.seed,
+    epoch=0,
+    tumour=train.labels,
+    tumour_share=segmenter.TUMOUR_SHARE,
+)
+print("batches, slices in each:", plan.shape)
+print("slices with tumour in each:", set(train.labels[plan].sum(axis=1).tolist()))
+print("masks are still 0 and 1:", set(np.unique(moved).tolist()) == {0.0, 1.0})
+
+# %% [markdown]
+# ## Training with two losses
+#
+# Same network, same first weights, same batches in the same order, same number of steps; only the
+# loss differs. After each epoch the mean patient Dice on the validation patients is taken, and
+# the weights of the best epoch are kept.
+
+# %%
+focal, focal_history = segmenter.train(run, "focal_tversky")
+focal_history.round(3)
+
+# %%
+entropy, entropy_history = segmenter.train(run, "dice_cross_entropy")
+entropy_history.round(3)
+
+# %%
+histories = {"focal Tversky": focal_history, "Dice + cross-entropy": entropy_history}
+show(
+    plots_detection.training_curves(
+        histories,
+        {"loss": "loss (its own, not comparable)", "dice": "mean patient Dice, validation"},
+        run.describe("validation"),
+    ),
+    "Loss and validation Dice by epoch. The best epoch reaches a mean patient Dice of "
+    + " and ".join(f"{h['val_dice'].max():.2f} with {name}" for name, h in histories.items())
+    + ".",
+    run.figures,
+    "03_training",
+)
+
+# %% [markdown]
+# The two losses are numbers of different kinds and cannot be compared with each other; Dice on
+# the validation patients can. Did it still rise at the end? Then a longer training would have
+# paid: more epochs are one parameter away.
+#
+# ## From probabilities to masks
+#
+# Two choices remain, both made on the *validation* patients: from which probability on a pixel
+# counts as tumour, and which connected pieces of the volume (over all slices) are kept: all of
+# them, those above some size, or only the largest. Most patients have one tumour, so the largest
+# piece is a strong choice, and a wrong one for the few who have two.
+
+# %%
+tried = segmenter.try_postprocessing(run, focal)
+tried_entropy = segmenter.try_postprocessing(run, entropy)
+settings = segmenter.finish(run, focal, tried=tried)
+print(f"{run.describe('validation')}: {settings}")
+
+# %%
+show(
+    plots_segmentation.threshold_curve(tried, run.describe("validation")),
+    "Mean patient Dice on validation over the threshold, one line for each choice of pieces that "
+    f"are kept. Best: threshold {settings.threshold:g}, {tried['pieces'].iloc[0]}, with "
+    f"{tried['dice'].iloc[0]:.2f}.",
+    run.figures,
+    "03_threshold",
+)
+
+# %% [markdown]
+# A flat curve is good news: the result does not hang on the exact threshold. Note which threshold
+# each loss prefers: a loss that weighs missed pixels more gives higher probabilities, and the
+# threshold makes up for part of it.
+#
+# ## The held-out patients
+#
+# Now, once, the patients who have decided nothing: their Dice with the baseline and with both
+# networks.
+
+# %%
+from utils import metrics
+from utils.predict import postprocess
+
+test = run.part("test")
+truths = segmenter.true_masks(test.table)
+
+
+def masks_of(model, settings):
+    """Return the masks that a network and its postprocessing give for the held-out slices."""
+    maps = segmenter.native_probabilities(model, test)
+    return np.concatenate([postprocess(one, settings) for one in maps.values()])
+
+
+chosen = segmenter.best_postprocessing(tried_entropy)
+predicted = {
+    "FLAIR threshold": segmenter.flair_masks(test.table, flair_threshold),
+    "Dice + cross-entropy": masks_of(entropy, chosen),
+    "focal Tversky": masks_of(focal, settings),
+}
+
+# %%
+scores = {
+    name: metrics.patient_table(segmenter.score(test.table, truths, masks))
+    for name, masks in predicted.items()
+}
+
+
+def mean_dice(rows):
+    return rows["dice"].mean()
+
+
+dice = {name: metrics.bootstrap_patients(table, mean_dice) for name, table in scores.items()}
+print(f"mean Dice of the patients, {run.describe('test')}")
+for name, interval in dice.items():
+    print(f"{name}: {interval}, median {scores[name]['dice'].median():.2f}")
+
+# %% [markdown]
+# The intervals come from drawing patients with replacement. Is the difference between the two
+# losses more than chance? That is asked patient by patient: how much better is each patient's
+# Dice under one loss than under the other, and how would that mean vary with other patients?
+
+# %%
+from utils import plots_evaluation
+
+difference = metrics.paired_bootstrap(
+    scores["Dice + cross-entropy"], scores["focal Tversky"], mean_dice
+)
+show(
+    plots_evaluation.paired_dice(
+        scores["Dice + cross-entropy"],
+        scores["focal Tversky"],
+        ("Dice + cross-entropy", "focal Tversky"),
+        difference,
+        run.describe("test"),
+    ),
+    "Each held-out patient's Dice under both losses, joined by a line. Mean difference, focal "
+    f"Tversky minus Dice + cross-entropy: {difference}.",
+    run.figures,
+    "03_losses",
+)
+
+# %% [markdown]
+# If the interval includes 0, the honest summary is: with this budget and these patients we cannot
+# tell the two losses apart. Claims that one loss beats another by a hundredth of Dice, without an
+# interval, are worth little. The course goes on with focal Tversky, whatever came out here:
+# choosing the loss by the held-out patients would be fitting to them.
+#
+# ## Best, median and worst
+#
+# All held-out patients, from best to worst:
+
+# %%
+table = scores["focal Tversky"].sort_values("dice", ascending=False, ignore_index=True)
+by_name = {
+    name: scores[name].set_index("patient")["dice"].loc[table["patient"]].to_numpy()
+    for name in ("Dice + cross-entropy", "FLAIR threshold")
+}
+columns = {"dice": "focal Tversky"}
+table[["patient", "slices", "tumour_px", "dice"]].rename(columns=columns).assign(**by_name).round(2)
+
+
+# %%
+def slices_shown(patient, count=3):
+    """Return rows at a quarter, half and three quarters of a patient's tumour."""
+    rows = np.flatnonzero((test.table["patient"] == patient) & (test.table["tumour_px"] > 0))
+    return rows[np.linspace(0, len(rows) - 1, count + 2).round().astype(int)[1:-1]]
+
+
+ranked = {"best": 0, "median": len(table) // 2, "worst": len(table) - 1}
+rows, titles = [], []
+for rank, place in ranked.items():
+    patient, of_patient = table["patient"][place], table["dice"][place]
+    for row in slices_shown(patient):
+        rows.append(row)
+        titles.append(f"{rank}: {patient}\nslice {test.table['slice'][row]}, Dice {of_patient:.2f}")
+
+# %%
+from utils.volumes import resize_mask
+
+small_masks = np.stack([resize_mask(predicted["focal Tversky"][row], (size, size)) for row in rows])
+show(
+    plots_segmentation.overlays(
+        test.images[rows], test.masks[rows], small_masks, titles, run.describe("test"),
+        title="Best, median and worst held-out patient (Dice of the patient)",
+    ),
+    "Three slices each of the best, the median and the worst held-out patient, with the true "
+    f"border and the predicted one. Patient Dice: {table['dice'].max():.2f}, "
+    f"{table['dice'].median():.2f}, {table['dice'].min():.2f}.",
+    run.figures,
+    "03_overlays",
+)  # fmt: skip
+
+# %% [markdown]
+# In the worst patient, ask: is the tumour missed, or is something else drawn? Is it small, faint,
+# or does it look like none of the training patients' tumours? One picture of the worst teaches
+# more than nine of the best. [Notebook 4](04_evaluate.ipynb) goes on from here, with all held-out
+# patients and more measures.
+
+# %%
+worst_row = slices_shown(table["patient"].iloc[-1], 1)[0]
+compared = {name: resize_mask(masks[worst_row], (size, size)) for name, masks in predicted.items()}
+show(
+    plots_segmentation.masks_side_by_side(
+        test.images[worst_row],
+        {"traced by hand": test.masks[worst_row], **compared},
+        run.describe("test"),
+        f"{titles[-1].splitlines()[0]}: the baseline beside the networks",
+    ),
+    "One slice of the worst held-out patient: FLAIR, the true mask, and the masks of the FLAIR "
+    "threshold and of the networks trained with the two losses.",
+    run.figures,
+    "03_worst",
+)
+
+# %%
+run.record(
+    {
+        "segmentation_validation": {
+            "dice_focal_tversky": tried["dice"].iloc[0],
+            "dice_dice_cross_entropy": tried_entropy["dice"].iloc[0],
+            "threshold": settings.threshold,
+            "pieces": tried["pieces"].iloc[0],
+        },
+        "segmentation": {
+            "dice_patient_mean_focal_tversky": dice["focal Tversky"].estimate,
+            "dice_patient_mean_dice_cross_entropy": dice["Dice + cross-entropy"].estimate,
+            "dice_patient_mean_flair_threshold": dice["FLAIR threshold"].estimate,
+            "flair_threshold": flair_threshold,
+        },
+    }
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("held-out patients:", len(table))
+print("ResUNet, mean patient Dice at least 0.75:", bool(dice["focal Tversky"].estimate >= 0.75))
+print("FLAIR threshold under 0.5:", bool(dice["FLAIR threshold"].estimate < 0.5))
+
+# %% [markdown]
+# ## What you have seen
+#
+# - A threshold on FLAIR is a baseline that costs nothing; the network has to be worth its price.
+# - A ResUNet is residual blocks on the way down (what?), on the way up (where?), and skips
+#   between them.
+# - The focal exponent has to be above 1, or training chases the pictures that are right already.
+#   Alpha weighs what is missed, beta what is invented. The index is taken picture by picture.
+# - Picture and mask are moved together, and half of what the network sees has no tumour.
+# - Two losses are compared with the same budget, on the same patients, with an interval for the
+#   difference.
+# - Threshold and smallest piece are chosen on validation; all held-out patients are named, the
+#   worst one shown.
+#
+# ## Questions to think about
+#
+# 1. With alpha = 0.9 and beta = 0.1, what would you expect of the masks, and of the threshold
+#    that validation then chooses?
+# 2. Dropping small pieces helps the mean Dice. Whom might it harm?
+# 3. The network sees one slice at a time. What could it learn from the slices above and below?
