@@ -48,7 +48,7 @@ class Parameters:
     patients: int = 60
     size: int = 128
     detector_epochs: int = 4
-    segmenter_epochs: int = 6
+    segmenter_epochs: int = 5
 
     def __post_init__(self) -> None:
         if self.cohort not in COHORTS:

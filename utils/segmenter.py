@@ -16,16 +16,16 @@ from utils.predict import Postprocessing, postprocess, predict_images, resize_pr
 from utils.volumes import Volumes, normalise_volume, read_volume
 
 # One epoch of the segmenter: so many batches, whatever the size of the cohort.
-STEPS_PER_EPOCH = 25
-BATCH_SIZE = 16
+STEPS_PER_EPOCH = 50
+BATCH_SIZE = 8
 # Half of the slices in a batch show tumour: a third of the cohort's do, and the rest is easier.
 TUMOUR_SHARE = 0.5
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3
 LOSSES = {
     "focal_tversky": losses.FocalTversky,
     "dice_cross_entropy": losses.DiceCrossEntropy,
 }
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 # Which connected pieces of a patient's volume are kept: what `Postprocessing` calls minimum_px and
 # largest_only, by the name under which figures show it.
 PIECES = {

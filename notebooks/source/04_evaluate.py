@@ -34,7 +34,7 @@ seed = 0
 patients = 60
 size = 128
 detector_epochs = 4
-segmenter_epochs = 6
+segmenter_epochs = 5
 
 # %%
 import sys
