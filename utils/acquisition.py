@@ -130,7 +130,7 @@ def _tumour_look(phantom: Phantom, rng) -> list[np.ndarray]:
     body = body * tissue * (phantom.cavity_mm < 0)
     texture = 1 + rng.uniform(0.08, 0.25) * smooth_noise(phantom, 9, rng)
     core = np.clip((rng.uniform(0.3, 0.75) - arrival) / 0.15, 0, 1)
-    flair = np.clip(rng.lognormal(np.log(0.66), 0.38), 0.32, 1.3) * texture
+    flair = np.clip(rng.lognormal(np.log(0.72), 0.32), 0.45, 1.3) * texture
     flair = flair * (1 + rng.uniform(-0.5, 0.3) * core)
     if rng.random() < 0.1:
         cyst = np.clip((rng.uniform(0.2, 0.45) - arrival) / 0.06, 0, 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from .config import CourseError
+from utils.config import CourseError
 
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before taking a logarithm
 TEMPERATURES = (0.05, 20.0)

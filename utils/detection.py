@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from .config import CourseError
-from .intervals import Interval, bootstrap_patients
+from utils.config import CourseError
+from utils.intervals import Interval, bootstrap_patients
 
 
 class OperatingPoint(NamedTuple):

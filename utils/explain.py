@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .config import CourseError
+from utils.config import CourseError
 
 LAYER = "conv4_block6_out"  # the last output of ResNet50's stage 4: 8 x 8 for a 128 x 128 picture
 

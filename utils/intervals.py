@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .config import CourseError
+from utils.config import CourseError
 
 
 @dataclass(frozen=True)

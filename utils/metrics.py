@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from .config import CourseError
-from .intervals import Interval, bootstrap_patients, paired_bootstrap
+from utils.config import CourseError
+from utils.intervals import Interval, bootstrap_patients, paired_bootstrap
 
 __all__ = [
     "Interval",

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .config import CourseError, atomic_path
+from utils.config import CourseError, atomic_path
 
 # Okabe and Ito's palette, told apart under every common colour blindness (jfly.uni-koeln.de/color).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

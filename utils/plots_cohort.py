@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .plots import (
+from utils.plots import (
     BLUE,
     CHANNELS,
     COLOURS,

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .detection import OperatingPoint
-from .intervals import Interval
-from .plots import (
+from utils.detection import OperatingPoint
+from utils.intervals import Interval
+from utils.plots import (
     BLACK,
     BLUE,
     CHANNELS,

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .intervals import Interval
-from .plots import BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, new_figure, styled
+from utils.intervals import Interval
+from utils.plots import BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, new_figure, styled
 
 
 @styled

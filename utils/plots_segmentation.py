@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .plots import (
+from utils.plots import (
     BLACK,
     COLOURS,
     GREEN,

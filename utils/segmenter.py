@@ -19,7 +19,7 @@ from utils.volumes import Volumes, normalise_volume, read_volume
 STEPS_PER_EPOCH = 50
 BATCH_SIZE = 8
 # Half of the slices in a batch show tumour: a third of the cohort's do, and the rest is easier.
-TUMOUR_SHARE = 0.5
+TUMOUR_SHARE = 0.75
 LEARNING_RATE = 2e-3
 LOSSES = {
     "focal_tversky": losses.FocalTversky,
