@@ -18,7 +18,8 @@ from utils.volumes import Volumes, normalise_volume, read_volume
 # One epoch of the segmenter: so many batches, whatever the size of the cohort.
 STEPS_PER_EPOCH = 50
 BATCH_SIZE = 8
-# Half of the slices in a batch show tumour: a third of the cohort's do, and the rest is easier.
+# Share of the slices in a batch that show tumour, against a third in the cohort: tumour-free slices
+# teach little once they are right.
 TUMOUR_SHARE = 0.75
 LEARNING_RATE = 2e-3
 LOSSES = {

@@ -267,7 +267,8 @@ print(f"pooled over the batch: {pooled:.2f}")
 # ## What the network is shown
 #
 # **Tumour-free slices too.** A segmenter that never sees a slice without tumour learns that there
-# always is one, and will draw it. Half of each batch shows tumour, half does not.
+# always is one, and will draw it. Every batch holds both kinds, slices with tumour more often
+# than they occur, because it is from them that the network learns what to draw.
 #
 # **Augmentation.** Each time a slice comes up it is mirrored, turned by up to 15 degrees, scaled
 # and shifted; the mask goes through *the same* movement, or it would no longer fit. Brightness
@@ -548,7 +549,7 @@ print("FLAIR threshold under 0.5:", bool(dice["FLAIR threshold"].estimate < 0.5)
 #   between them.
 # - The focal exponent has to be above 1, or training chases the pictures that are right already.
 #   Alpha weighs what is missed, beta what is invented. The index is taken picture by picture.
-# - Picture and mask are moved together, and half of what the network sees has no tumour.
+# - Picture and mask are moved together, and part of what the network sees has no tumour.
 # - Two losses are compared with the same budget, on the same patients, with an interval for the
 #   difference.
 # - Threshold and smallest piece are chosen on validation; all held-out patients are named, the
