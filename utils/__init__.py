@@ -4,10 +4,8 @@ cohort -> volumes -> splits -> batches -> models -> predictions -> metrics -> fi
 No module imports one that comes later in that line.
 """
 
-import os
-
+from utils.memory import use_one_heap
 from utils.quiet import quieten_tensorflow
 
 quieten_tensorflow()
-# oneDNN's own allocator keeps all that it ever needed; the system's takes back what is freed.
-os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+use_one_heap()

@@ -30,7 +30,7 @@ from utils.weights import imagenet_resnet50
 SENSITIVITY = 0.9
 BATCH_SIZE = 16
 # Each training slice is seen as it is and in so many changed copies.
-COPIES = 2
+COPIES = 1
 # Inverse weight of the penalty in the regression of the last layer.
 HEAD_PENALTY = 1e-3
 FINE_TUNING_RATE = 1e-4
@@ -85,7 +85,8 @@ def trunk_features(run: Run) -> StoredRows:
                 np.lib.format.write_array_header_1_0(stream, header)
                 for images, parameters in pictures:
                     for piece in _changed_pieces(images, parameters):
-                        stream.write(predict_images(trunk, piece).astype("<f2").tobytes())
+                        features = predict_images(trunk, piece, BATCH_SIZE)
+                        stream.write(features.astype("<f2").tobytes())
     return StoredRows(file)
 
 

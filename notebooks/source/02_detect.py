@@ -235,9 +235,9 @@ print(f"all but the last:   {trained(network):>10,} (1024 weights and a bias)")
 # What is frozen gives the same output for the same picture, in every epoch. So the frozen part,
 # all but the last three blocks of layers, runs over the cohort once; what is trained on top of it
 # reads the stored output. The price: pictures cannot be changed at random in every epoch
-# (augmented), or the stored output would not fit. So each training slice is stored three times:
-# as it is, and in two copies that were mirrored, turned, shifted, made brighter or darker at
-# random. Each epoch sees a third.
+# (augmented), or the stored output would not fit. So each training slice is stored twice: as it
+# is, and in a copy that was mirrored, turned, shifted, made brighter or darker at random. Each
+# epoch sees half of what is stored.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -246,6 +246,7 @@ again = models.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype
 print("stored:", stored.shape, stored.dtype)
 print("slices:", len(run.table), "and", detector.COPIES, "x", len(train), "changed copies")
 print("computed again, the same:", bool(np.allclose(stored[:32], again, rtol=0.05, atol=0.05)))
+del network, again  # their memory is needed below
 
 # %% [markdown]
 # ### Fit the last layer, then fine-tune the last blocks
