@@ -1,10 +1,11 @@
-"""Train what a run lacks, each model in a process of its own.
+"""Train in a process of its own what takes much memory, and what a run lacks.
 
-TensorFlow keeps the memory of one training until its process ends. A notebook that trained both
-models and then used them would need more than 2 GB; two processes, one after the other, and a
-notebook that loads TensorFlow after them, do not.
+TensorFlow keeps the memory of one training until its process ends. A notebook that trained one
+network after the other would need more than 2 GB; processes that follow each other do not. What
+they make lies in the run folder, where the notebook finds it.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -17,6 +18,13 @@ from utils import config
 from utils.course import Run, open_run
 
 NOTEBOOKS = {"detector": "02", "segmenter": "03"}
+# Name -> module of utils and its function of a run.
+STAGES = {
+    "detector": ("detector", "obtain"),
+    "segmenter": ("segmenter", "obtain"),
+    "stored features": ("detector", "trunk_features"),
+    "detector from scratch": ("detector", "train_from_scratch"),
+}
 
 
 def train_missing(run: Run) -> None:
@@ -37,10 +45,23 @@ def train_missing(run: Run) -> None:
     for name, notebook in NOTEBOOKS.items():
         if not (run.folder / f"{name}.json").exists():
             print(f"No {name} in the run folder yet: training it, as notebook {notebook} does.")
-            _train_elsewhere(run, name)
+            train_apart(run, name)
 
 
-def _train_elsewhere(run: Run, name: str) -> None:
+def train_apart(run: Run, name: str) -> None:
+    """Do one of the `STAGES` of a run in a process that ends with it, or with this one.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        A key of `STAGES`.
+
+    Raises
+    ------
+    CourseError
+        If it fails, with its last line.
+    """
     parameters = asdict(run.parameters) | {"run_folder": str(run.folder)}
     if parameters["data"]:
         parameters["data"] = os.path.abspath(parameters["data"])
@@ -66,16 +87,13 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Train the model named first for the run whose parameters follow as JSON."""
+    """Do the stage named first for the run whose parameters follow as JSON."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     name, parameters = sys.argv[1:]
     run = open_run(**json.loads(parameters))
-    # Only here: each loads TensorFlow.
-    if name == "detector":
-        from utils import detector as stage
-    else:
-        from utils import segmenter as stage
-    stage.obtain(run)
+    module, function = STAGES[name]
+    # Only here: it loads TensorFlow.
+    getattr(importlib.import_module(f"utils.{module}"), function)(run)
 
 
 if __name__ == "__main__":

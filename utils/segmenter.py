@@ -80,7 +80,8 @@ def train(run: Run, loss: str = "focal_tversky"):
         loss=LOSSES[loss](),
         folder=run.folder / f"segmenter_{loss}",
         epochs=epochs,
-        configuration=run.identity,
+        configuration=run.identity
+        | {"batch_size": BATCH_SIZE, "steps": STEPS_PER_EPOCH, "tumour_share": TUMOUR_SHARE},
         validate=training.validate_segmenter(
             validation.images, validation.masks, validation.table["patient"]
         ),
