@@ -24,7 +24,7 @@ class PeakShare(NamedTuple):
 
 
 def grad_cam(
-    model: keras.Model, images: np.ndarray, layer: str = LAYER, batch_size: int = 32
+    model: keras.Model, images: np.ndarray, layer: str = LAYER, batch_size: int = 4
 ) -> np.ndarray:
     """Return a map for each picture: where the features speak for the model's answer.
 
@@ -42,7 +42,7 @@ def grad_cam(
     layer : str
         Name of a layer of `model` with output (n, rows, columns, features).
     batch_size : int
-        Pictures at a time.
+        Pictures at a time; the gradient keeps the output of every layer in memory.
 
     Returns
     -------
