@@ -18,12 +18,14 @@ from utils import config
 from utils.course import Run, open_run
 
 NOTEBOOKS = {"detector": "02", "segmenter": "03"}
-# Name -> module of utils and its function of a run.
+# Name -> module of utils, its function of a run, and what that takes besides.
 STAGES = {
     "detector": ("detector", "obtain"),
     "segmenter": ("segmenter", "obtain"),
     "stored features": ("detector", "trunk_features"),
     "detector from scratch": ("detector", "train_from_scratch"),
+    "focal Tversky": ("segmenter", "train", "focal_tversky"),
+    "Dice + cross-entropy": ("segmenter", "train", "dice_cross_entropy"),
 }
 
 
@@ -91,9 +93,9 @@ def main() -> None:
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     name, parameters = sys.argv[1:]
     run = open_run(**json.loads(parameters))
-    module, function = STAGES[name]
+    module, function, *arguments = STAGES[name]
     # Only here: it loads TensorFlow.
-    getattr(importlib.import_module(f"utils.{module}"), function)(run)
+    getattr(importlib.import_module(f"utils.{module}"), function)(run, *arguments)
 
 
 if __name__ == "__main__":

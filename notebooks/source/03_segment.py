@@ -319,13 +319,18 @@ print("masks are still 0 and 1:", set(np.unique(moved).tolist()) == {0.0, 1.0})
 #
 # Same network, same first weights, same batches in the same order, same number of steps; only the
 # loss differs. After each epoch the mean patient Dice on the validation patients is taken, and
-# the weights of the best epoch are kept.
+# the weights of the best epoch are kept. Each training takes place in a process of its own, whose
+# memory is given back at its end; the line after it reads the result.
 
 # %%
+from utils import missing
+
+missing.train_apart(run, "focal Tversky")
 focal, focal_history = segmenter.train(run, "focal_tversky")
 focal_history.round(3)
 
 # %%
+missing.train_apart(run, "Dice + cross-entropy")
 entropy, entropy_history = segmenter.train(run, "dice_cross_entropy")
 entropy_history.round(3)
 
