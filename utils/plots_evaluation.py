@@ -52,7 +52,7 @@ def paired_dice(
     spread.axvline(0, color=GREY, linewidth=0.8)
     spread.axvspan(difference.low, difference.high, color=ORANGE, alpha=0.25, lw=0)
     spread.axvline(difference.estimate, color=ORANGE, linestyle="--")
-    spread.set(xlabel=f"change in Dice, {names[1]} minus {names[0]}", ylabel="patients, sorted")
+    spread.set(xlabel=f"change in Dice:\n{names[1]} minus {names[0]}", ylabel="patients, sorted")
     spread.set_yticks([])
     spread.set_title(
         f"better {better}, same {len(change) - better - worse}, worse {worse}\n"
