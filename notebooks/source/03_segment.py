@@ -501,9 +501,9 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# In the worst patient, ask: is the tumour missed, or is something else drawn? Is it small, faint,
-# or does it look like none of the training patients' tumours? One picture of the worst teaches
-# more than nine of the best. [Notebook 4](04_evaluate.ipynb) goes on from here, with all held-out
+# In the worst patient, ask whether the tumour is missed or something else is drawn, and whether it
+# is small, faint, or unlike the training patients' tumours. One picture of the worst teaches more
+# than nine of the best. [Notebook 4](04_evaluate.ipynb) goes on from here, with all held-out
 # patients and more measures.
 
 # %%
