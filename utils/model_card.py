@@ -151,14 +151,22 @@ def _models(metrics: Mapping, detector: Mapping, segmenter: Mapping) -> str:
             f"patients for a sensitivity of {_number(detector.get('sensitivity'))}.",
             f"**Segmenter**: a residual U-Net trained with the loss {loss}; a mask for each slice. "
             f"Pixels from a probability of {_number(settings.get('threshold'))} on are tumour; "
-            f"connected pieces under {settings.get('minimum_px', '–')} pixels are dropped"
-            f"{', and of the others all but the largest' if settings.get('largest_only') else ''}. "
+            f"{_pieces_kept(settings)}. "
             "This was chosen on validation patients.",
             "**Cascade**: the masks of slices that the detector does not flag are emptied.",
             "**Input**: pre-contrast T1, FLAIR and post-contrast T1 as the channels of a slice, "
             "all slices of a patient together, normalised by volume.",
         ),
     )
+
+
+def _pieces_kept(settings: dict) -> str:
+    """Return which connected pieces of the volume the postprocessing keeps."""
+    if settings.get("largest_only"):
+        return "only the largest connected piece of the volume is kept"
+    if settings.get("minimum_px"):
+        return f"connected pieces under {settings['minimum_px']} pixels are dropped"
+    return "all connected pieces are kept"
 
 
 def _intended_use() -> str:

@@ -108,9 +108,9 @@ def test_licence_and_limits_are_those_of_the_cohort(card):
 def test_settings_of_the_models_are_told(card):
     for words in ("focal tversky", "temperature 1.23", "0.31", "0.60", "under 50 pixels"):
         assert words in card
-    assert "all but the largest" not in card
+    assert "only the largest connected piece" not in card
     kept = {"postprocessing": {"threshold": 0.6, "minimum_px": 0, "largest_only": True}}
-    assert "all but the largest" in model_card(METRICS, PATIENTS, DETECTOR, kept)
+    assert "only the largest connected piece" in model_card(METRICS, PATIENTS, DETECTOR, kept)
 
 
 def test_written_into_the_run_folder(tmp_path):
