@@ -1,0 +1,173 @@
+"""What an exercise is: inputs to try a student's answer on, and a judgement of what comes back.
+
+An answer is a function, or a value such as a number or a name. A judgement never says what would
+have been right; it says what is wrong with which input. `utils.check` holds the exercises.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import Enum
+
+OPEN = "not attempted yet"
+
+
+class Mark(Enum):
+    """How an answer did."""
+
+    OPEN = "open"
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A mark, and the line that a student reads.
+
+    Attributes
+    ----------
+    mark : Mark
+    message : str
+        One line.
+    """
+
+    mark: Mark
+    message: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input that an answer is tried on.
+
+    Attributes
+    ----------
+    said : str
+        What the input is, as it stands after "for": ``"two empty masks"``. Empty for an answer
+        that is a value.
+    arguments : tuple
+        What a function is called with; copied for every call.
+    judge : callable
+        Takes what came back and returns None if that is right; otherwise what is wrong with it,
+        as it stands after the input: ``"you return nan; decide what it should be and say why"``.
+    """
+
+    said: str
+    arguments: tuple
+    judge: Callable[[object], str | None]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A name, the inputs, and how long an answer may take for all of them.
+
+    Calling it prints the verdict.
+
+    Attributes
+    ----------
+    name : str
+        As a notebook calls it: ``check.<name>(answer)``.
+    notebook : str
+        Number of the notebook that sets it, ``"04"``.
+    cases : tuple of Case
+        In the order in which they are tried; the first wrong one is told.
+    is_function : bool
+        Whether the answer is a function; otherwise it is a value, with one case.
+    seconds : float
+    """
+
+    name: str
+    notebook: str
+    cases: tuple[Case, ...]
+    is_function: bool = True
+    seconds: float = 5.0
+
+    def __call__(self, answer) -> None:
+        """Print one line that says how the answer does."""
+        print(f"{self.name}: {self.verdict(answer).message}")
+
+    def verdict(self, answer) -> Verdict:
+        """Return how the answer does; whatever the answer is, nothing is raised."""
+        if is_open(answer):
+            return Verdict(Mark.OPEN, OPEN)
+        if not self.is_function:
+            return self.judged([answer])
+        if not callable(answer):
+            return Verdict(Mark.WRONG, f"give the function itself, not a {_kind(answer)}")
+        outputs = []
+        for case in self.cases:
+            try:
+                with time_limit(self.seconds):
+                    outputs.append(answer(*deepcopy(case.arguments)))
+            except TimeoutError:
+                message = f"for {case.said} it does not end within {self.seconds:g} seconds"
+                return Verdict(Mark.WRONG, message)
+            except Exception as error:  # noqa: BLE001 - a student's function may raise anything
+                return Verdict(Mark.WRONG, f"for {case.said} it stops with {told(error)}")
+            verdict = self.judged(outputs)
+            if verdict.mark is Mark.WRONG:
+                return verdict
+        return self.judged(outputs)
+
+    def judged(self, outputs: list) -> Verdict:
+        """Return the verdict on what came back for the first `len(outputs)` cases."""
+        for case, output in zip(self.cases, outputs, strict=False):
+            try:
+                fault = case.judge(output)
+            except (TypeError, ValueError, AttributeError, IndexError, KeyError):
+                # The judge could not even read it: an answer of another kind than was asked for.
+                fault = f"you return a {_kind(output)}, which is not the kind of value asked for"
+            if fault is not None:
+                return Verdict(Mark.WRONG, f"for {case.said} {fault}" if case.said else fault)
+        if not self.is_function:
+            return Verdict(Mark.RIGHT, "right")
+        count = len(self.cases)
+        return Verdict(Mark.RIGHT, f"right, with {count} input{'s' if count > 1 else ''}")
+
+
+def is_open(answer) -> bool:
+    """Return whether an answer is as the students' edition leaves it: `...`, or an empty body."""
+    if answer is Ellipsis:
+        return True
+    code = getattr(answer, "__code__", None)
+    return code is not None and code.co_code == _empty.__code__.co_code
+
+
+def _empty():
+    """Do nothing: what a function compiles to whose body is `...`."""
+    ...
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so many seconds.
+
+    It rests on an alarm signal, which only the main thread of a Unix process gets; elsewhere the
+    block runs without a limit.
+    """
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def told(error: BaseException) -> str:
+    """Return an exception as part of a line: its kind and the first line of its message."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _kind(value) -> str:
+    return type(value).__name__
