@@ -21,6 +21,7 @@ from utils.course import Run
 from utils.detection import threshold_at_sensitivity
 from utils.precision import set_precision
 from utils.predict import predict_images, predict_stream
+from utils.pretrained import folded_trunk
 from utils.splits import patients_of
 from utils.stored import StoredRows
 from utils.volumes import Volumes
@@ -37,6 +38,7 @@ FINE_TUNING_RATE = 1e-4
 SCRATCH_RATE = 1e-3
 # Training every layer keeps the activations of all of them: smaller batches, for the memory.
 SCRATCH_BATCH_SIZE = 8
+SCRATCH_SHARE = 0.15
 
 
 def baseline(run: Run) -> tuple[object, np.ndarray]:
@@ -75,7 +77,8 @@ def trunk_features(run: Run) -> StoredRows:
     names = [identity["cohort_sha256"][:8], identity["split_sha256"][:8], *_trunk_settings(run)]
     file = run.folder / "cache" / f"{models.TRUNK_END}-{'-'.join(map(str, names))}.npy"
     if not file.exists():
-        trunk = models.trunk_of(pretrained(run))
+        set_precision()
+        trunk = folded_trunk(run.parameters.size, imagenet_resnet50())
         pictures = list(_pictures(run))
         count = sum(len(each) for each, _ in pictures)
         with config.atomic_path(file) as temporary:
@@ -165,14 +168,14 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
 def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """Return the same network trained from random weights, and the table of its epochs.
 
-    For every epoch of the fine-tuning it gets an eighth of a pass over the training slices: about
-    as much computing as fine-tuning takes with all the output that is stored for it.
+    For every two epochs of the fine-tuning it gets `SCRATCH_SHARE` of a pass over the training
+    slices: about as much computing as fine-tuning takes with all the output stored for it.
 
     Returns
     -------
     keras.Model
     pandas.DataFrame
-        ``epoch`` counts passes, by quarters.
+        ``epoch`` counts passes over the training slices.
     """
     set_precision()
     model = models.detector(run.parameters.size, weights=None, seed=run.seed)
@@ -190,9 +193,9 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         rate=SCRATCH_RATE,
         augment=True,
         batch_size=SCRATCH_BATCH_SIZE,
-        share=0.25,
+        share=SCRATCH_SHARE,
     )
-    return model, history.assign(epoch=history["epoch"] / 4)
+    return model, history.assign(epoch=history["epoch"] * SCRATCH_SHARE)
 
 
 def _fit(

@@ -22,7 +22,14 @@ IMAGENET_MEAN = (123.68, 116.779, 103.939)
 # which is left out: of a 128-pixel picture it keeps 4 x 4 places, too few to see a small tumour.
 TRUNK_END, FEATURES_END = "conv4_block3_out", "conv4_block6_out"
 # These layers compute in float32 under every precision.
-FLOAT32_LAYERS = ("rescale", "mean_removed", "logit", "calibrated_logit", "probability")
+FLOAT32_LAYERS = (
+    "rescale",
+    "mean_removed",
+    "logit",
+    "enlarged",
+    "calibrated_logit",
+    "probability",
+)
 
 
 def resunet(size=128, filters=(16, 32, 64, 128, 256), seed=0, prior=0.02) -> keras.Model:

@@ -318,9 +318,9 @@ print("masks are still 0 and 1:", set(np.unique(moved).tolist()) == {0.0, 1.0})
 # ## Training with two losses
 #
 # Same network, same first weights, same batches in the same order, same number of steps; only the
-# loss differs. After each epoch the mean patient Dice on the validation patients is taken, and
-# the weights of the best epoch are kept. Each training takes place in a process of its own, whose
-# memory is given back at its end; the line after it reads the result.
+# loss differs. After each epoch the mean patient Dice on the validation patients is taken, from
+# every second slice, and the weights of the best epoch are kept. Each training takes place in a
+# process of its own, whose memory is given back at its end; the line after it reads the result.
 
 # %%
 from utils import missing
