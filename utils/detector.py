@@ -152,7 +152,7 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     models.freeze_norms(blocks)
     rows = np.flatnonzero(in_part(run, "train"))
     copies = len(run.table) + np.arange(COPIES * len(rows))
-    history = _fit(
+    history = fit_rows(
         run,
         blocks,
         trunk_features(run),
@@ -183,7 +183,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         if isinstance(layer, keras.layers.BatchNormalization):
             # With Keras's 0.99, the running means would still be half those of the start.
             layer.momentum = 0.9
-    history = _fit(
+    history = fit_rows(
         run,
         model,
         run.volumes.images,
@@ -198,13 +198,32 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     return model, history.assign(epoch=history["epoch"] * SCRATCH_SHARE)
 
 
-def _fit(
+def fit_rows(
     run: Run, model, inputs, rows, *, name, epochs, rate, augment, batch_size=BATCH_SIZE, share=1.0
-):
+) -> pd.DataFrame:
     """Train a network whose output is a logit on some rows of `inputs`.
 
-    The first rows of `inputs` are those of the run's table; further ones are copies of the
-    training patients' slices. An epoch has as many steps as a share of those slices fills.
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+        Of `inputs`, such as pictures or stored features.
+    inputs : array, shape (n, ...)
+        Its first rows are those of the run's table; further ones are copies of the training
+        patients' slices.
+    rows : ndarray of int
+        Which rows are trained on.
+    name : str
+        Of the folder in the run folder that keeps the training.
+    epochs, rate, augment, batch_size
+        See `training.fit` and `batches.training_batches`.
+    share : float
+        An epoch has as many steps as this share of the training patients' slices fills.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an epoch.
     """
     labels, train = run.volumes.labels, run.part("train").labels
     validation = in_part(run, "validation")

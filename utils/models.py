@@ -205,6 +205,20 @@ def save_model(model: keras.Model, path) -> Path:
     return Path(path)
 
 
+def save_half(model: keras.Model, path) -> Path:
+    """Write a model to a `.keras` file in half the space: its weights in 16 bits.
+
+    Its outputs change by about a thousandth. `load_model` brings the weights back to 32 bits.
+    """
+    saved = keras.saving.serialize_keras_object(uncompiled(model))
+    _set_policies(saved, "float16")
+    half = keras.saving.deserialize_keras_object(saved)
+    half.set_weights([weight.astype("float16") for weight in model.get_weights()])
+    with config.atomic_path(path) as temporary:
+        half.save(temporary)
+    return Path(path)
+
+
 def uncompiled(model: keras.Model) -> keras.Model:
     """Return the same layers as a model that knows no optimiser, and so neither saves nor loads
     one: for Adam this makes a file three times smaller.

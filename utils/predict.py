@@ -20,11 +20,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
+from scipy.special import expit
 from tqdm import tqdm
 
+from utils.calibration import logits
 from utils.cohort import open_cohort, read_cohort
 from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
-from utils.volumes import normalise_volume, read_volume, resize_image
+from utils.volumes import arrange_channels, normalise_volume, read_volume, resize_image
 
 BATCH_SIZE = 32
 
@@ -41,11 +43,15 @@ class Postprocessing:
         Connected pieces of the volume with fewer pixels than this are dropped.
     largest_only : bool
         Keep the largest piece of the volume only.
+    neighbours : float
+        Weight of each of the two neighbouring slices in the mean that replaces a slice's map, see
+        `smooth_slices`; 0 leaves the maps as they are.
     """
 
     threshold: float = 0.5
     minimum_px: int = 0
     largest_only: bool = False
+    neighbours: float = 0.0
 
 
 def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -132,6 +138,70 @@ def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np
     return np.stack(resized)
 
 
+def smooth_slices(probabilities: np.ndarray, neighbours: float) -> np.ndarray:
+    """Return each slice's map averaged with those of the slices above and below.
+
+    A tumour extends over several slices; what appears in one alone is less likely to be one.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+        All slices of one patient, in order.
+    neighbours : float
+        Weight of each neighbour, 0..0.5; the slice itself has the rest. The first and the last
+        slice stand in for the neighbour that they lack.
+
+    Returns
+    -------
+    ndarray of float, shape (slices, height, width)
+    """
+    if not neighbours:
+        return probabilities
+    padded = np.concatenate([probabilities[:1], probabilities, probabilities[-1:]])
+    return neighbours * (padded[:-2] + padded[2:]) + (1 - 2 * neighbours) * probabilities
+
+
+def slice_scores(probabilities: np.ndarray, pixels: int = 50) -> np.ndarray:
+    """Return how strongly a segmenter sees tumour in each slice: the mean of its highest values.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+    pixels : int
+        How many values count; a single pixel would be a matter of chance.
+
+    Returns
+    -------
+    ndarray of float, shape (slices,), 0..1
+    """
+    flat = probabilities.reshape(len(probabilities), -1)
+    return np.sort(flat, axis=1)[:, -pixels:].mean(axis=1)
+
+
+def combine(p_detector: np.ndarray, scores: np.ndarray, weights: dict) -> np.ndarray:
+    """Return one probability of tumour from the detector's and the segmenter's.
+
+    Parameters
+    ----------
+    p_detector : ndarray, shape (slices,), 0..1
+        Calibrated.
+    scores : ndarray, shape (slices,), 0..1
+        From `slice_scores`.
+    weights : dict
+        ``detector, segmenter, intercept``: of a logistic regression on the two logits, fitted on
+        validation patients.
+
+    Returns
+    -------
+    ndarray, shape (slices,), 0..1
+    """
+    return expit(
+        weights["detector"] * logits(p_detector)
+        + weights["segmenter"] * logits(scores)
+        + weights["intercept"]
+    )
+
+
 def postprocess(probabilities: np.ndarray, settings: Postprocessing) -> np.ndarray:
     """Return the masks of one patient from its maps of probability.
 
@@ -146,7 +216,7 @@ def postprocess(probabilities: np.ndarray, settings: Postprocessing) -> np.ndarr
     ndarray of uint8, shape (slices, height, width)
         1 in the tumour.
     """
-    masks = probabilities >= settings.threshold
+    masks = smooth_slices(probabilities, settings.neighbours) >= settings.threshold
     if settings.minimum_px <= 1 and not settings.largest_only:
         return masks.astype(np.uint8)
     pieces, count = ndimage.label(masks, structure=np.ones((3, 3, 3)))
@@ -197,6 +267,38 @@ def default_models() -> tuple[Path, Path]:
     )
 
 
+def load_detector(file: Path):
+    """Return a detector that takes pictures, and the settings that belong to it.
+
+    Where a file holds only the blocks that were fine-tuned, as in results/lgg, what comes before
+    them is taken from ImageNet's weights.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, 1) probabilities.
+    dict
+
+    Raises
+    ------
+    CourseError
+        If a file is missing or damaged, or ImageNet's weights are needed and cannot be had.
+    """
+    settings = read_settings(file)
+    import keras
+
+    from utils.models import load_model
+
+    model = load_model(file)
+    if model.input_shape[-1] == 3:
+        return model, settings
+    from utils.pretrained import folded_trunk
+    from utils.weights import imagenet_resnet50
+
+    trunk = folded_trunk(16 * model.input_shape[1], imagenet_resnet50())
+    return keras.Model(trunk.input, model(trunk.output), name="whole_detector"), settings
+
+
 def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file: Path) -> Path:
     """Predict every slice of a cohort and write table and masks.
 
@@ -224,12 +326,16 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     """
     # Keras takes seconds to import: a wrong path is told before that.
     table = read_cohort(open_cohort(cohort), masks="absent")
-    settings = Postprocessing(**read_settings(Path(segmenter_file))["postprocessing"])
-    read_settings(Path(detector_file))
+    choices = read_settings(Path(segmenter_file))
+    settings = Postprocessing(**choices["postprocessing"])
+    detector, combination = load_detector(Path(detector_file))
     from utils.models import load_model
 
-    detector, segmenter = load_model(detector_file), load_model(segmenter_file)
-    sizes = [model.input_shape[1] for model in (detector, segmenter)]
+    segmenter = load_model(segmenter_file)
+    views = [
+        (detector.input_shape[1], "sequences"),
+        (segmenter.input_shape[1], choices.get("pictures", "sequences")),
+    ]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
     written: list[Future] = []
     with (
@@ -237,12 +343,13 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
         ThreadPoolExecutor(max_workers=1) as writers,
         tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
     ):
-        patients = tee(_read_ahead(readers, groups, sizes), 3)
+        patients = tee(_read_ahead(readers, groups, views), 3)
         p_tumour = predict_stream(detector, (inputs[0] for _, inputs in patients[0]))
         maps = predict_stream(segmenter, (inputs[1] for _, inputs in patients[1]))
-        for rows, (size, _), *outputs in zip(groups, patients[2], p_tumour, maps, strict=True):
+        for rows, (size, _), detected, own in zip(groups, patients[2], p_tumour, maps, strict=True):
+            detected = slice_probabilities(detected, own, combination)
             written.append(
-                writers.submit(_write_patient, rows, *outputs, size, settings, Path(out))
+                writers.submit(_write_patient, rows, detected, own, size, settings, Path(out))
             )
             bar.update(len(rows))
         slices = pd.concat([patient.result() for patient in written], ignore_index=True)
@@ -251,25 +358,40 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     return Path(out) / "slices.csv"
 
 
-def _read_ahead(readers: ThreadPoolExecutor, groups: list, sizes: list[int], ahead: int = 2):
+def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
+    """Return the probability of tumour in each slice of a patient, by a detector's settings.
+
+    With ``combination`` in the settings, it is made from detector and segmenter together, see
+    `combine`; otherwise it is the detector's alone.
+    """
+    if "combination" not in settings:
+        return p_detector
+    scores = slice_scores(smooth_slices(maps, settings["neighbours"]))
+    return combine(p_detector, scores, settings["combination"])
+
+
+def _read_ahead(readers: ThreadPoolExecutor, groups: list, views: list, ahead: int = 2):
     """Yield what `_read_patient` returns for each group, having started the next ones."""
     waiting: list[Future] = []
     for rows in groups:
-        waiting.append(readers.submit(_read_patient, rows, sizes))
+        waiting.append(readers.submit(_read_patient, rows, views))
         if len(waiting) > ahead:
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
 
 
-def _read_patient(rows: pd.DataFrame, sizes: list[int]) -> tuple[tuple, list[np.ndarray]]:
-    """Return the size of a patient's pictures and, for each model, the pictures it takes."""
+def _read_patient(rows: pd.DataFrame, views: list) -> tuple[tuple, list[np.ndarray]]:
+    """Return the size of a patient's pictures and, for each model, the pictures it takes.
+
+    A view is the size of the pictures and the name of their channels, see `arrange_channels`.
+    """
     volume = normalise_volume(read_volume(rows))
     resized = {
         size: np.stack([resize_image(image, (size, size)) for image in volume])
-        for size in set(sizes)
+        for size in {size for size, _ in views}
     }
-    return volume.shape[1:3], [resized[size] for size in sizes]
+    return volume.shape[1:3], [arrange_channels(resized[size], name) for size, name in views]
 
 
 def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.DataFrame:

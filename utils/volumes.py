@@ -73,6 +73,35 @@ def normalise_volume(images: np.ndarray) -> np.ndarray:
     return normalised
 
 
+def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
+    """Return the three channels that a model sees of each slice.
+
+    Parameters
+    ----------
+    images : ndarray, shape (slices, height, width, 3)
+        All slices of one patient, in order: pre-contrast, FLAIR, post-contrast.
+    pictures : {"sequences", "neighbours"}
+        ``"sequences"``: as they are. ``"neighbours"``: FLAIR of the slice before, of the slice
+        itself and of the one after; the first and the last slice stand in for what they lack.
+
+    Returns
+    -------
+    ndarray, shape (slices, height, width, 3)
+
+    Raises
+    ------
+    CourseError
+        If `pictures` is neither.
+    """
+    if pictures == "sequences":
+        return images
+    if pictures != "neighbours":
+        raise CourseError(f"pictures={pictures!r}: unknown; choose sequences or neighbours")
+    flair = images[..., 1]
+    padded = np.concatenate([flair[:1], flair, flair[-1:]])
+    return np.stack([padded[:-2], flair, padded[2:]], axis=-1)
+
+
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return a uint8 picture, (height, width) or (height, width, 3), at `size` (height, width).
 

@@ -11,11 +11,15 @@ from PIL import Image
 from utils.config import ROOT, CourseError, write_json
 from utils.predict import (
     Postprocessing,
+    combine,
     postprocess,
     predict_cohort,
     predict_stream,
     read_settings,
     resize_probabilities,
+    slice_probabilities,
+    slice_scores,
+    smooth_slices,
 )
 
 
@@ -79,6 +83,39 @@ def test_probabilities_keep_their_range_and_place_when_resized():
     assert resized.shape == (1, 16, 12)
     assert resized.min() == 0 and resized.max() == 1
     assert (resized[0, :7] > 0.5).all() and (resized[0, 9:] < 0.5).all()
+
+
+def test_smoothing_averages_with_the_slices_above_and_below():
+    maps = np.array([1.0, 0.0, 0.0, 0.5], np.float32)[:, None, None]
+    smoothed = smooth_slices(maps, 0.25)
+    np.testing.assert_allclose(smoothed[:, 0, 0], [0.75, 0.25, 0.125, 0.375])
+    assert smooth_slices(maps, 0.0) is maps
+    one = maps[:1]
+    np.testing.assert_allclose(smooth_slices(one, 0.25), one)
+
+
+def test_smoothing_is_done_before_the_threshold():
+    maps = np.array([0.0, 0.9, 0.0], np.float32)[:, None, None]
+    assert postprocess(maps, Postprocessing(0.5)).ravel().tolist() == [0, 1, 0]
+    assert postprocess(maps, Postprocessing(0.5, neighbours=0.25)).sum() == 0
+
+
+def test_a_slice_scores_the_mean_of_its_highest_pixels():
+    maps = np.zeros((2, 4, 4), np.float32)
+    maps[0, 0, :2] = 0.8, 0.4
+    np.testing.assert_allclose(slice_scores(maps, pixels=2), [0.6, 0.0], rtol=1e-6)
+
+
+def test_detector_and_segmenter_are_weighed_on_the_scale_of_logits():
+    weights = {"detector": 1.0, "segmenter": 0.5, "intercept": -1.0}
+    p_detector, scores = np.array([0.5, 0.8]), np.array([0.5, 0.5])
+    expected = 1 / (1 + np.exp(-np.array([-1.0, np.log(4) - 1.0])))
+    np.testing.assert_allclose(combine(p_detector, scores, weights), expected)
+    alone = slice_probabilities(p_detector, None, {"threshold": 0.3})
+    assert alone is p_detector
+    settings = {"combination": weights, "neighbours": 0.25}
+    maps = np.full((2, 8, 8), 0.5)
+    np.testing.assert_allclose(slice_probabilities(p_detector, maps, settings), expected)
 
 
 def test_settings_must_lie_beside_the_model(tmp_path):

@@ -46,6 +46,9 @@ def small_budget():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detector, "imagenet_resnet50", lambda: None)
         patch.setattr(models, "detector", tiny_detector)
+        patch.setattr(
+            detector, "folded_trunk", lambda size, weights: models.trunk_of(tiny_detector(size))
+        )
         resunet = models.resunet
         patch.setattr(models, "resunet", lambda size, seed: resunet(size, (4, 8), seed))
         for module in (detector, segmenter):

@@ -6,7 +6,14 @@ from PIL import Image
 
 from utils.cohort import read_cohort
 from utils.config import CourseError
-from utils.volumes import head_pixels, load_volumes, normalise_volume, resize_image, resize_mask
+from utils.volumes import (
+    arrange_channels,
+    head_pixels,
+    load_volumes,
+    normalise_volume,
+    resize_image,
+    resize_mask,
+)
 
 
 def head_volume(rng, slices=3, side=40, level=100, spread=10):
@@ -103,3 +110,12 @@ def test_too_small_a_size_is_refused(tmp_path):
     table = read_cohort(write_cohort(tmp_path))
     with pytest.raises(CourseError, match="size=16: too small"):
         load_volumes(table, size=16)
+
+
+def test_neighbours_show_flair_of_three_slices():
+    images = np.arange(3 * 3, dtype=np.uint8).reshape(3, 1, 1, 3)
+    arranged = arrange_channels(images, "neighbours")
+    assert arranged[:, 0, 0].tolist() == [[1, 1, 4], [1, 4, 7], [4, 7, 7]]
+    assert arrange_channels(images, "sequences") is images
+    with pytest.raises(CourseError, match="pictures='both': unknown"):
+        arrange_channels(images, "both")

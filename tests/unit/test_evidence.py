@@ -1,0 +1,183 @@
+"""The folds hold every patient once, choose nothing on the tested part, and make whole tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from utils import config, detector, evidence, evidence_folds, evidence_tables, models, recipes
+from utils.cohort import read_cohort
+from utils.predict import read_settings
+from utils.pretrained import pretrained_unet
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Twelve patients of four slices, 48 px; slices 2 and 3 have a square bright in FLAIR."""
+    root = tmp_path_factory.mktemp("cohort") / "kaggle_3m"
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        name = f"TCGA_{'DU' if number % 3 else 'HT'}_{number:04d}_20000101"
+        (root / name).mkdir(parents=True)
+        for index in range(1, 5):
+            image = rng.integers(80, 120, (48, 48, 3), dtype=np.uint8)
+            mask = np.zeros((48, 48), np.uint8)
+            if index in (2, 3):
+                mask[12:24, 12:24] = 255
+                image[12:24, 12:24, 1] = 250
+            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
+            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    return root
+
+
+@pytest.fixture(scope="module")
+def table(cohort):
+    return read_cohort(cohort)
+
+
+@pytest.mark.parametrize("kind", ["patients", "slices"])
+def test_everything_is_tested_once_and_never_beside_its_training(table, kind):
+    units = evidence.each_slice_for_itself(table) if kind == "slices" else table
+    splits = [evidence.fold_split(units, kind, str(fold)) for fold in range(evidence.FOLDS)]
+    tested = pd.concat([split[split["part"] == "test"] for split in splits])
+    assert sorted(tested["patient"]) == sorted(units["patient"].unique())
+    for split in splits:
+        assert split["patient"].is_unique
+        assert set(split["part"]) == {"train", "validation", "test"}
+
+
+def test_a_random_split_of_slices_has_patients_on_both_sides(table):
+    split = evidence.fold_split(evidence.each_slice_for_itself(table), "slices", "0")
+    owner = split["patient"].str.split("#").str[0]
+    sides = split.groupby(owner)["part"].nunique()
+    assert (sides > 1).mean() > 0.5
+
+
+def test_leaving_an_institution_out_tests_all_of_it(table):
+    split = evidence.fold_split(table, "institutions", "HT")
+    assert set(split.loc[split["part"] == "test", "institution"]) == {"HT"}
+    assert "HT" not in set(split.loc[split["part"] != "test", "institution"])
+
+
+def test_shipped_models_learn_from_everyone(table):
+    split = evidence.everyone(table)
+    assert set(split.loc[split["part"] == "train", "patient"]) == set(table["patient"])
+    assert not (split["part"] == "test").any()
+
+
+def test_an_unknown_fold_is_told():
+    arguments = evidence._parse(["data", "--experiment", "ours", "--fold", "7"])
+    with pytest.raises(config.CourseError, match="--fold 7: no such fold of ours; choose one of 0"):
+        evidence.wanted(arguments)
+
+
+def test_a_trial_never_overwrites_the_evidence():
+    with pytest.raises(config.CourseError, match="give another --out"):
+        evidence.main(["nowhere", "--patients", "10"])
+
+
+def tiny_unet(size, seed):
+    return models.resunet(size, (4, 8), seed)
+
+
+@pytest.fixture(scope="module")
+def done(table, tmp_path_factory):
+    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step."""
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out")
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence_folds, "DETECTOR_SIZE", 32)
+        patch.setattr(evidence_folds, "DETECTOR_EPOCHS", 1)
+        patch.setattr(detector, "BATCH_SIZE", 4)
+        patch.setattr(detector, "imagenet_resnet50", lambda: None)
+        patch.setattr(
+            detector, "folded_trunk", lambda size, weights: models.trunk_of(models.detector(size))
+        )
+        slices = evidence.each_slice_for_itself(table)
+        for name, units, kind, fold in [
+            ("ours", table, "patients", "0"),
+            ("ours", table, "patients", "1"),
+            ("ours_random_split", slices, "slices", "0"),
+        ]:
+            split = evidence.fold_split(units, kind, fold)
+            evidence_folds.run_fold(units, split, recipe, False, work / name / fold)
+        evidence_folds.train_final(table, evidence.everyone(table), recipe, work, out)
+    evidence_tables.collect(work, out, table, folds=2)
+    return work, out
+
+
+def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
+    work, out = done
+    assert evidence_folds.is_done(work, "ours", "1")
+    assert not evidence_folds.is_done(work, "ours", "2")
+    slices = pd.read_csv(out / "slices.csv")
+    for fold in (0, 1):
+        split = evidence.fold_split(table, "patients", str(fold))
+        tested = set(split.loc[split["part"] == "test", "patient"])
+        assert set(slices.loc[slices["fold"] == fold, "patient"]) == tested
+    merged = slices.merge(table, on=["patient", "slice"])
+    assert len(merged) == len(slices)
+    assert (merged["tumour_px_x"] == merged["tumour_px_y"]).all()
+    assert (slices["overlap_px"] <= slices[["tumour_px", "predicted_px"]].min(axis=1)).all()
+    for column in ("p_tumour", "p_detector", "p_segmenter"):
+        assert slices[column].between(0, 1).all()
+    patients = pd.read_csv(out / "patients.csv")
+    counts = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
+    dice = 2 * counts["overlap_px"] / (counts["tumour_px"] + counts["predicted_px"])
+    np.testing.assert_allclose(patients["dice"], dice.to_numpy(), atol=1e-6)
+
+
+def test_slices_of_a_random_split_keep_their_patients(done, table):
+    slices = pd.read_csv(done[1] / "slices_ours_random_split.csv")
+    assert set(slices["patient"]) <= set(table["patient"])
+    assert not slices.duplicated(["patient", "slice"]).any()
+
+
+def test_what_was_chosen_is_told(done):
+    folds = pd.read_csv(done[1] / "folds.csv")
+    assert folds["experiment"].tolist() == ["ours", "ours", "ours_random_split"]
+    assert folds["threshold"].isin(evidence_folds.THRESHOLDS).all()
+    provenance = config.read_json(done[1] / "provenance.json")
+    assert provenance["patients"] == 12
+    assert provenance["slices"] == 48
+
+
+def test_shipped_models_load_with_their_settings(done):
+    _, out = done
+    chosen = read_settings(out / "segmenter.json")["postprocessing"]
+    assert chosen["threshold"] in evidence_folds.THRESHOLDS
+    assert set(read_settings(out / "detector.json")["combination"]) == {
+        "detector",
+        "segmenter",
+        "intercept",
+    }
+    segmenter = models.load_model(out / "segmenter.keras", "float32")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    left, right = (np.asarray(segmenter(each)) for each in (pictures, pictures[:, :, ::-1]))
+    np.testing.assert_allclose(left, right[:, :, ::-1], atol=1e-3)
+    assert models.load_model(out / "detector.keras").input_shape == (None, 2, 2, 1024)
+
+
+def test_half_precision_halves_the_file_and_keeps_the_output(tmp_path):
+    model = pretrained_unet(64)
+    whole = models.save_model(model, tmp_path / "whole.keras")
+    half = models.save_half(model, tmp_path / "half.keras")
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    again = models.load_model(half, "float32")
+    assert again.get_layer("logit").kernel.dtype == "float32"
+    np.testing.assert_allclose(again(pictures), model(pictures), atol=0.01)
+
+
+def test_each_slice_is_standardised_by_itself():
+    random = np.random.default_rng(0)
+    images = np.stack([random.normal(60, 5, (40, 40, 3)), random.normal(150, 20, (40, 40, 3))])
+    result = recipes.standardise_slices(images.astype(np.uint8)).astype(float)
+    np.testing.assert_allclose(result.mean(axis=(1, 2)), 96, atol=1)
+    np.testing.assert_allclose(result.std(axis=(1, 2)), 40, atol=2)
+    assert (recipes.standardise_slices(np.full((1, 4, 4, 3), 7, np.uint8)) == 96).all()
+
+
+def test_the_seed_networks_are_of_the_described_size():
+    network = recipes.SEED.network(64, 0)
+    assert abs(network.count_params() / 1.21e6 - 1) < 0.02
