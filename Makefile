@@ -3,12 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
-export COHORT DATA RUN SEED ONLY FROM LGG_DATA
+export COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
 .DEFAULT_GOAL := help
-.PHONY: help course test notebooks lab bench lock clean
+.PHONY: help course test notebooks lab evidence bench lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -29,6 +29,11 @@ notebooks: .venv/.installed ## make notebooks/*.ipynb from notebooks/source/*.py
 
 lab: .venv/.installed ## open JupyterLab at the first notebook
 	$(PY) -m jupyterlab notebooks/01_explore.ipynb
+
+evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=..., HOURS=2, FOLD=3)
+	@test -n "$$DATA" || { echo 'error: say where the cohort lies: make evidence DATA=/path/to/kaggle_3m' >&2; exit 2; }
+	@$(PY) -m utils.weights
+	@$(PY) -m utils.evidence "$$DATA" --final $(if $(HOURS),--hours "$$HOURS") $(if $(FOLD),--fold "$$FOLD")
 
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m utils.bench

@@ -157,4 +157,5 @@ def test_what_was_decided_lies_beside_the_models(run):
         "threshold",
         "minimum_px",
         "largest_only",
+        "neighbours",
     }
