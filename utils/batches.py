@@ -313,29 +313,6 @@ def _finish(images, targets, parameters):
     return ops.cast(images, "float32"), ops.cast(targets, "float32")
 
 
-def prediction_batches(images, batch_size=32):
-    """Return the pictures as a tf.data.Dataset of batches, in order, the last one smaller.
-
-    Parameters
-    ----------
-    images : array, shape (n, height, width, 3)
-        May be a memory map.
-    batch_size : int
-        Pictures a batch.
-    """
-    import tensorflow as tf
-
-    def batches():
-        for start in range(0, len(images), batch_size):
-            yield np.asarray(images[start : start + batch_size])
-
-    signature = tf.TensorSpec((None, *images.shape[1:]), tf.as_dtype(images.dtype))
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    count = -(-len(images) // batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return dataset.prefetch(PREFETCHED).with_options(pipeline_options())
-
-
 def pipeline_options(autotuned=False):
     """Return tf.data's options: in order, and without its autotuner.
 

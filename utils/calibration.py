@@ -50,18 +50,6 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
-def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean negative log-likelihood, in nats."""
-    signed = np.where(np.asarray(labels, dtype=bool), 1, -1) * logits(probabilities)
-    return float(np.logaddexp(0, -signed).mean())
-
-
-def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean squared difference of probability and outcome (Brier 1950)."""
-    difference = np.asarray(probabilities, dtype=float) - np.asarray(labels, dtype=bool)
-    return float(np.mean(difference**2))
-
-
 def reliability_table(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 10
 ) -> pd.DataFrame:

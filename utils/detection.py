@@ -51,21 +51,6 @@ def auc_interval(slices: pd.DataFrame, score: str = "p_tumour", **options) -> In
     return bootstrap_patients(table, lambda rows: auc(rows["label"], rows["score"]), **options)
 
 
-def roc_points(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Return `threshold, false_positive_rate, sensitivity` of the ROC curve.
-
-    Raises
-    ------
-    CourseError
-        If only one class is there.
-    """
-    _check_classes(labels)
-    rate, sensitivity, thresholds = sklearn_metrics.roc_curve(labels, scores)
-    return pd.DataFrame(
-        {"threshold": thresholds, "false_positive_rate": rate, "sensitivity": sensitivity}
-    )
-
-
 def roc_band(
     slices: pd.DataFrame, score: str = "p_tumour", *, level=0.95, resamples=500, seed=0
 ) -> pd.DataFrame:

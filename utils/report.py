@@ -157,8 +157,14 @@ def _title(path: Path) -> str:
     return path.stem
 
 
+def _drawn(path: Path) -> tuple[int, str]:
+    return path.stat().st_mtime_ns, path.name
+
+
 def figures(folder: Path, start: str) -> list[dict[str, str]]:
     """Return description and embedded picture of the figures whose names open with `start`.
+
+    In the order in which they were drawn, which is that of the notebook.
 
     Raises
     ------
@@ -166,7 +172,7 @@ def figures(folder: Path, start: str) -> list[dict[str, str]]:
         If a figure has no description beside it.
     """
     shown = []
-    for path in sorted(folder.glob(f"{start}_*.png")):
+    for path in sorted(folder.glob(f"{start}_*.png"), key=_drawn):
         description = path.with_suffix(".txt")
         if not description.is_file():
             raise CourseError(

@@ -1,6 +1,5 @@
 """What batches hold, that it follows from seed and epoch, and that masks move with pictures."""
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -197,14 +196,3 @@ def test_default_steps_use_every_slice_about_once():
     images, masks = cohort(13)
     _, steps = batches.training_batches(images, masks, batch_size=4, epochs=1)
     assert steps == 3
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a tf.data.Dataset")
-def test_prediction_batches_are_whole_in_order_and_without_autotuner():
-    images, _ = cohort(7)
-    dataset = batches.prediction_batches(images, batch_size=3)
-    parts = [part.numpy() for part in dataset]
-    assert [len(part) for part in parts] == [3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate(parts), images)
-    assert int(dataset.cardinality()) == 3
-    assert dataset.options().autotune.enabled is False

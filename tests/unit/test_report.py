@@ -1,4 +1,5 @@
 import base64
+import os
 import re
 
 import nbformat
@@ -109,6 +110,15 @@ def test_what_a_run_did_not_make_is_said(run_folder):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(CourseError, match=r"no metrics\.json in it; run the notebooks"):
         write_report(tmp_path)
+
+
+def test_figures_stand_in_the_order_in_which_they_were_drawn(run_folder):
+    folder = run_folder / "figures"
+    for second, name in enumerate(("zebra", "apple"), start=1):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / f"09_{name}.png")
+        (folder / f"09_{name}.txt").write_text(name)
+        os.utime(folder / f"09_{name}.png", (second, second))
+    assert [figure["alt"] for figure in figures(folder, "09")] == ["zebra", "apple"]
 
 
 def test_a_figure_without_description_is_refused(run_folder):
