@@ -179,7 +179,12 @@ def _write_patient(root: Path, seed: int, number: int) -> int:
             mask_path = temporary / f"{name}_{index}_mask.tif"
             Image.fromarray(mask).save(mask_path, compression="packbits")
         temporary.chmod(0o755)
-        os.replace(temporary, root / name)
+        try:
+            os.replace(temporary, root / name)
+        except OSError:
+            # Another process made the same patient meanwhile; same seed, same bytes.
+            if not (root / name).is_dir():
+                raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(temporary)

@@ -68,6 +68,12 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes_with_other_processes(coho
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_a_patient_that_another_process_made_meanwhile_is_kept(cohort, tmp_path):
+    shutil.copytree(cohort, tmp_path / "copy")
+    assert simulate._write_patient(tmp_path / "copy", 5, 2) == 2
+    assert digests(tmp_path / "copy") == digests(cohort)
+
+
 def test_patient_has_a_tumour_brighter_than_its_head_in_flair(patient):
     images, masks, _ = patient
     assert images.dtype == masks.dtype == np.uint8
