@@ -101,14 +101,14 @@ def wanted(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the (experiment, fold) pairs to run, in order."""
     experiments = arguments.experiment or list(EXPERIMENTS)
     pairs = [(name, fold) for name in experiments for fold in fold_names(name)]
-    if arguments.fold is not None:
-        pairs = [(name, fold) for name, fold in pairs if fold == arguments.fold]
-        if not pairs:
+    known = {fold for _, fold in pairs}
+    for fold in arguments.fold or []:
+        if fold not in known:
             raise CourseError(
-                f"--fold {arguments.fold}: no such fold of {', '.join(experiments)}; "
-                f"choose one of {', '.join(fold_names(experiments[0]))}"
+                f"--fold {fold}: no such fold of {', '.join(experiments)}; "
+                f"choose one of {', '.join(sorted(known))}"
             )
-    return pairs
+    return [pair for pair in pairs if not arguments.fold or pair[1] in arguments.fold]
 
 
 def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
@@ -125,6 +125,8 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     for done, (experiment, fold) in enumerate(todo):
         spent = time.monotonic() - started
         left = f", about {spent / done * (len(todo) - done) / 60:.0f} min remain" if done else ""
+        if evidence_folds.is_done(arguments.work, experiment, fold):
+            continue  # by another process, meanwhile
         print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
         name, kind = EXPERIMENTS[experiment]
         units = each_slice_for_itself(table) if kind == "slices" else table
@@ -156,7 +158,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--experiment", action="append", choices=EXPERIMENTS, help="only this one (repeatable)"
     )
-    parser.add_argument("--fold", metavar="K", help="only this fold")
+    parser.add_argument("--fold", metavar="K", action="append", help="only this one (repeatable)")
     parser.add_argument("--final", action="store_true", help="train the models to ship, too")
     parser.add_argument("--attempt", action="append", help="score a variation on validation, too")
     parser.add_argument("--no-folds", action="store_true", help="only --final and --attempt")

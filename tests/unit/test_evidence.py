@@ -69,6 +69,8 @@ def test_an_unknown_fold_is_told():
     arguments = evidence._parse(["data", "--experiment", "ours", "--fold", "7"])
     with pytest.raises(config.CourseError, match="--fold 7: no such fold of ours; choose one of 0"):
         evidence.wanted(arguments)
+    arguments = evidence._parse(["data", "--experiment", "ours", "--fold", "4", "--fold", "1"])
+    assert evidence.wanted(arguments) == [("ours", "1"), ("ours", "4")]
 
 
 def test_a_trial_never_overwrites_the_evidence():
