@@ -19,7 +19,7 @@ import pandas as pd
 from utils import config
 from utils.cohort import open_cohort, read_cohort
 from utils.config import CourseError
-from utils.evidence_tables import collect
+from utils.evidence_collect import collect
 from utils.splits import choose_patients, patient_folds
 
 FOLDS = 5

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from utils import config, detector, evidence, evidence_folds, evidence_tables, models, recipes
+from utils import config, detector, evidence, evidence_collect, evidence_folds, models, recipes
 from utils.cohort import read_cohort
 from utils.predict import read_settings
 from utils.pretrained import pretrained_unet
@@ -104,7 +104,7 @@ def done(table, tmp_path_factory):
             split = evidence.fold_split(units, kind, fold)
             evidence_folds.run_fold(units, split, recipe, False, work / name / fold)
         evidence_folds.train_final(table, evidence.everyone(table), recipe, work, out)
-    evidence_tables.collect(work, out, table, folds=2)
+    evidence_collect.collect(work, out, table, folds=2)
     return work, out
 
 
