@@ -1,0 +1,92 @@
+"""How a student's answer is tried and judged, whatever it does."""
+
+from dataclasses import replace
+
+import pytest
+
+from utils.checking import OPEN, Case, Exercise, Mark, is_open
+
+
+def half(output):
+    """Judge the half of 10."""
+    return None if output == 5 else f"you return {output}"
+
+
+def refused(output):
+    """Judge what should have been refused with a ValueError."""
+    return None if isinstance(output, ValueError) else "you do not refuse it"
+
+
+HALF = Exercise("half", "99", (Case("ten", (10,), half),))
+STRICT = Exercise("strict", "99", (Case("minus one", (-1,), refused, refuses=True),))
+VALUE = Exercise("value", "99", (Case("", (), half),), is_function=False)
+
+
+def stub(number):
+    """Return half of it."""
+    ...
+
+
+def constant(number):
+    """Return half of it."""
+    return 4
+
+
+def endless(number):
+    while True:
+        pass
+
+
+def broken(number):
+    raise RuntimeError("no idea\nsecond line")
+
+
+def strict(number):
+    if number < 0:
+        raise ValueError("negative")
+    return number
+
+
+def test_right_wrong_and_open():
+    assert HALF.verdict(lambda number: number / 2).message == "right, with 1 input"
+    assert HALF.verdict(lambda number: number * 2).message == "for ten you return 20"
+    assert HALF.verdict(stub).message == OPEN
+    assert VALUE.verdict(...).mark is Mark.OPEN
+    assert VALUE.verdict(5).message == "right"
+    assert VALUE.verdict(6).message == "you return 6"
+
+
+def test_a_function_that_returns_a_constant_is_an_answer():
+    assert is_open(stub)
+    assert not is_open(constant)
+    assert HALF.verdict(constant).message == "for ten you return 4"
+
+
+def test_nonsense_is_told_in_one_line():
+    assert HALF.verdict(broken).message == "for ten it stops with RuntimeError: no idea"
+    assert HALF.verdict(7).message == "give the function itself, not a int"
+    quick = replace(HALF, seconds=0.05)
+    assert quick.verdict(endless).message == "for ten it does not end within 0.05 seconds"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (strict, "right, with 1 input"),
+        (abs, "for minus one you do not refuse it"),
+        (broken, "for minus one you do not refuse it"),
+    ],
+)
+def test_an_input_that_has_to_be_refused(answer, message):
+    assert STRICT.verdict(answer).message == message
+
+
+def test_an_exception_where_none_is_due_is_wrong():
+    mixed = replace(HALF, cases=(*HALF.cases, *STRICT.cases))
+    assert mixed.verdict(broken).mark is Mark.WRONG
+    assert mixed.verdict(broken).message.startswith("for ten it stops with")
+
+
+def test_calling_prints_the_verdict(capsys):
+    HALF(stub)
+    assert capsys.readouterr().out == "half: not attempted yet\n"
