@@ -138,7 +138,7 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
         evidence_folds.train_final(
-            table, everyone(table), chosen["ours"], arguments.work, arguments.out
+            table, everyone(table), chosen["ours"], arguments.work / "final" / "0", arguments.out
         )
     for name in arguments.attempt or []:
         if name not in recipes.ATTEMPTS:

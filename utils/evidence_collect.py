@@ -29,7 +29,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     Parameters
     ----------
     work : Path
-        Holds ``<experiment>/<fold>/slices.csv, patients.csv, fold.json``.
+        Holds ``<experiment>/<fold>/slices.csv, patients.csv, fold.json``. What `out` says of
+        experiments and attempts that this folder does not hold stays there.
     out : Path
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
@@ -51,14 +52,22 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         if experiment == "ours":
             patients = _joined(done, "patients", ["patient"])
             _write(patients, out / "patients.csv")
-    if settings:
-        _write(pd.DataFrame(settings), out / "folds.csv")
     attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
+    if settings:
+        _merge(pd.DataFrame(settings), out / "folds.csv", "experiment")
     if attempts:
-        _write(pd.DataFrame(attempts), out / "attempts.csv")
+        _merge(pd.DataFrame(attempts), out / "attempts.csv", "attempt")
     if settings or attempts:
-        seconds = sum(fold["seconds"] for fold in settings)
+        seconds = pd.read_csv(out / "folds.csv")["seconds"].sum() if settings else 0
         config.write_json(out / "provenance.json", provenance(table, folds, seconds))
+
+
+def _merge(rows: pd.DataFrame, path: Path, key: str) -> None:
+    """Write rows to a table; of those that stand in it, the ones with other keys stay."""
+    if path.exists():
+        before = pd.read_csv(path)
+        rows = pd.concat([before[~before[key].isin(rows[key])], rows], ignore_index=True)
+    _write(rows, path)
 
 
 def _joined(folders: list[Path], name: str, order: list[str]) -> pd.DataFrame:
@@ -81,6 +90,7 @@ def _setting(experiment: str, folder: Path) -> dict:
         **fold["postprocessing"],
         "detection_threshold": round(fold["detection_threshold"], 6),
         "temperature": round(fold["temperature"], 6),
+        **{f"{name}_weight": round(value, 6) for name, value in fold["combination"].items()},
         "epochs": fold["epochs"],
         "validation_dice": round(fold["validation_dice"], 6),
         "seconds": fold["seconds"],

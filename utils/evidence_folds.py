@@ -38,6 +38,8 @@ DETECTOR_EPOCHS = 6
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 PIECES = ((0, False), (100, False), (0, True))
 NEIGHBOURS = (0.0, 0.25)
+# Experiments with our recipe whose tested patients were held out whole.
+OURS_BY_PATIENT = ("ours", "leave_institution_out")
 # For the slice probability, the maps are always averaged over neighbouring slices.
 SCORE_NEIGHBOURS = 0.25
 
@@ -289,7 +291,7 @@ def run_attempt(table: pd.DataFrame, split: pd.DataFrame, name: str, folder: Pat
 
 
 def train_final(
-    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, work: Path, out: Path
+    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, folder: Path, out: Path
 ) -> None:
     """Train the models that are shipped, on all patients, and write them with their settings.
 
@@ -301,25 +303,22 @@ def train_final(
         From `evidence.everyone`.
     recipe : Recipe
         Of the segmenter.
-    work : Path
-        Holds the folds of the experiment ``ours``, whose choices these models take over: the
-        median of each number, and the most frequent of what is no number.
+    folder : Path
+        Belongs to these trainings alone.
     out : Path
-        Gets ``segmenter.keras``, ``detector.keras`` and a ``.json`` beside each.
+        Holds ``folds.csv``: these models take over what the folds of our recipe chose, the median
+        of each number and the most frequent of what is no number. Gets ``segmenter.keras``,
+        ``detector.keras`` and a ``.json`` beside each.
 
     Raises
     ------
     CourseError
-        If no fold is done yet.
+        If no fold of our recipe is done yet.
     """
-    files = sorted((work / "ours").glob("*/fold.json"))
-    if not files:
-        raise config.CourseError(f"{work / 'ours'}: no fold done; run the experiment ours first")
-    folds = [config.read_json(file) for file in files]
-    folder = work / "final" / "0"
+    folds = _choices(out / "folds.csv")
     run = _run(table, split, DETECTOR_SIZE, folder)
     model, _ = detector.fine_tune(run)
-    temperature = float(np.median([fold["temperature"] for fold in folds]))
+    temperature = float(folds["temperature"].median())
     shipped = models.calibrated(models.last_blocks_of(model), temperature)
     models.save_half(shipped, out / "detector.keras")
     _forget_models()
@@ -328,8 +327,8 @@ def train_final(
         run, recipe, folder / "segmenter", last_epoch=True, report=_reporter(recipe.epochs)
     )
     models.save_half(model, out / "segmenter.keras")
-    median = {
-        name: float(np.median([fold["combination"][name] for fold in folds]))
+    combination = {
+        name: float(folds[f"{name}_weight"].median())
         for name in ("detector", "segmenter", "intercept")
     }
     config.write_json(
@@ -337,22 +336,30 @@ def train_final(
         {
             "trained_on": len(run.split["patient"].unique()),
             "temperature": temperature,
-            "threshold": float(np.median([fold["detection_threshold"] for fold in folds])),
-            "combination": median,
+            "threshold": float(folds["detection_threshold"].median()),
+            "combination": combination,
             "neighbours": SCORE_NEIGHBOURS,
         },
     )
-    choices = pd.DataFrame([fold["postprocessing"] for fold in folds])
     config.write_json(
         out / "segmenter.json",
         {
             "trained_on": len(run.split["patient"].unique()),
             "pictures": recipe.pictures,
             "postprocessing": {
-                "threshold": float(choices["threshold"].median()),
-                "minimum_px": int(choices["minimum_px"].median()),
-                "largest_only": bool(choices["largest_only"].mode()[0]),
-                "neighbours": float(choices["neighbours"].median()),
+                "threshold": float(folds["threshold"].median()),
+                "minimum_px": int(folds["minimum_px"].median()),
+                "largest_only": bool(folds["largest_only"].mode()[0]),
+                "neighbours": float(folds["neighbours"].median()),
             },
         },
     )
+
+
+def _choices(path: Path) -> pd.DataFrame:
+    """Return what the folds of our recipe chose that held out whole patients."""
+    found = pd.read_csv(path) if path.exists() else pd.DataFrame({"experiment": []})
+    found = found[found["experiment"].isin(OURS_BY_PATIENT)]
+    if found.empty or found.filter(like="_weight").dropna().empty:
+        raise config.CourseError(f"{path}: no fold done; run the experiment ours first")
+    return found

@@ -1,5 +1,8 @@
 """The folds hold every patient once, choose nothing on the tested part, and make whole tables."""
 
+import shutil
+
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,8 +106,9 @@ def done(table, tmp_path_factory):
         ]:
             split = evidence.fold_split(units, kind, fold)
             evidence_folds.run_fold(units, split, recipe, False, work / name / fold)
-        evidence_folds.train_final(table, evidence.everyone(table), recipe, work, out)
-    evidence_collect.collect(work, out, table, folds=2)
+        evidence_collect.collect(work, out, table, folds=2)
+        everyone = evidence.everyone(table)
+        evidence_folds.train_final(table, everyone, recipe, work / "final" / "0", out)
     return work, out
 
 
@@ -144,6 +148,25 @@ def test_what_was_chosen_is_told(done):
     assert provenance["slices"] == 48
 
 
+def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours_random_split", there / "ours_random_split")
+    before = pd.read_csv(here / "folds.csv")
+    evidence_collect.collect(there, here, table, folds=2)
+    pd.testing.assert_frame_equal(pd.read_csv(here / "folds.csv"), before)
+    assert (here / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
+
+
+def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32)
+    with pytest.raises(config.CourseError, match="no fold done"):
+        evidence_folds.train_final(
+            table, evidence.everyone(table), recipe, tmp_path / "work", tmp_path / "out"
+        )
+
+
 def test_shipped_models_load_with_their_settings(done):
     _, out = done
     chosen = read_settings(out / "segmenter.json")["postprocessing"]
@@ -168,7 +191,11 @@ def test_half_precision_halves_the_file_and_keeps_the_output(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
     again = models.load_model(half, "float32")
     assert again.get_layer("logit").kernel.dtype == "float32"
-    np.testing.assert_allclose(again(pictures), model(pictures), atol=0.01)
+    # Before the sigmoid: untrained, this network saturates it, and rounding may flip a pixel.
+    ours, theirs = (
+        keras.Model(each.input, each.get_layer("logit").output)(pictures) for each in (again, model)
+    )
+    assert np.linalg.norm(ours - theirs) < 0.01 * np.linalg.norm(theirs)
 
 
 def test_each_slice_is_standardised_by_itself():
