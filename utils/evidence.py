@@ -23,6 +23,7 @@ from utils.evidence_collect import collect
 from utils.splits import choose_patients, patient_folds
 
 FOLDS = 5
+VALIDATING = 6  # one part in so many of those that are not tested validates
 SEED = 0
 # Name -> recipe, and what is dealt into folds. In the order in which they are run.
 EXPERIMENTS = {
@@ -69,7 +70,7 @@ def fold_split(table: pd.DataFrame, kind: str, fold: str, seed: int = SEED) -> p
     else:
         tested = patients["fold"] == int(fold)
     rest = table[table["patient"].isin(patients.loc[~tested, "patient"])]
-    inner = patient_folds(rest, 6, seed + 1)
+    inner = patient_folds(rest, VALIDATING, seed + 1)
     validating = set(inner.loc[inner["fold"] == 0, "patient"])
     patients["part"] = "train"
     patients.loc[patients["patient"].isin(validating), "part"] = "validation"
@@ -83,10 +84,16 @@ def everyone(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
     A sixth is in the validation part too, which here only shows how far the training is; what is
     chosen for these models comes from the folds.
     """
-    patients = patient_folds(table, 6, seed + 1)
+    patients = patient_folds(table, VALIDATING, seed + 1)
     repeated = patients[patients["fold"] == 0].assign(part="validation")
     split = pd.concat([patients.assign(part="train"), repeated], ignore_index=True)
     return split[["patient", "institution", "part"]]
+
+
+def as_often(recipe):
+    """Return the recipe with as many epochs as show each of all patients as often as in a fold."""
+    share = (1 - 1 / FOLDS) * (1 - 1 / VALIDATING)
+    return replace(recipe, epochs=max(1, round(recipe.epochs / share)))
 
 
 def each_slice_for_itself(table: pd.DataFrame) -> pd.DataFrame:
@@ -137,8 +144,9 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
+        recipe = as_often(chosen["ours"])
         evidence_folds.train_final(
-            table, everyone(table), chosen["ours"], arguments.work / "final" / "0", arguments.out
+            table, everyone(table), recipe, arguments.work / "final" / "0", arguments.out
         )
     for name in arguments.attempt or []:
         if name not in recipes.ATTEMPTS:
