@@ -1,0 +1,153 @@
+"""Two experiments compared on the slices that both predicted, in pairs over patients.
+
+Some experiments are there with some of their folds only. What is compared is then what both
+tables hold, and every comparison says how much that is.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from utils import detection, metrics
+from utils.evidence_tables import KEYS, Evidence
+from utils.findings import RESAMPLES, SEED
+from utils.intervals import Interval, paired_bootstrap
+
+# Name -> the experiment that the difference is measured from, and the other one.
+SPLITS = {
+    "our recipe": ("ours", "ours_random_split"),
+    "seed recipe": ("seed_patient_split", "seed_random_split"),
+}
+RECIPES = {
+    "split by patient": ("seed_patient_split", "ours"),
+    "random split of slices": ("seed_random_split", "ours_random_split"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One number of two experiments, and second minus first with its interval."""
+
+    first: float
+    second: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two experiments on the slices that both predicted.
+
+    Attributes
+    ----------
+    slices : int
+        How many both predicted.
+    patients : int
+        Whose slices these are.
+    with_tumour : int
+        How many of them have tumour in these slices: those have a Dice.
+    dice : Pair
+        Mean over patients, pixels of the shared slices pooled by patient.
+    auc : Pair
+        Over the shared slices.
+    """
+
+    slices: int
+    patients: int
+    with_tumour: int
+    dice: Pair
+    auc: Pair
+
+
+def experiment(evidence: Evidence, name: str) -> pd.DataFrame | None:
+    """Return an experiment's slices table, None if it is not there yet."""
+    return evidence.slices if name == "ours" else evidence.others.get(name)
+
+
+def shared_rows(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the slices that both tables hold, in the same order."""
+    common = first[KEYS].merge(second[KEYS], on=KEYS).sort_values(KEYS, ignore_index=True)
+    return tuple(common.merge(table, on=KEYS, validate="one_to_one") for table in (first, second))
+
+
+def compare(first: pd.DataFrame | None, second: pd.DataFrame | None) -> Comparison | None:
+    """Return two experiments compared on what both predicted.
+
+    Parameters
+    ----------
+    first, second : pandas.DataFrame or None
+        Slices tables; None for one that is not there yet.
+
+    Returns
+    -------
+    Comparison or None
+        None if a table is not there yet, or they share no slice with tumour.
+    """
+    if first is None or second is None:
+        return None
+    tables = shared_rows(first, second)
+    by_patient = [metrics.patient_table(table) for table in tables]
+    # Without tumour in the shared slices there is nothing for Dice to measure.
+    by_patient = [table[table["tumour_px"] > 0] for table in by_patient]
+    if by_patient[0].empty:
+        return None
+    return Comparison(
+        len(tables[0]),
+        tables[0]["patient"].nunique(),
+        len(by_patient[0]),
+        _pair(*by_patient, lambda rows: rows["dice"].mean()),
+        _pair(
+            *(_scores(table) for table in tables),
+            lambda rows: detection.auc(rows["label"], rows["score"]),
+        ),
+    )
+
+
+def _scores(slices: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "patient": slices["patient"].astype("category"),
+            "label": slices["tumour_px"] > 0,
+            "score": slices["p_tumour"],
+        }
+    )
+
+
+def _pair(first: pd.DataFrame, second: pd.DataFrame, statistic) -> Pair:
+    difference = paired_bootstrap(first, second, statistic, resamples=RESAMPLES, seed=SEED)
+    return Pair(float(statistic(first)), float(statistic(second)), difference)
+
+
+def compare_named(
+    evidence: Evidence, pairs: dict[str, tuple[str, str]]
+) -> dict[str, Comparison | None]:
+    """Return the comparisons of `SPLITS` or `RECIPES`, by name."""
+    return {
+        name: compare(experiment(evidence, first), experiment(evidence, second))
+        for name, (first, second) in pairs.items()
+    }
+
+
+def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
+    """Return what leaving each institution out of the training changes for its patients.
+
+    First is the model that knew other patients of the institution, second the one that knew none.
+
+    Returns
+    -------
+    dict of str to Comparison
+        By institution, for those that are computed; with more than one of them, last of all
+        together as ``"all"``. Empty if none is there yet.
+    """
+    left_out = experiment(evidence, "leave_institution_out")
+    if left_out is None:
+        return {}
+    parts = dict(list(left_out.groupby("institution", sort=True)))
+    if len(parts) > 1:
+        parts["all"] = left_out
+    return {name: compare(evidence.slices, rows) for name, rows in parts.items()}
+
+
+def folds_there(evidence: Evidence, name: str) -> list[str]:
+    """Return the folds of an experiment that are computed, sorted."""
+    slices = experiment(evidence, name)
+    return [] if slices is None else sorted(slices["fold"].unique())
