@@ -138,15 +138,22 @@ def is_open(answer) -> bool:
     if answer is Ellipsis:
         return True
     code = getattr(answer, "__code__", None)
-    if code is None or code.co_code != _empty.__code__.co_code:
+    if code is None or code.co_code not in {each.__code__.co_code for each in _EMPTY}:
         return False
     # `return 1` compiles to the same steps as `...`; the two differ in the constants.
     return set(code.co_consts) <= {None, answer.__doc__}
 
 
-def _empty():
-    """Do nothing: what a function compiles to whose body is `...`."""
+def _described():
+    """Do nothing."""
     ...
+
+
+def _undescribed(): ...
+
+
+# What a function compiles to whose body is `...`: a docstring moves the constant that is returned.
+_EMPTY = (_described, _undescribed)
 
 
 @contextmanager

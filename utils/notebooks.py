@@ -2,12 +2,13 @@
 
     python -m utils.notebooks [--only 03] [--check]
 
-notebooks/source/NN_name.py (jupytext percent) is executed into notebooks/NN_name.ipynb.
+notebooks/source/NN_name.py (jupytext percent) is executed into notebooks/NN_name.ipynb, which has
+stubs where a student is to write, and into notebooks/solutions/NN_name.ipynb, which is complete.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jupytext
@@ -15,6 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from utils.config import ROOT, RUNS, CourseError, atomic_path, command
+from utils.editions import EDITIONS, students
 from utils.execution import NotebookError, execute
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -106,8 +108,13 @@ def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
-def make(source: Path, target: Path, working: Path = RUNS / "notebooks") -> None:
-    """Execute a source with the parameters it has and write the notebook.
+def make(
+    source: Path,
+    target: Path,
+    working: Path = RUNS / "notebooks",
+    edition: Callable[[NotebookNode], NotebookNode] = students,
+) -> None:
+    """Execute one edition of a source with the parameters it has and write the notebook.
 
     Parameters
     ----------
@@ -115,16 +122,21 @@ def make(source: Path, target: Path, working: Path = RUNS / "notebooks") -> None
         The percent script, and the notebook to make.
     working : Path
         Where the log goes and, if a cell fails, the notebook up to there.
+    edition : callable
+        Makes the edition from the source: `utils.editions.students` or ``instructors``.
 
     Raises
     ------
+    CourseError
+        If a solution in the source is none.
     NotebookError
         If a cell fails; the notebook that was there stays.
     """
     empty = working / f"{target.stem}.empty.ipynb"
     executed = working / f"{target.stem}.ipynb"
     with atomic_path(empty) as temporary:
-        nbformat.write(read_source(source), temporary)
+        nbformat.write(edition(read_source(source)), temporary)
+    target.parent.mkdir(parents=True, exist_ok=True)  # the kernel starts in it
     execute(empty, executed, folder=target.parent, log=working / f"{target.stem}.log")
     notebook = tidy(nbformat.read(executed, as_version=4))
     nbformat.validate(notebook)
@@ -148,6 +160,21 @@ def sources(only: str | None = None) -> list[Path]:
     return found
 
 
+def editions_of(source: Path) -> Iterator[tuple[Path, Path, Callable]]:
+    """Yield for each edition of a source the notebook, its working folder, and what makes it.
+
+    The students' edition comes first: what it trains, the instructors' finds in the same run.
+    """
+    for folder, edition in EDITIONS.items():
+        yield NOTEBOOKS / folder / f"{source.stem}.ipynb", RUNS / "notebooks" / folder, edition
+
+
+def _disagreements(source: Path, target: Path, edition: Callable) -> list[str]:
+    if not target.is_file():
+        return ["not made yet; make it: make notebooks"]
+    return differences(edition(read_source(source)), read_notebook(target))
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Make the notebooks, or with `--check` say where they differ from their sources."""
     parser = argparse.ArgumentParser(prog="python -m utils.notebooks", description=main.__doc__)
@@ -156,21 +183,19 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     disagreements = 0
     for source in sources(arguments.only):
-        target = NOTEBOOKS / f"{source.stem}.ipynb"
-        if not arguments.check:
-            print(f"executing {source.name}", flush=True)
+        for target, working, edition in editions_of(source):
+            name = target.relative_to(NOTEBOOKS)
+            if arguments.check:
+                found = _disagreements(source, target, edition)
+                print("\n".join(f"{name}: {line}" for line in found) or f"{name}: agrees")
+                disagreements += len(found)
+                continue
+            print(f"executing {name}", flush=True)
             try:
-                make(source, target)
+                make(source, target, working, edition)
             except NotebookError as error:
                 print(f"failed: {error}", file=sys.stderr)
                 return 1
-        elif not target.is_file():
-            print(f"{target.name}: not made yet; make it: make notebooks")
-            disagreements += 1
-        else:
-            found = differences(read_source(source), read_notebook(target))
-            print("\n".join(f"{target.name}: {line}" for line in found) or f"{target.name}: agrees")
-            disagreements += len(found)
     return 1 if disagreements else 0
 
 

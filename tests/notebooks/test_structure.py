@@ -2,16 +2,25 @@
 
 import ast
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from utils.config import ROOT
+from utils.editions import EDITIONS, STUB, is_solution
 from utils.notebooks import KERNEL, NOTEBOOKS, SOURCE, differences, read_source
 from utils.parameters import assignments, check_values, notebook_parameters, read_parameters
 
 NAMES = sorted(path.stem for path in SOURCE.glob("[0-9][0-9]_*.py"))
 STORED = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+# As paths below notebooks/, without suffix: "01_explore", "solutions/01_explore".
+BOTH = [
+    str(path.relative_to(NOTEBOOKS).with_suffix(""))
+    for folder in EDITIONS
+    for path in sorted((NOTEBOOKS / folder).glob("*.ipynb"))
+]
+# Once the course's own notebooks have them, every notebook has to have solutions.
+SOLUTIONS_ARE_MADE = {f"solutions/{name}" for name in NAMES[:4]} <= set(BOTH)
 LINES_OF_CODE = 25
 MARK = "# NBVAL_CHECK_OUTPUT"
 # What TensorFlow, absl and the C++ libraries print, and what a progress bar leaves behind.
@@ -45,20 +54,39 @@ def texts(notebook):
                 yield content
 
 
-@pytest.fixture(params=STORED)
+@pytest.fixture(params=BOTH)
 def notebook(request):
     return stored(request.param)
 
 
 def test_every_source_is_stored_and_nothing_else():
     assert STORED == NAMES
+    assert {name.removeprefix("solutions/") for name in BOTH} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_source_and_notebook_agree_cell_by_cell(name):
-    if name not in STORED:
+@pytest.mark.parametrize("folder", EDITIONS, ids=lambda folder: folder or "students")
+def test_source_and_notebook_agree_cell_by_cell(folder, name):
+    edition = EDITIONS[folder](read_source(SOURCE / f"{name}.py"))
+    place = str(Path(folder) / name)
+    if place not in BOTH:
+        assert folder and not SOLUTIONS_ARE_MADE
         pytest.skip("not made yet")
-    assert differences(read_source(SOURCE / f"{name}.py"), stored(name)) == []
+    assert differences(edition, stored(place)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_instructors_see_solutions(name):
+    source = read_source(SOURCE / f"{name}.py")
+    students, instructors = (EDITIONS[folder](source) for folder in ("", "solutions"))
+    for ours, theirs, cell in zip(students.cells, instructors.cells, source.cells, strict=True):
+        assert ours.cell_type == theirs.cell_type == cell.cell_type
+        if is_solution(cell):
+            assert ours.source != cell.source == theirs.source
+            assert STUB in ours.metadata.tags
+        elif cell.cell_type == "code":
+            assert ours.source == cell.source
+    assert [cell.id for cell in students.cells] == [cell.id for cell in instructors.cells]
 
 
 def test_valid_and_for_the_kernel_that_every_jupyter_has(notebook):
@@ -110,7 +138,7 @@ def test_code_cells_are_short(notebook):
     assert long == []
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", BOTH)
 def test_parameters_stand_first_and_are_those_of_the_simulated_profile(name):
     notebook = stored(name)
     assert "parameters" in code_cells(notebook)[0].metadata.get("tags", [])
@@ -148,8 +176,10 @@ def test_opens_with_what_it_teaches_and_closes_with_questions(notebook):
     assert 2 <= closing.count("?") <= 6
 
 
-def test_links_between_files_lead_somewhere(notebook):
-    for cell in notebook.cells:
+@pytest.mark.parametrize("name", BOTH)
+def test_links_between_files_lead_somewhere(name):
+    folder = (NOTEBOOKS / name).parent
+    for cell in stored(name).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#]+)", cell.source):
-                assert (NOTEBOOKS / target).exists() or (ROOT / target).exists(), target
+                assert (folder / target).exists(), target

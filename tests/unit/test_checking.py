@@ -27,8 +27,15 @@ def stub(number):
     ...
 
 
+def bare(number): ...
+
+
 def constant(number):
     """Return half of it."""
+    return 4
+
+
+def bare_constant(number):
     return 4
 
 
@@ -57,8 +64,8 @@ def test_right_wrong_and_open():
 
 
 def test_a_function_that_returns_a_constant_is_an_answer():
-    assert is_open(stub)
-    assert not is_open(constant)
+    assert is_open(stub) and is_open(bare)
+    assert not is_open(constant) and not is_open(bare_constant)
     assert HALF.verdict(constant).message == "for ten you return 4"
 
 

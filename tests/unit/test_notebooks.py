@@ -92,3 +92,33 @@ def test_sources_by_number_or_name(source, monkeypatch):
     assert sources() == sources("01") == sources("01_a") == [source]
     with pytest.raises(CourseError, match="no source 02 in it"):
         sources("02")
+
+
+def test_both_editions_are_made_and_compared(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "SOURCE", source.parent)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(notebooks, "RUNS", tmp_path / "runs")
+    task = (
+        '# %% [markdown]\n# ### Exercise 1.1\n\n# %% tags=["solution"]\nx = 3\n\n# %%\nprint(x)\n'
+    )
+    source.write_text(SOURCE + task, encoding="utf-8")
+    assert notebooks.main(["--check"]) == 1
+    assert capsys.readouterr().out.count("not made yet; make it: make notebooks") == 2
+
+    assert notebooks.main([]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "executing 01_a.ipynb",
+        "executing solutions/01_a.ipynb",
+    ]
+    for folder, printed in (("", "Ellipsis\n"), ("solutions", "3\n")):
+        notebook = nbformat.read(tmp_path / "notebooks" / folder / "01_a.ipynb", as_version=4)
+        assert notebook.cells[-1].outputs[0].text == printed
+        assert (tmp_path / "runs" / "notebooks" / folder / "01_a.log").is_file()
+    assert notebooks.main(["--check"]) == 0
+    source.write_text((SOURCE + task).replace("x = 3", "x = 4"), encoding="utf-8")
+    assert notebooks.main(["--check"]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-2:] == [
+        "01_a.ipynb: agrees",
+        "solutions/01_a.ipynb: cell 6: other text than in the source",
+    ]

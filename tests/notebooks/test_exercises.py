@@ -1,0 +1,133 @@
+"""Every exercise: its solution passes, its stub is open, and it stands where it says it does.
+
+A solution may use what cells above it import and what solutions above it define, nothing else:
+it has to work in the notebook of a student who left everything else open.
+"""
+
+import ast
+import re
+
+import pytest
+
+from utils import check
+from utils.checking import Mark
+from utils.editions import stub, students, tasks
+from utils.notebooks import SOURCE, read_source
+
+SOURCES = {path.stem: read_source(path) for path in sorted(SOURCE.glob("[0-9][0-9]_*.py"))}
+CALL = re.compile(r"^check\.(\w+)\((.*)\)$", re.MULTILINE)
+AT_LEAST = 4
+HINTS = re.compile(r"<details>\s*<summary>(Hint \d)</summary>\n\n(.+?)\n</details>", re.DOTALL)
+
+
+def calls():
+    """Yield notebook, task, name of the exercise and what is handed in, for every call."""
+    for name, source in SOURCES.items():
+        for task in tasks(source):
+            for exercise, answer in CALL.findall(task.check.source):
+                yield name, task, exercise, answer
+
+
+CALLS = list(calls())
+WITH_EXERCISES = sorted({name for name, _, _, _ in CALLS})
+
+
+def imports(source, wanted):
+    """Return the import statements of a notebook that bind one of the names wanted."""
+    for cell in source.cells:
+        if cell.cell_type == "code" and "import " in cell.source:
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    bound = {(each.asname or each.name).split(".")[0] for each in node.names}
+                    if bound & wanted:
+                        yield ast.unparse(node)
+
+
+def answers(name, text_of):
+    """Return what a notebook's solutions, each turned into code by `text_of`, define."""
+    space = {}
+    for task in tasks(SOURCES[name]):
+        code = text_of(task.solution.source)
+        used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+        exec("\n".join(imports(SOURCES[name], used)), space)
+        exec(code, space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def solved():
+    return {name: answers(name, str) for name in WITH_EXERCISES}
+
+
+@pytest.fixture(scope="module")
+def unsolved():
+    return {name: answers(name, stub) for name in WITH_EXERCISES}
+
+
+@pytest.mark.parametrize(("name", "task", "exercise", "answer"), CALLS, ids=lambda each: str(each))
+def test_the_solution_is_right_and_the_stub_is_open(name, task, exercise, answer, solved, unsolved):
+    judged = getattr(check, exercise)
+    right = judged.verdict(eval(answer, solved[name]))
+    assert right.mark is Mark.RIGHT, right.message
+    still = judged.verdict(eval(answer, unsolved[name]))
+    assert (still.mark, still.message) == (Mark.OPEN, "not attempted yet")
+
+
+@pytest.mark.parametrize("exercise", check.ALL, ids=lambda each: each.name)
+def test_an_exercise_is_set_once_in_the_notebook_it_names(exercise):
+    assert [name[:2] for name, _, called, _ in CALLS if called == exercise.name] == [
+        exercise.notebook
+    ]
+    assert getattr(check, exercise.name) is exercise
+
+
+def test_checks_are_called_in_no_other_cell():
+    for name, source in SOURCES.items():
+        code = [cell.source for cell in source.cells if cell.cell_type == "code"]
+        assert sum(len(CALL.findall(text)) for text in code) == len(
+            [each for each in CALLS if each[0] == name]
+        ), name
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_enough_exercises_numbered_in_order(name):
+    found = tasks(SOURCES[name])
+    assert len(found) >= AT_LEAST
+    titles = [re.search(r"^### Exercise (\S+) · \S", task.text.source, re.M) for task in found]
+    numbers = [f"{int(name[:2])}.{place}" for place in range(1, len(found) + 1)]
+    assert [title and title.group(1) for title in titles] == numbers
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_every_task_has_two_folded_hints_and_a_check_whose_output_is_compared(name):
+    for task in tasks(SOURCES[name]):
+        hints = HINTS.findall(task.text.source)
+        assert [title for title, _ in hints] == ["Hint 1", "Hint 2"], task.text.source[:60]
+        assert all(text.strip() for _, text in hints)
+        assert task.check.source.startswith("# NBVAL_CHECK_OUTPUT\n")
+        assert CALL.search(task.check.source)
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_no_other_cell_needs_an_answer(name):
+    source = students(SOURCES[name])
+    given = set()
+    for task in tasks(SOURCES[name]):
+        tree = ast.parse(task.solution.source)
+        given |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        given |= {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+    for cell in source.cells:
+        is_code = cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", [])
+        if is_code and not CALL.search(cell.source):
+            used = {node.id for node in ast.walk(ast.parse(cell.source)) if _is_read(node)}
+            assert not used & given, cell.source
+
+
+def _is_read(node):
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
