@@ -80,6 +80,9 @@ class Exercise:
     is_function : bool
         Whether the answer is a function; otherwise it is a value, with one case.
     seconds : float
+    together : callable, optional
+        Takes what came back for all cases, each right by itself, and returns None or what is wrong
+        with them together: ``"the same patients in another order give another result"``.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Exercise:
     cases: tuple[Case, ...]
     is_function: bool = True
     seconds: float = 5.0
+    together: Callable[[list], str | None] | None = None
 
     def __call__(self, answer) -> None:
         """Print one line that says how the answer does."""
@@ -127,6 +131,10 @@ class Exercise:
                 fault = f"you return a {_kind(output)}, which is not the kind of value asked for"
             if fault is not None:
                 return Verdict(Mark.WRONG, f"for {case.said} {fault}" if case.said else fault)
+        if self.together is not None and len(outputs) == len(self.cases):
+            fault = self.together(outputs)
+            if fault is not None:
+                return Verdict(Mark.WRONG, fault)
         if not self.is_function:
             return Verdict(Mark.RIGHT, "right")
         count = len(self.cases)

@@ -1,10 +1,12 @@
 """How a student's answer is tried and judged, whatever it does."""
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from utils.checking import OPEN, Case, Exercise, Mark, is_open
+from utils.checking import OPEN, Case, Exercise, Mark, is_open, time_limit, told
 
 
 def half(output):
@@ -97,3 +99,61 @@ def test_an_exception_where_none_is_due_is_wrong():
 def test_calling_prints_the_verdict(capsys):
     HALF(stub)
     assert capsys.readouterr().out == "half: not attempted yet\n"
+
+
+def test_what_came_back_is_judged_together_once_each_is_right():
+    def equal(outputs):
+        return None if len(set(outputs)) == 1 else f"you return {outputs}"
+
+    ten = (Case("ten", (10,), lambda output: None), Case("twelve", (12,), lambda output: None))
+    both = Exercise("both", "99", ten, together=equal)
+    assert both.verdict(lambda number: 3).message == "right, with 2 inputs"
+    assert both.verdict(lambda number: number).message == "you return [10, 12]"
+    refusing = replace(both, cases=HALF.cases + ten)
+    assert refusing.verdict(lambda number: number).message == "for ten you return 10"
+
+
+def test_an_answer_cannot_change_the_input_of_the_next():
+    def emptying(numbers):
+        total = sum(numbers)
+        numbers.clear()
+        return total
+
+    total = Exercise("total", "99", (Case("a list", ([2, 3],), half),))
+    assert total.verdict(emptying).mark is total.verdict(emptying).mark is Mark.RIGHT
+
+
+@pytest.mark.parametrize("output", [None, "5", [5], {}, object()])
+def test_another_kind_of_value_is_named(output):
+    def strictly(output):
+        return None if output + 0 == 5 else "wrong"
+
+    exercise = Exercise("strictly", "99", (Case("ten", (10,), strictly),))
+    message = exercise.verdict(lambda number: output).message
+    kind = type(output).__name__
+    assert message == f"for ten you return a {kind}, which is not the kind of value asked for"
+
+
+def test_the_time_limit_ends_with_the_block_and_is_left_out_beside_the_main_thread():
+    with pytest.raises(TimeoutError), time_limit(0.01):
+        time.sleep(1)
+    with time_limit(0.01):
+        pass
+    time.sleep(0.03)
+
+    done = []
+
+    def beside():
+        with time_limit(0.001):
+            time.sleep(0.01)
+            done.append(True)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_an_error_is_told_in_one_line():
+    assert told(ValueError("first\nsecond")) == "ValueError: first"
+    assert told(ValueError()) == "ValueError"
