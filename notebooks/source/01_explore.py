@@ -14,7 +14,13 @@
 # - to write a check that stops the work when a split leaks.
 #
 # **What you need**: Python, NumPy and pandas; no deep learning yet. About half a minute once the
-# cohort is there (making it takes another minute, once), and half a GB of memory.
+# cohort is there (making it takes another minute, once), and half a GB of memory. With the six
+# exercises, plan 60 to 90 minutes. Terms are explained in the [glossary](../docs/glossary.md).
+#
+# **How the exercises work.** Where a cell says *Your code here*, replace the `...`, run it, and run
+# the cell below it: it tries what you wrote on several inputs, some of them awkward, and says in
+# one line what is wrong. An exercise left open stops nothing. Look at the second hint only after
+# you have tried with the first.
 
 # %% [markdown]
 # ## The questions
@@ -49,7 +55,7 @@ sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
 
-from utils import course, exploration, plots, plots_cohort, similarity, splits
+from utils import check, course, exploration, plots, plots_cohort, similarity, splits
 from utils.cohort import read_mask, read_slice, summarise_patients
 from utils.config import CourseError
 from utils.volumes import read_volume
@@ -88,11 +94,50 @@ print("every slice once:", not run.table.duplicated(["patient", "slice"]).any())
 print("patients by institution:", run.split["institution"].value_counts().sort_index().to_dict())
 
 # %% [markdown]
+# ### Exercise 1.1 · Whose slice is it?
+#
+# Write `patient_of(path)`, which returns the patient's name for the path of a slice or of a mask:
+# for `"cohort/SIM_CS_004/SIM_CS_004_12.tif"` that is `"SIM_CS_004"`. The layout stands above: which
+# part of the path can you rely on? Think of masks, of files that someone has renamed, and of paths
+# given as a `pathlib.Path`.
+#
+# <details><summary>Hint 1</summary>
+#
+# A patient is a *folder*. The file's name repeats the patient, but only by convention.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `pathlib.Path` takes text and paths alike, and has attributes for the folder that a file lies in
+# and for the last part of a path.
+# </details>
+
+# %% tags=["solution"]
+from pathlib import Path
+
+
+def patient_of(path):
+    """Return the name of the patient that a picture or mask belongs to.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        ``<patient>/<file>.tif``, with any folders before it.
+    """
+    return Path(path).parent.name
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.patient_of(patient_of)
+
+# %% [markdown]
 # ## A slice, its channels, its mask
 #
-# **A slice** is one horizontal cut through the head. The scanner measured it three times, in a way
-# that shows different things each time, and the three pictures are stored as the three **channels**
-# of one array, where a photograph has red, green and blue:
+# **A [slice](../docs/glossary.md#slice)** is one horizontal cut through the head. The scanner
+# measured it three times, in a way that shows different things each time, and the three pictures
+# are stored as the three **[channels](../docs/glossary.md#channel)** of one array, where a
+# photograph has red, green and blue:
 #
 # | channel | sequence | what it is good for |
 # |---|---|---|
@@ -100,8 +145,9 @@ print("patients by institution:", run.split["institution"].value_counts().sort_i
 # | 1 | FLAIR | free fluid is suppressed, so swelling and tumour stand out bright |
 # | 2 | T1 after contrast agent | places where vessels leak light up |
 #
-# **The mask** says for every pixel whether an expert counted it as abnormal on FLAIR (255) or not
-# (0). We take a patient with a tumour of middling size, and the slice in which it is largest.
+# **The [mask](../docs/glossary.md#mask)** says for every pixel whether an expert counted it as
+# abnormal on [FLAIR](../docs/glossary.md#flair) (255) or not (0). We take a patient with a tumour
+# of middling size, and the slice in which it is largest.
 
 # %%
 by_patient = summarise_patients(run.table).sort_values("tumour_px", ignore_index=True)
@@ -129,9 +175,12 @@ print("channel 1, FLAIR:", image[..., 1].shape)
 #
 # ## A volume
 #
-# **A volume** is all slices of a patient, in order from the neck to the crown: an array of
-# `(slices, height, width, channels)`. *Before you run the next cell: in how many of this patient's
-# slices do you expect tumour, and will they be next to each other?*
+# **A [volume](../docs/glossary.md#volume)** is all slices of a patient, in order from the neck to
+# the crown: an array of
+# `(slices, height, width, channels)`.
+#
+# *Predict before you run: in how many of this patient's slices do you expect tumour, and will they
+# be next to each other?*
 
 # %%
 volume = read_volume(rows)
@@ -151,7 +200,32 @@ print(
 # %% [markdown]
 # A tumour is a body in space. It is cut by a run of neighbouring slices, and each of these looks
 # much like the next. Keep that in mind; it comes back as the main point of this notebook.
+
+# %% [markdown]
+# ### Exercise 1.2 · How large is a volume?
 #
+# A patient has 30 slices of 256 x 256 pixels with three channels. In the file each value takes one
+# byte. A network computes in `float32`. How many megabytes (10⁶ bytes) does the volume take then?
+# Give one number; a calculation will do.
+#
+# <details><summary>Hint 1</summary>
+#
+# How many values does the array have? And how many bits has a `float32`?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A byte is 8 bits. `np.zeros(shape, "float32").nbytes` counts for you, if you give it the shape.
+# </details>
+
+# %% tags=["solution"]
+volume_megabytes = 30 * 256 * 256 * 3 * 4 / 1e6
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.volume_megabytes(volume_megabytes)
+
+# %% [markdown]
 # ## Six patients
 #
 # From the smallest tumour to the largest, each in the slice where it is largest. These are the
@@ -179,7 +253,7 @@ plots.show(figure, alt, run.figures, "01_gallery")
 #
 # ## How much tumour is there?
 #
-# *Predict first: what would a model score that answers "no tumour" for every slice?*
+# *Predict before you run: what would a model score that answers "no tumour" for every slice?*
 
 # %%
 share = run.table.groupby("patient")["has_tumour"].mean()
@@ -201,9 +275,57 @@ print(
 )
 
 # %% [markdown]
+# ### Exercise 1.3 · The share of slices with tumour
+#
+# Write `tumour_share(table, patient)`: the share of one patient's slices that show tumour, from 0
+# to
+# 1. `table` has one row a slice with the columns `patient`, `slice` and `tumour_px`, the number of
+#    pixels in the mask; a single pixel counts as tumour. What should happen for a patient who is
+#    not in the table? A quiet 0 would be read as "healthy": raise a `ValueError`.
+#
+# <details><summary>Hint 1</summary>
+#
+# First the rows of this patient, exactly this one: there may be both an `A_1` and an `A_10`. Then
+# compare one column with 0.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The mean of a column of True and False is the share of True. The mean of *no* rows is nan, so ask
+# before you compute whether there are any.
+# </details>
+
+
+# %% tags=["solution"]
+def tumour_share(table, patient):
+    """Return the share of a patient's slices with tumour, 0 to 1.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `patient, slice, tumour_px`, one row a slice.
+    patient : str
+
+    Raises
+    ------
+    ValueError
+        If the patient is not in the table.
+    """
+    rows = table[table["patient"] == patient]
+    if rows.empty:
+        raise ValueError(f"no patient {patient} in the table")
+    return (rows["tumour_px"] > 0).mean()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.tumour_share(tumour_share)
+
+# %% [markdown]
 # Accuracy is therefore a poor measure here: a useless model scores well. Notebook 2 uses
-# sensitivity, specificity and the area under the ROC curve instead. For segmentation it is worse
-# still: even in a slice with tumour nearly all pixels are healthy.
+# [sensitivity](../docs/glossary.md#sensitivity), [specificity](../docs/glossary.md#specificity) and
+# the area under the [ROC curve](../docs/glossary.md#roc-curve) instead. For segmentation it is
+# worse still: even in a slice with tumour nearly all pixels are healthy.
 
 # %%
 figure = plots_cohort.tumour_sizes(run.table, mask.size, run.describe())
@@ -260,9 +382,10 @@ alt = (
 plots.show(figure, alt, run.figures, "01_grey_levels_raw")
 
 # %% [markdown]
-# The remedy is **normalisation by volume**: for every patient and channel, subtract the mean of the
-# pixels inside the head and divide by their standard deviation. The result is stored as
-# `96 + 40 · z`, rounded and clipped to 0…255, which keeps one byte a pixel.
+# The remedy is **[normalisation](../docs/glossary.md#normalisation) by volume**: for every patient
+# and channel, subtract the mean of the pixels inside the head and divide by their standard
+# deviation. The result is stored as `96 + 40 · z`, rounded and clipped to 0…255, which keeps one
+# byte a pixel.
 #
 # - By *volume*, not by slice: how bright one slice is compared with its neighbours says something
 #   about the tissue, and a slice full of tumour must not be dimmed for it.
@@ -295,7 +418,55 @@ for channel, name in enumerate(plots.CHANNELS):
 # That the means now agree is no discovery: we made them agree. Two things remain different and
 # always will: the *shape* of each line, which is the contrast between tissues, and the noise.
 # Normalisation removes the scale of a scanner, not its character.
+
+# %% [markdown]
+# ### Exercise 1.4 · Normalise a channel
 #
+# Write `normalise(channel, head)` as described above: with the mean and the standard deviation of
+# the pixels inside the head, all slices together, make `96 + 40 · z`, rounded, clipped to 0…255, as
+# `uint8`, for *all* pixels. `channel` is a `uint8` array of shape `(slices, height, width)`, `head`
+# a bool array of the same shape. What is the z-score of a channel that has one single value in the
+# head? Let it become 96 everywhere.
+#
+# <details><summary>Hint 1</summary>
+#
+# `channel[head]` is a flat array of the pixels inside the head. Convert to `uint8` last: what does
+# `np.uint8` make of 300, or of -20?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# In this order: z-score, scale, `np.round`, `np.clip`, `astype`. If the standard deviation is 0,
+# there is nothing to divide: all pixels are at the mean.
+# </details>
+
+
+# %% tags=["solution"]
+def normalise(channel, head):
+    """Return a channel as 96 + 40 z, z over the pixels of the head, in 8 bits.
+
+    Parameters
+    ----------
+    channel : ndarray of uint8, shape (slices, height, width)
+    head : ndarray of bool, shape (slices, height, width)
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width)
+    """
+    inside = channel[head].astype(float)
+    deviation = inside.std()
+    if deviation == 0:
+        return np.full(channel.shape, 96, dtype=np.uint8)
+    levels = 96 + 40 * (channel - inside.mean()) / deviation
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.normalise(normalise)
+
+# %% [markdown]
 # ## Missing sequences
 #
 # Not every patient had all three sequences. In this cohort a missing one was filled with a **copy
@@ -340,7 +511,10 @@ plots.show(figure, alt, run.figures, "01_neighbours")
 # %% [markdown]
 # The next slice of the same patient is far more alike than any slice of another. So what happens if
 # the slices are shuffled and dealt out one by one, as a call of `train_test_split` on the table of
-# slices would do?
+# slices would do? What the test then measures is spoilt by
+# [leakage](../docs/glossary.md#leakage): it has met its test patients before.
+#
+# *Predict before you run: of the test slices, how many have the slice above or below in training?*
 
 # %%
 random = np.random.default_rng(seed)
@@ -356,11 +530,54 @@ for name, split in {"by slice": by_slice, "by patient": by_patient_split}.items(
 print(run.describe())
 
 # %% [markdown]
+# ### Exercise 1.5 · Count the test slices that are known already
+#
+# Write `neighbours_in_training(table)`: how many test slices have the slice directly above or
+# below, of the same patient, in training? `table` has the columns `patient`, `slice` (a whole
+# number) and `part` (`"train"`, `"validation"` or `"test"`), its rows in any order. What are the
+# ways in which two rows can look like neighbours without being neighbours?
+#
+# <details><summary>Hint 1</summary>
+#
+# Make a set of all pairs (patient, slice) in training. Then each test slice is two questions.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `zip(rows["patient"], rows["slice"])` gives the pairs. Ask for the number above *or* the number
+# below, so that a slice with both counts once.
+# </details>
+
+
+# %% tags=["solution"]
+def neighbours_in_training(table):
+    """Return how many test slices have a neighbour of the same patient in training.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `patient, slice, part`, one row a slice, in any order.
+    """
+    train, test = (table[table["part"] == part] for part in ("train", "test"))
+    known = set(zip(train["patient"], train["slice"], strict=True))
+    return sum(
+        (patient, number - 1) in known or (patient, number + 1) in known
+        for patient, number in zip(test["patient"], test["slice"], strict=True)
+    )
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.neighbours_in_training(neighbours_in_training)
+
+# %% [markdown]
 # ## A model that only remembers
 #
 # Does it matter? Take a "model" that learns nothing. For a test slice it looks up the most similar
 # training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing of
-# tumours and is worthless for a new patient. *Predict: how will it score under each split?*
+# tumours and is worthless for a new patient.
+#
+# *Predict before you run: how will it score under each split?*
 
 # %%
 truth = run.volumes.labels
@@ -432,9 +649,9 @@ parts.groupby("part").agg(
 
 # %% [markdown]
 # **Training** patients are what the model learns from. On **validation** patients we choose: when
-# to stop, which threshold, which loss. The **held-out test** patients are used once, at the end,
-# for the numbers that we report. A choice made on test patients turns them into validation
-# patients.
+# to stop, which threshold, which loss. The **[held-out](../docs/glossary.md#held-out-patients)
+# test** patients are used once, at the end, for the numbers that we report. A choice made on test
+# patients turns them into validation patients.
 #
 # Good intentions are not enough: a table gets merged wrongly, a name is read from the wrong column.
 # So the rule is written down as code, and it *stops* the work instead of printing a warning that
@@ -455,6 +672,51 @@ except CourseError as error:
 # kept with the results, so that detector and segmenter are provably trained and tested on the same
 # sides: two stages that are split separately leak into each other even if each split is by patient.
 
+# %% [markdown]
+# ### Exercise 1.6 · Hold patients out
+#
+# Now write the split itself. `held_out_patients(names, share, seed)` gets the patient's name of
+# every slice, so that names come up many times, and returns a sorted list of the patients to hold
+# out: `round(share · number of patients)` of them, at least one, drawn at random. The same seed has
+# to give the same patients whatever the order of the slices is, and also tomorrow, when Python has
+# been started anew. Another seed gives others.
+#
+# <details><summary>Hint 1</summary>
+#
+# Distinct names first, then draw from them without putting any back. Where does the order of the
+# names come in?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The order of a `set` of text changes from one start of Python to the next, so a seeded draw from
+# `list(set(names))` is not reproducible. `np.random.default_rng(seed).choice` can draw without
+# replacement.
+# </details>
+
+
+# %% tags=["solution"]
+def held_out_patients(names, share, seed):
+    """Return the patients to hold out, sorted.
+
+    Parameters
+    ----------
+    names : list of str
+        The patient of each slice.
+    share : float
+        Of the patients, 0 to 1; at least one is held out.
+    seed : int
+    """
+    patients = sorted(set(names))
+    count = max(1, round(share * len(patients)))
+    drawn = np.random.default_rng(seed).choice(len(patients), size=count, replace=False)
+    return sorted(patients[place] for place in drawn)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.held_out_patients(held_out_patients)
+
 # %%
 run.record({"exploration": {
     "slices": len(run.table),
@@ -467,7 +729,88 @@ run.record({"exploration": {
 print("split", splits.split_sha256(run.split)[:12])
 
 # %% [markdown]
+# ## Test yourself
+#
+# Answer before you unfold.
+#
+# **1.** A cohort has 60 patients with 24 slices each, a third of them with tumour. A detector
+# answers "no tumour" every time. What is its accuracy?
+#
+# - (a) 0 %
+# - (b) 33 %
+# - (c) 67 %
+# - (d) It cannot be said without the masks.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: it is right wherever there is no tumour, and that is two thirds of the slices. (a) is its
+# sensitivity, which is what makes it useless; (b) is the share in which it is wrong; for (d), the
+# share of slices with tumour is all one needs.
+# </details>
+#
+# **2.** Why is each patient normalised with the mean of the *whole volume* and not slice by slice?
+#
+# - (a) It is faster.
+# - (b) A slice full of bright tumour would be dimmed, and its difference from the other slices
+#   lost.
+# - (c) So that slices of different patients get the same mean.
+# - (d) Because the test patients must not be used.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: how bright a slice is compared with its neighbours is information about tissue. (a) it
+# costs the same; (c) both ways bring patients to a common scale, so this is no difference between
+# them; (d) is a good rule, but either way each patient uses only its own numbers.
+# </details>
+#
+# **3.** Two channels of a patient are equal in every pixel. What is the most likely reason?
+#
+# - (a) The scanner was very precise.
+# - (b) The patient has no tumour.
+# - (c) One sequence was missing and has been filled with a copy.
+# - (d) Normalisation has made them equal.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: noise alone makes two true measurements differ. (a) precision would not remove the
+# different contrast of the sequences; (b) healthy tissue too looks different on FLAIR and on T1;
+# (d) normalisation gives them the same mean and spread, not the same pixels.
+# </details>
+#
+# **4.** Shuffled slices give a Dice of 0.9 in the test, a split by patient 0.7. Which number will
+# the model reach on the next patient who is scanned?
+#
+# - (a) about 0.9, since more patients were in training
+# - (b) about 0.8, the mean of both
+# - (c) about 0.7
+# - (d) neither, the two cannot be compared
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: the next patient is new, and only the split by patient tests on new patients. (a) is the
+# tempting one: shuffled slices do come from more patients, but the gain is mostly recognition of
+# slices next to those learnt. (b) an average of a right and a wrong measurement is no measurement.
+# (d) both are Dice on the same cohort; what differs is the question they answer.
+# </details>
+#
+# **5.** Which of these belongs on the *same* side of a split?
+#
+# - (a) all patients of one institution
+# - (b) two examinations of one patient, a year apart
+# - (c) all slices without tumour
+# - (d) slices with the same number
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: a new case is a new *person*. (a) would be right if the claim were about new hospitals,
+# and then it is the rule; for the claim here it is not needed. (c) would leave one side without
+# tumour-free slices. (d) puts every patient on both sides.
+# </details>
+
+# %% [markdown]
 # ## What you have seen
+#
+# **Key points**
 #
 # - A patient is a volume `(slices, height, width, 3)`: pre-contrast, FLAIR, post-contrast, and a
 #   mask.
@@ -489,3 +832,20 @@ print("split", splits.split_sha256(run.split)[:12])
 #    seen?
 # 3. The copied masks get a Dice above zero even under the split by patient. Where does it come
 #    from?
+
+# %% [markdown]
+# ## Further reading
+#
+# - M. Buda, A. Saha, M. A. Mazurowski, *Association of genomic subtypes of lower-grade gliomas with
+#   shape features automatically extracted by a deep learning algorithm*, Computers in Biology and
+#   Medicine 109 (2019): the authors of the real cohort, with a split by patient.
+#   [doi:10.1016/j.compbiomed.2019.05.002](https://doi.org/10.1016/j.compbiomed.2019.05.002)
+# - E. Yagis et al., *Effect of data leakage in brain MRI classification using 2D convolutional
+#   neural networks*, Scientific Reports 11 (2021): what a split by slice is worth, measured on
+#   several cohorts. [doi:10.1038/s41598-021-01681-w](https://doi.org/10.1038/s41598-021-01681-w)
+# - S. Kapoor, A. Narayanan, *Leakage and the reproducibility crisis in machine-learning-based
+#   science*, Patterns 4 (2023): kinds of leakage in seventeen fields.
+#   [doi:10.1016/j.patter.2023.100804](https://doi.org/10.1016/j.patter.2023.100804)
+# - R. T. Shinohara et al., *Statistical normalization techniques for magnetic resonance imaging*,
+#   NeuroImage: Clinical 6 (2014): why grey levels need a scale, and what it should keep.
+#   [doi:10.1016/j.nicl.2014.08.008](https://doi.org/10.1016/j.nicl.2014.08.008)

@@ -131,3 +131,29 @@ def test_no_other_cell_needs_an_answer(name):
 
 def _is_read(node):
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_what_helps_learners_is_there(name):
+    prose = [cell.source for cell in SOURCES[name].cells if cell.cell_type == "markdown"]
+    (quiz,) = [text for text in prose if text.startswith("## Test yourself")]
+    answers = re.findall(r"<details><summary>Answer</summary>\n\n(.+?)\n</details>", quiz, re.S)
+    assert len(answers) == 5
+    assert all(len(answer.split()) > 15 for answer in answers), "say why, also why not the others"
+    text = "\n".join(prose)
+    assert text.index("## Test yourself") < text.lower().index("you have seen")
+    assert re.search(r"key points", text, re.I)
+    assert "*Predict before you run" in text
+    assert "](../docs/glossary.md#" in text
+    reading = text.split("## Further reading")[1]
+    assert "https://doi.org/10." in reading
+
+
+def test_links_to_the_glossary_name_terms_that_it_has():
+    glossary = (SOURCE.parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", glossary, re.M)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+    for source in SOURCES.values():
+        for cell in source.cells:
+            asked = re.findall(r"glossary\.md#([^)\s]+)", cell.source)
+            assert set(asked) <= anchors, cell.source[:60]
