@@ -5,6 +5,7 @@ tables hold, and every comparison says how much that is.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -47,8 +48,8 @@ class Comparison:
         How many of them have tumour in these slices: those have a Dice.
     dice : Pair
         Mean over patients, pixels of the shared slices pooled by patient.
-    auc : Pair
-        Over the shared slices.
+    auc, detector_auc : Pair
+        Over the shared slices, of ``p_tumour`` and of ``p_detector``.
     """
 
     slices: int
@@ -56,6 +57,15 @@ class Comparison:
     with_tumour: int
     dice: Pair
     auc: Pair
+    detector_auc: Pair
+
+
+class Compared(NamedTuple):
+    """All comparisons by name: of splits, of recipes, of institutions left out."""
+
+    splits: dict[str, Comparison | None]
+    recipes: dict[str, Comparison | None]
+    left_out: dict[str, Comparison | None]
 
 
 def experiment(evidence: Evidence, name: str) -> pd.DataFrame | None:
@@ -95,21 +105,23 @@ def compare(first: pd.DataFrame | None, second: pd.DataFrame | None) -> Comparis
         tables[0]["patient"].nunique(),
         len(by_patient[0]),
         _pair(*by_patient, lambda rows: rows["dice"].mean()),
-        _pair(
-            *(_scores(table) for table in tables),
-            lambda rows: detection.auc(rows["label"], rows["score"]),
-        ),
+        *(_auc_pair(tables, score) for score in ("p_tumour", "p_detector")),
     )
 
 
-def _scores(slices: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "patient": slices["patient"].astype("category"),
-            "label": slices["tumour_px"] > 0,
-            "score": slices["p_tumour"],
-        }
-    )
+def _auc_pair(tables: tuple[pd.DataFrame, pd.DataFrame], score: str) -> Pair:
+    scored = [
+        pd.DataFrame(
+            {
+                # Only what is needed, names as numbers: rows are drawn thousands of times.
+                "patient": table["patient"].astype("category"),
+                "label": table["tumour_px"] > 0,
+                "score": table[score],
+            }
+        )
+        for table in tables
+    ]
+    return _pair(*scored, lambda rows: detection.auc(rows["label"], rows["score"]))
 
 
 def _pair(first: pd.DataFrame, second: pd.DataFrame, statistic) -> Pair:
@@ -145,6 +157,15 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     if len(parts) > 1:
         parts["all"] = left_out
     return {name: compare(evidence.slices, rows) for name, rows in parts.items()}
+
+
+def compare_all(evidence: Evidence) -> Compared:
+    """Return every comparison; those that cannot be made yet are None."""
+    return Compared(
+        compare_named(evidence, SPLITS),
+        compare_named(evidence, RECIPES),
+        institutions_left_out(evidence) or {"any institution": None},
+    )
 
 
 def folds_there(evidence: Evidence, name: str) -> list[str]:

@@ -87,13 +87,13 @@ def model_card(
     sections = (
         _title(metrics),
         _models(metrics, detector, segmenter),
-        _intended_use(),
+        intended_use(),
         _data(metrics),
         _results(metrics, len(patients)),
         _subgroups(metrics),
         _failures(patients),
-        _listed("Limits", (*COHORT_LIMITS.get(cohort, ()), *LIMITS)),
-        _listed(
+        listed("Limits", (*COHORT_LIMITS.get(cohort, ()), *LIMITS)),
+        listed(
             "Licences",
             (DATA_LICENCES.get(cohort, "Data: see its source."), "Code: MIT. Text: CC BY 4.0."),
         ),
@@ -141,7 +141,7 @@ def _title(metrics: Mapping) -> str:
 def _models(metrics: Mapping, detector: Mapping, segmenter: Mapping) -> str:
     settings = segmenter.get("postprocessing", {})
     loss = str(segmenter.get("configuration", {}).get("loss", "–")).replace("_", " ")
-    return _listed(
+    return listed(
         "The models",
         (
             "**Detector**: ResNet50 trained on ImageNet, its last stage fine-tuned; for each slice "
@@ -169,8 +169,9 @@ def _pieces_kept(settings: dict) -> str:
     return "all connected pieces are kept"
 
 
-def _intended_use() -> str:
-    return _listed(
+def intended_use() -> str:
+    """Return the section that says what the models are for, and what not."""
+    return listed(
         "Intended use",
         (
             "For: learning how such models are trained and judged; comparing methods on the same "
@@ -188,7 +189,7 @@ def _data(metrics: Mapping) -> str:
     held_out = ", ".join(f"`{name}`" for name in parts.get("test", [])) or "–"
     return (
         "## Data\n\n"
-        + _table(("part", "patients"), counts)
+        + markdown_table(("part", "patients"), counts)
         + "\n\nThe split is by patient: no patient is in two parts, and the same split serves both "
         f"models (fingerprint `{str(metrics.get('split_sha256', '–'))[:12]}`, seed "
         f"{metrics.get('seed', '–')}). Held-out patients: {held_out}."
@@ -203,7 +204,7 @@ def _results(metrics: Mapping, number: int) -> str:
     return (
         f"## Results on {number} held-out patients\n\n"
         "In brackets: 95 % intervals, whole patients being drawn (bootstrap).\n\n"
-        + _table(
+        + markdown_table(
             ("detector", "value"),
             [
                 (title, _with_interval(detection, key, digits))
@@ -211,7 +212,7 @@ def _results(metrics: Mapping, number: int) -> str:
             ],
         )
         + "\n\n"
-        + _table(
+        + markdown_table(
             ("segmentation", "segmenter alone", "cascade"),
             [
                 (title, *(_with_interval(values, key, digits) for values in (alone, cascade)))
@@ -239,9 +240,9 @@ def _subgroups(metrics: Mapping) -> str:
     return (
         "## For whom\n\nMean Dice by patient, by institution; no interval for fewer than five "
         "patients, and no comparison of institutions is meant.\n\n"
-        + _table(("institution", "patients", "segmenter alone", "cascade"), institutions)
+        + markdown_table(("institution", "patients", "segmenter alone", "cascade"), institutions)
         + "\n\nTumour slices found, by the tumour's area in the slice (px of the file):\n\n"
-        + _table(("area (px)", "slices", *METHODS), sizes)
+        + markdown_table(("area (px)", "slices", *METHODS), sizes)
     )
 
 
@@ -261,15 +262,17 @@ def _failures(patients: pd.DataFrame) -> str:
     heads = ("patient", "institution", "tumour (px)", "Dice alone", "Dice cascade", "HD95 (px)")
     return (
         f"## Known failures\n\nThe {len(rows)} held-out patients with the lowest Dice:\n\n"
-        + _table(heads, rows)
+        + markdown_table(heads, rows)
     )
 
 
-def _listed(title: str, items: Sequence[str]) -> str:
+def listed(title: str, items: Sequence[str]) -> str:
+    """Return a section of a card: a heading and a list."""
     return f"## {title}\n\n" + "\n".join(f"- {item}" for item in items)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; one row of dashes if there are none."""
     lines = [heads, ["---"] * len(heads), *(rows or [["–"] * len(heads)])]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

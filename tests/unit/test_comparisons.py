@@ -10,7 +10,8 @@ from utils.evidence_tables import Evidence
 def rows(*values):
     columns = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px",
                "overlap_px", "p_tumour"]  # fmt: skip
-    return pd.DataFrame(values, columns=columns)
+    table = pd.DataFrame(values, columns=columns)
+    return table.assign(p_detector=1 - table["p_tumour"])
 
 
 OURS = rows(
@@ -30,6 +31,11 @@ OTHER = rows(
     ("0", "A", "DU", 2, 10, 10, 10, 0.7),
     ("0", "A", "DU", 1, 0, 0, 0, 0.5),
 )
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(comparisons, "RESAMPLES", 50)
 
 
 def evidence(**others):
@@ -52,6 +58,9 @@ def test_auc_is_over_the_shared_slices_of_all_patients():
     assert found.auc.first == pytest.approx(5 / 6)
     assert found.auc.second == 1.0
     assert found.auc.difference.estimate == pytest.approx(1 / 6)
+    # The detector here says the opposite of what is right.
+    assert found.detector_auc.first == pytest.approx(1 / 6)
+    assert found.detector_auc.second == 0.0
 
 
 def test_the_order_of_comparison_is_second_minus_first():
@@ -93,3 +102,10 @@ def test_the_folds_that_are_there():
     assert comparisons.folds_there(some, "ours") == ["0", "1"]
     assert comparisons.folds_there(some, "seed_patient_split") == ["0"]
     assert comparisons.folds_there(some, "seed_random_split") == []
+
+
+def test_all_comparisons_have_their_names_before_they_are_made():
+    found = comparisons.compare_all(evidence())
+    assert list(found.splits) == ["our recipe", "seed recipe"]
+    assert list(found.recipes) == ["split by patient", "random split of slices"]
+    assert {one for named in found for one in named.values()} == {None}

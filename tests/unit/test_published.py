@@ -1,0 +1,92 @@
+"""README and model card say what the tables say, also when tables grow."""
+
+import ast
+import shutil
+
+import pandas as pd
+import pytest
+
+from utils import comparisons, config, evidence_words, findings, published
+from utils.comparisons import Comparison, Pair
+from utils.config import CourseError
+from utils.evidence_tables import LGG
+from utils.intervals import Interval
+from utils.published import BEGIN, END
+
+
+def test_readme_and_card_follow_from_the_tables(capsys):
+    assert published.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the tables, and a file with marks; few draws, to be fast."""
+    for module in (findings, comparisons, evidence_words):
+        monkeypatch.setattr(module, "RESAMPLES", 10)
+    shutil.copytree(LGG, tmp_path / "lgg", ignore=shutil.ignore_patterns("*.keras", "slices_*"))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Ours\n\n{BEGIN}\nold\n{END}\n\nrest\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(folder, *words):
+    return published.main(
+        ["--tables", str(folder / "lgg"), "--readme", str(folder / "README.md"), *words]
+    )
+
+
+def test_what_is_late_is_told_then_written(copy, capsys):
+    # An experiment of one fold: a fifth of the slices, every second mask drawn half as well.
+    slices = pd.read_csv(copy / "lgg" / "slices.csv")
+    some = slices[slices.index % 5 == 0].assign(fold=0, flagged=0, p_tumour=0.4)
+    some["overlap_px"] = some["overlap_px"] // 2
+    some.to_csv(copy / "lgg" / "slices_ours_random_split.csv", index=False)
+    folds = pd.read_csv(copy / "lgg" / "folds.csv", dtype={"fold": str})
+    folds = folds[folds["experiment"] == "ours"]
+    row = folds.iloc[[0]].assign(experiment="ours_random_split", detection_threshold=0.5)
+    pd.concat([folds, row]).to_csv(copy / "lgg" / "folds.csv", index=False)
+
+    assert run(copy, "--check") == 1
+    assert "README.md: not what the tables say" in capsys.readouterr().out
+    assert "old" in (copy / "README.md").read_text(encoding="utf-8")
+    assert run(copy) == 0
+    assert run(copy, "--check") == 0
+    readme = (copy / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(f"# Ours\n\n{BEGIN}\n80 real patients")
+    assert readme.endswith(f"{END}\n\nrest\n")
+    assert f"on the same {len(some)} slices of 80 patients" in readme
+    assert "seed recipe: not computed yet" in readme
+    card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
+    assert "our recipe, random split of slices, 1 of 5 folds" in card
+    assert "Not for clinical use" in card and "CC BY-NC-SA 4.0" in card
+
+
+@pytest.mark.parametrize(
+    "text", ["no marks", BEGIN, END + BEGIN, BEGIN + END + END, BEGIN + BEGIN + END]
+)
+def test_marks_must_be_there_once_each(text):
+    with pytest.raises(CourseError, match=r"README.md: needs the lines"):
+        published.put_between_marks(text, "part")
+
+
+def test_a_comparison_is_told_in_three_rows_and_a_missing_one_in_one():
+    pair = Pair(0.8, 0.85, Interval(0.05, 0.01, 0.09))
+    found = Comparison(1000, 80, 70, pair, pair, Pair(0.9, 0.9, Interval(0.0, -0.1, 0.1)))
+    rows = evidence_words.comparison_rows({"ours": found, "seed": None})
+    assert rows[0] == ("ours", "Dice", "70 patients", "0.800", "0.850", "+0.050 (+0.010 to +0.090)")
+    assert rows[1][1:3] == ("AUC", "1,000 slices")
+    assert rows[2][5] == "+0.000 (-0.100 to +0.100)"
+    assert rows[3][:2] == ("seed", "not computed yet")
+    assert {len(row) for row in rows} == {6}
+
+
+def test_the_card_describes_the_recipe_that_is_trained():
+    """From the text of utils/recipes.py: importing it would load TensorFlow."""
+    tree = ast.parse((config.ROOT / "utils" / "recipes.py").read_text(encoding="utf-8"))
+    ours = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "OURS"
+    )
+    words = next(one.value.value for one in ours.keywords if one.arg == "words")
+    assert words in (LGG / "model_card.md").read_text(encoding="utf-8")

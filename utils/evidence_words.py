@@ -1,0 +1,76 @@
+"""Rows and words that the model card, the README and notebook 05 share."""
+
+import pandas as pd
+
+from utils import comparisons, detection, findings
+from utils.comparisons import Comparison
+from utils.evidence_tables import EXPERIMENTS, Evidence
+from utils.findings import AIMS, RESAMPLES, SEED, told
+
+NOT_YET = "not computed yet"
+FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
+NAMES = {
+    "ours_random_split": "our recipe, random split of slices",
+    "seed_patient_split": "seed recipe, split by patient",
+    "seed_random_split": "seed recipe, random split of slices",
+    "leave_institution_out": "our recipe, one institution left out",
+}
+
+
+def aims(evidence: Evidence) -> pd.DataFrame:
+    """Return what was aimed at and what came out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``measure, aim, found`` (Interval), ``reached`` (whether the estimate is at least the aim).
+    """
+    found = findings.segmentation(evidence.patients)
+    found["auc"] = detection.auc_interval(evidence.slices, resamples=RESAMPLES, seed=SEED)
+    words = {"dice_mean": "Dice by patient, mean", "dice_median": "Dice by patient, median",
+             "auc": "AUC over all slices"}  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "measure": words[key],
+                "aim": aim,
+                "found": found[key],
+                "reached": bool(found[key].estimate >= aim),
+            }
+            for key, aim in AIMS.items()
+        ]
+    )
+
+
+def folds_sentence(evidence: Evidence) -> str:
+    """Return how many folds of each experiment beside "ours" are computed."""
+    return "; ".join(
+        f"{NAMES[name]}, {len(comparisons.folds_there(evidence, name))} of {FOLDS[kind]} folds"
+        for name, kind in EXPERIMENTS.items()
+    )
+
+
+def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]]:
+    """Return the cells of a table of comparisons: three rows each, Dice and two AUCs.
+
+    Each row is (name, measure, on what, first, second, difference).
+    """
+    rows = []
+    for name, found in named.items():
+        if found is None:
+            rows.append((name, NOT_YET, *["–"] * 4))
+            continue
+        patients, slices = f"{found.with_tumour} patients", f"{found.slices:,} slices"
+        for measure, on, pair in (
+            ("Dice", patients, found.dice),
+            ("AUC", slices, found.auc),
+            ("AUC, detector alone", slices, found.detector_auc),
+        ):
+            difference = told(pair.difference, sign=True)
+            rows.append((name, measure, on, f"{pair.first:.3f}", f"{pair.second:.3f}", difference))
+    return rows
+
+
+def bounds(value: float, low: float, high: float) -> str:
+    """Return ``0.810 (0.783 to 0.836)``, or the value alone where the bounds are NaN."""
+    return f"{value:.3f}" + ("" if pd.isna(low) else f" ({low:.3f} to {high:.3f})")

@@ -1,0 +1,147 @@
+"""What is published of the evidence, written from its tables: the model card and the README.
+
+    python -m utils.published [--check]
+
+writes ``results/lgg/model_card.md`` and the part of ``README.md`` between its two marks. With
+``--check`` nothing is written; the exit status is 1 if either says something else than the tables.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils import comparisons, config, evidence_card, findings
+from utils.comparisons import Compared, Comparison
+from utils.config import CourseError
+from utils.evidence_tables import LGG, Evidence, read_evidence
+from utils.evidence_words import NOT_YET, aims
+from utils.findings import BUDA, told
+from utils.intervals import Interval
+from utils.model_card import markdown_table
+
+README = config.ROOT / "README.md"
+BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
+
+
+def readme_part(evidence: Evidence, compared: Compared) -> str:
+    """Return what the README says of the evidence, without the marks."""
+    rows = []
+    references = {"Dice by patient, mean": BUDA["mean"], "Dice by patient, median": BUDA["median"]}
+    for row in aims(evidence).itertuples():
+        reference = references.get(row.measure)
+        aim = f"{row.aim:.2f}, " + ("reached" if row.reached else "**not reached**")
+        cited = "–" if reference is None else f"{reference:.2f}"
+        rows.append((row.measure, told(row.found), aim, cited))
+    heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
+    sentences = [_institution_sentence(evidence), _cascade_sentence(evidence)]
+    for title, named in (
+        ("A random split of slices instead of patients", compared.splits),
+        ("From the seed course's recipe to ours", compared.recipes),
+        ("Patients of an institution that the training never saw", compared.left_out),
+    ):
+        sentences += [_compared_sentence(title, name, one) for name, one in named.items()]
+    return (
+        f"{evidence.provenance['patients']} real patients, {evidence.provenance['slices']:,} "
+        "slices, five folds by patient: whoever predicted a patient never saw it.\n\n"
+        + markdown_table(heads, rows)
+        + "\n\n"
+        + "\n".join(f"- {sentence}" for sentence in sentences)
+    )
+
+
+def _institution_sentence(evidence: Evidence) -> str:
+    table = findings.by_institution(evidence.patients, evidence.slices)
+    table = table[table["patients"] >= findings.FEWEST]
+    low, high = table.iloc[0], table.iloc[-1]
+    return (
+        f"**Institutions differ.** Mean Dice goes from {low['dice_mean']:.3f} "
+        f"({low['institution']}, {low['patients']} patients) to {high['dice_mean']:.3f} "
+        f"({high['institution']}, {high['patients']} patients)."
+    )
+
+
+def _cascade_sentence(evidence: Evidence) -> str:
+    gain = findings.cascade_gain(evidence.slices)[2]
+    lost = findings.cascade_misses(evidence.slices)["lost"].sum()
+    return (
+        f"**Cascade minus segmenter alone**, mean Dice: {told(gain, sign=True)}; {lost} tumour "
+        "slices that the segmenter had met are lost."
+    )
+
+
+def _compared_sentence(title: str, name: str, found: Comparison | None) -> str:
+    if found is None:
+        return f"**{title}**, {name}: {NOT_YET}."
+    return (
+        f"**{title}**, {name}: Dice {_change(found.dice)}, AUC {_change(found.auc)}, on the same "
+        f"{found.slices:,} slices of {found.patients} patients."
+    )
+
+
+def _change(pair: comparisons.Pair) -> str:
+    """Return ``0.810 → 0.842 (+0.032, +0.010 to +0.051)``."""
+    gap: Interval = pair.difference
+    return (
+        f"{pair.first:.3f} → {pair.second:.3f} "
+        f"({gap.estimate:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
+    )
+
+
+def put_between_marks(text: str, part: str, name: str = "README.md") -> str:
+    """Return a text with another part between its marks.
+
+    Raises
+    ------
+    CourseError
+        If the marks are not there once each, in order.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in tail or END in head:
+        raise CourseError(f"{name}: needs the lines {BEGIN} and {END}, once each, in this order")
+    return f"{head}{begin}\n{part}\n{end}{tail}"
+
+
+def expected(evidence: Evidence, readme: Path, card: Path) -> dict[Path, str]:
+    """Return what each file should hold, by its path."""
+    text, compared = readme.read_text(encoding="utf-8"), comparisons.compare_all(evidence)
+    return {
+        readme: put_between_marks(text, readme_part(evidence, compared), readme.name),
+        card: evidence_card.card(evidence, compared),
+    }
+
+
+def outdated(files: dict[Path, str]) -> list[Path]:
+    """Return the files that hold something else."""
+    return [
+        path
+        for path, text in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write what differs, or with ``--check`` say what does."""
+    parser = argparse.ArgumentParser(prog="python -m utils.published", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 if outdated")
+    parser.add_argument("--tables", type=Path, default=LGG, help="the folder of the tables")
+    parser.add_argument("--readme", type=Path, default=README, help="the file with the marks")
+    arguments = parser.parse_args(words)
+    evidence = read_evidence(arguments.tables)
+    files = expected(evidence, arguments.readme, arguments.tables / "model_card.md")
+    late = outdated(files)
+    for path in late:
+        if arguments.check:
+            print(f"{path.name}: not what the tables say; run python -m utils.published")
+            continue
+        with config.atomic_path(path) as temporary:
+            temporary.write_text(files[path], encoding="utf-8")
+        print(f"{path.name}: written")
+    if not late:
+        print("model card and README agree with the tables")
+    return 1 if late and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.command(main))
