@@ -82,7 +82,7 @@ def list_patients(root: str | os.PathLike) -> list[PatientFiles]:
         If a folder or a file does not fit the layout, a patient is there twice, or a slice
         number is missing.
     """
-    patients = [_patient_files(folder) for folder in _subfolders(Path(root))]
+    patients = [patient_files(folder) for folder in _subfolders(Path(root))]
     seen: dict[str, PatientFiles] = {}
     for found in patients:
         other = seen.setdefault(found.patient.casefold(), found)
@@ -121,7 +121,8 @@ def slice_of(name: str, patient: str) -> tuple[int, bool] | None:
     return int(match["number"]), match["mask"] is not None
 
 
-def _patient_files(folder: Path) -> PatientFiles:
+def patient_files(folder: Path) -> PatientFiles:
+    """Return the files of the patient in `folder`; raises like `list_patients`."""
     patient = _composed(folder.name)
     files: dict[bool, dict[int, str]] = {False: {}, True: {}}
     with os.scandir(folder) as entries:
