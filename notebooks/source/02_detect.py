@@ -18,8 +18,9 @@
 # **Questions we will answer.** Does a deep network find more than a few brightness measures do?
 # How much does it owe to ImageNet? If it says 0.8, is there tumour in eight slices of ten?
 #
-# **You need** [notebook 1](01_explore.ipynb) (slices, channels, the split by patient) and a
-# little Python. It takes about 3 minutes on two processor cores, and 2 GB of memory.
+# **You need** [notebook 1](01_explore.ipynb) (slices, channels, the split by patient), NumPy, and
+# what a probability is; terms are explained in the [glossary](../docs/glossary.md). It takes about
+# 3 minutes on two processor cores, and 2 GB of memory. With the six exercises, plan 90 minutes.
 
 # %% tags=["parameters"]
 cohort = "simulated"
@@ -35,7 +36,9 @@ segmenter_epochs = 5
 import sys
 
 sys.path.insert(0, "..")  # the helpers lie beside this folder
-from utils import course
+import numpy as np
+
+from utils import check, course
 
 run = course.open_run(
     cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
@@ -62,10 +65,10 @@ print("one slice:", train.images.shape[1:], train.images.dtype)
 # %% [markdown]
 # ## A baseline first
 #
-# Before any network: how far do a few numbers go that a person can name? For each slice we take
-# how much of the picture is head, the mean, spread and 95th percentile of each channel, how much
-# of the head is bright in FLAIR, and how one-sided that brightness is. A logistic regression
-# weighs them.
+# Before any network, a [baseline](../docs/glossary.md#baseline): how far do a few numbers go that a
+# person can name? For each slice we take how much of the picture is head, the mean, spread and 95th
+# percentile of each channel, how much of the head is bright in FLAIR, and how one-sided that
+# brightness is. A logistic regression weighs them.
 #
 # *Predict before you run: which of these numbers will weigh most?*
 
@@ -87,8 +90,8 @@ weights.sort_values(key=abs, ascending=False).round(2).to_frame()
 # that carry nearly the same information (a channel's mean and its 95th percentile) share their
 # weight between them in ways that should not be read too closely.
 #
-# The **AUC**, the area under the ROC curve, is the chance that a slice with tumour gets a higher
-# probability than a slice without: 0.5 is guessing, 1 is perfect order.
+# The **[AUC](../docs/glossary.md#auc)**, the area under the ROC curve, is the chance that a slice
+# with tumour gets a higher probability than a slice without: 0.5 is guessing, 1 is perfect order.
 
 # %%
 in_validation, in_test = detector.in_part(run, "validation"), detector.in_part(run, "test")
@@ -96,19 +99,90 @@ print(f"baseline, {run.describe('validation')}:")
 print(f"AUC {auc(validation.labels, p_baseline[in_validation]):.2f}")
 
 # %% [markdown]
+# ### Exercise 2.1 · The AUC from pairs
+#
+# A detector is tried on 30 slices with tumour and 70 without. In 1890 of the pairs (one slice of
+# each kind) the slice with tumour has the higher score, in 60 pairs the scores are equal, in the
+# rest it is the other way round. What is the AUC? A tie is what you would get by tossing a coin.
+#
+# <details><summary>Hint 1</summary>
+#
+# How many pairs are there? Each of the 30 meets each of the 70.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The AUC is the share of pairs in the right order. A coin is right half of the time.
+# </details>
+
+# %% tags=["solution"]
+auc_from_pairs = (1890 + 60 / 2) / (30 * 70)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.auc_from_pairs(auc_from_pairs)
+
+# %% [markdown]
+# ### Exercise 2.2 · The AUC as a function
+#
+# Write `area_under_roc(labels, scores)` by counting pairs. `labels` is an array of 0 and 1 (1: with
+# tumour), `scores` an array of as many numbers, probabilities or logits. Ties count half. What is
+# the AUC of slices that are all of one kind? There is no pair to order: return `nan` rather than a
+# number that looks like a result.
+#
+# <details><summary>Hint 1</summary>
+#
+# `scores[labels == 1]` are the scores of the slices with tumour. Two loops over the two groups are
+# fine for a start.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Without loops: `a[:, None] - b` is the table of all differences. Which share of them is positive,
+# and which is 0?
+# </details>
+
+
+# %% tags=["solution"]
+def area_under_roc(labels, scores):
+    """Return the share of pairs in the right order, ties counting half.
+
+    Parameters
+    ----------
+    labels : ndarray of 0 and 1, shape (n,)
+    scores : ndarray, shape (n,)
+
+    Returns
+    -------
+    float
+        nan if there is no pair.
+    """
+    with_tumour, without = scores[labels == 1], scores[labels == 0]
+    if len(with_tumour) == 0 or len(without) == 0:
+        return float("nan")
+    differences = with_tumour[:, None] - without
+    return (differences > 0).mean() + (differences == 0).mean() / 2
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.area_under_roc(area_under_roc)
+
+# %% [markdown]
 # ## A network that has seen a million photographs
 #
 # **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) has 50 layers with weights,
-# arranged in five stages, and its published weights come from ImageNet: 1.3 million photographs
-# of dogs, ships and teapots. Its early stages find edges, textures and shapes, and these serve
-# for brains as well. What it says at its end, which of 1000 kinds of things is in the picture,
-# does not.
+# arranged in five stages, and its published weights come from ImageNet: 1.3 million photographs of
+# dogs, ships and teapots. To start from them is [transfer
+# learning](../docs/glossary.md#transfer-learning). Its early stages find edges, textures and
+# shapes, and these serve for brains as well. What it says at its end, which of 1000 kinds of things
+# is in the picture, does not.
 #
 # So we stop after the fourth stage. Each of its 1024 *feature maps* still has one value for every
 # 16 x 16 pixels; the fifth would have one for every 32 x 32, too coarse to see a small tumour. Of
-# each map we take the **maximum**: there is tumour in a slice if there is tumour *anywhere* in
-# it. A last layer weighs the 1024 maxima and gives one number, the *logit*; a sigmoid makes it a
-# probability.
+# each map we take the **maximum**: there is tumour in a slice if there is tumour *anywhere* in it.
+# A last layer weighs the 1024 maxima and gives one number, the
+# [*logit*](../docs/glossary.md#logit); a sigmoid makes it a probability.
 #
 # ### Preprocessing: what the network expects
 #
@@ -118,8 +192,6 @@ print(f"AUC {auc(validation.labels, p_baseline[in_validation]):.2f}")
 # often seen: nothing fails, no warning is given, and the network sees an almost even grey.
 
 # %%
-import numpy as np
-
 from utils import missing, models, plots_detection
 from utils.plots import show
 from utils.predict import predict_images
@@ -195,6 +267,47 @@ print(
     "divided by 255, slices are told apart less than half as well:",
     bool(told_apart["divided by 255"] < told_apart["right"] / 2),
 )
+
+# %% [markdown]
+# ### Exercise 2.3 · Prepare pictures by hand
+#
+# Write `prepare_for_resnet(images)`: what our networks do in their first layers. `images` has the
+# shape `(n, height, width, 3)`, channels in the order red, green, blue, values from 0 to 255, as
+# `uint8` or float. Return floats of the same shape, the channels in the order blue, green, red,
+# with the mean of ImageNet taken off: 123.68 in red, 116.779 in green, 103.939 in blue.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two steps, and they do not commute: after the channels are turned round, which mean belongs to the
+# first of them?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Subtracting an array of three numbers works along the last axis. `[..., ::-1]` turns the last axis
+# round and leaves all others alone.
+# </details>
+
+
+# %% tags=["solution"]
+def prepare_for_resnet(images):
+    """Return pictures as ResNet50 was trained on them: blue, green, red, less the mean.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or float, shape (n, height, width, 3)
+        Red, green, blue, 0 to 255.
+
+    Returns
+    -------
+    ndarray of float, same shape
+    """
+    return (images.astype(float) - np.array([123.68, 116.779, 103.939]))[..., ::-1]
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.prepare_for_resnet(prepare_for_resnet)
 
 # %% [markdown]
 # ### Frozen: what is trained and what is not
@@ -319,14 +432,64 @@ show(
 #
 # ## A threshold, for a stated sensitivity
 #
-# The detector is to find **90 %** of the slices with tumour: this we state first. The threshold
-# is then the highest that reaches it *on the validation patients*. Chosen on the held-out
-# patients, it would be fitted to them, and its sensitivity there would mean nothing.
+# The detector is to find **90 %** of the slices with tumour, its
+# [sensitivity](../docs/glossary.md#sensitivity): this we state first. The
+# [threshold](../docs/glossary.md#threshold) is then the highest that reaches it *on the validation
+# patients*. Chosen on the held-out patients, it would be fitted to them, and its sensitivity there
+# would mean nothing.
 
 # %%
 print(f"chosen on: {run.describe('validation')}")
 print(f"threshold {settings['threshold']:.2f} for sensitivity {settings['sensitivity']:.0%}")
 print(f"temperature {settings['temperature']:.2f} (explained below)")
+
+# %% [markdown]
+# ### Exercise 2.4 · Choose a threshold
+#
+# Write `threshold_for(labels, probabilities, sensitivity)`: the highest threshold at which at least
+# this share of the slices with tumour is flagged, that is, has a probability at or above it.
+# `labels` holds 0 and 1, `sensitivity` is above 0 and at most 1. What do the slices without tumour
+# have to do with it? And if there is no slice with tumour? Then no threshold has a sensitivity:
+# raise a `ValueError`.
+#
+# <details><summary>Hint 1</summary>
+#
+# As the threshold falls, tumour slices are flagged one by one. It only has to be looked for among
+# their own probabilities.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Sort the probabilities of the tumour slices from high to low. How many of them do you need? Half
+# of three is not one: round up.
+# </details>
+
+
+# %% tags=["solution"]
+def threshold_for(labels, probabilities, sensitivity):
+    """Return the highest threshold that reaches a sensitivity.
+
+    Parameters
+    ----------
+    labels : ndarray of 0 and 1, shape (n,)
+    probabilities : ndarray, shape (n,)
+    sensitivity : float
+        Above 0, at most 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no slice with tumour.
+    """
+    found = np.sort(probabilities[labels == 1])[::-1]
+    if len(found) == 0:
+        raise ValueError("no slice with tumour to choose a threshold on")
+    return found[int(np.ceil(sensitivity * len(found))) - 1]
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.threshold_for(threshold_for)
 
 # %% [markdown]
 # Now, for the first time, the held-out patients.
@@ -375,10 +538,10 @@ show(
 )
 
 # %% [markdown]
-# Each point of an ROC curve is a threshold. To the left few slices are flagged, to the right
-# nearly all. The marked point is our threshold: its sensitivity on new patients need not be the
-# 90 % that it had on validation. Whether two detectors really differ is better judged patient by
-# patient, on the same draws, than by whether two intervals overlap:
+# Each point of an [ROC curve](../docs/glossary.md#roc-curve) is a threshold. To the left few slices
+# are flagged, to the right nearly all. The marked point is our threshold: its sensitivity on new
+# patients need not be the 90 % that it had on validation. Whether two detectors really differ is
+# better judged patient by patient, on the same draws, than by whether two intervals overlap:
 
 
 # %%
@@ -392,10 +555,55 @@ for name, column in list(compared.items())[1:]:
     print(f"AUC gained over the {name}: {gain}")
 
 # %% [markdown]
-# A **precision-recall** curve asks what a flagged slice is worth: how many of those flagged have
-# tumour. Unlike the ROC curve it depends on how common tumour is. In this cohort every patient
-# has one; among the scans of an ordinary hospital day, precision would be far lower at the same
-# ROC curve.
+# ### Exercise 2.5 · Sensitivity and specificity
+#
+# Write `sensitivity_specificity(labels, flagged)`, which returns the two numbers: the share of
+# slices with tumour that are flagged, and the share of slices without tumour that are *not*. Both
+# arguments are arrays of as many slices, of 0 and 1 or of True and False. What if no slice has
+# tumour, as among healthy people? There is nothing to find, so the sensitivity is `nan`, neither 0
+# nor 1; and likewise for the specificity.
+#
+# <details><summary>Hint 1</summary>
+#
+# Sensitivity looks at the slices with tumour only, specificity at the others only. The detector's
+# mistakes on the one kind do not change the other number.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Convert both arrays with `.astype(bool)` first: `~` on whole numbers is something else. The mean
+# of True and False is a share; the mean of nothing is what you have to look out for.
+# </details>
+
+
+# %% tags=["solution"]
+def sensitivity_specificity(labels, flagged):
+    """Return the share of tumour slices flagged, and of tumour-free slices left alone.
+
+    Parameters
+    ----------
+    labels, flagged : ndarray of bool or of 0 and 1, shape (n,)
+
+    Returns
+    -------
+    sensitivity, specificity : float
+        nan where there is no slice of that kind.
+    """
+    labels, flagged = labels.astype(bool), flagged.astype(bool)
+    sensitivity = flagged[labels].mean() if labels.any() else float("nan")
+    specificity = (~flagged[~labels]).mean() if not labels.all() else float("nan")
+    return sensitivity, specificity
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.sensitivity_specificity(sensitivity_specificity)
+
+# %% [markdown]
+# A **[precision-recall](../docs/glossary.md#precision-recall-curve)** curve asks what a flagged
+# slice is worth: how many of those flagged have tumour. Unlike the ROC curve it depends on how
+# common tumour is. In this cohort every patient has one; among the scans of an ordinary hospital
+# day, precision would be far lower at the same ROC curve.
 
 # %%
 has_tumour = slices["tumour_px"].to_numpy() > 0
@@ -419,14 +627,15 @@ show(
 # %% [markdown]
 # ## Does 0.8 mean 80 %?
 #
-# A network may order the slices well and still be too sure of itself. A **reliability diagram**
+# A network may order the slices well and still be too sure of itself: its
+# [calibration](../docs/glossary.md#calibration) is poor. A **reliability diagram**
 # sorts the slices into bins by predicted probability and compares with the share that does have
 # tumour. If the points lie on the diagonal, the probabilities can be taken at their word.
 #
-# **Temperature scaling** ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)) is the simplest
-# correction: divide the logit, the number before the sigmoid, by one number T, fitted on
-# validation. Above 1 it makes the network less sure, below 1 surer. The order of the slices, and
-# with it the AUC, stays exactly as it is.
+# **[Temperature scaling](../docs/glossary.md#temperature-scaling)** ([Guo et al.
+# 2017](https://arxiv.org/abs/1706.04599)) is the simplest correction: divide the logit, the number
+# before the sigmoid, by one number T, fitted on validation. Above 1 it makes the network less sure,
+# below 1 surer. The order of the slices, and with it the AUC, stays exactly as it is.
 
 # %%
 from utils import calibration
@@ -454,13 +663,59 @@ print("scaling leaves the AUC as it is:", bool(same))
 # One number fitted on a few patients mends a general overconfidence and no more; on other
 # patients it may even make matters slightly worse. Compare the two panels: with few patients, the
 # bars say how little each bin knows.
+
+# %% [markdown]
+# ### Exercise 2.6 · The gap in a reliability diagram
 #
+# The number above the panels is the *expected calibration error*. Write `calibration_error(labels,
+# probabilities, bins)`: sort the slices by probability, cut them into `bins` bins of as nearly
+# equally many slices as possible (`np.array_split` does that), take in each bin the gap between the
+# mean probability and the share with tumour, without its sign, and average the gaps, each bin
+# weighted by its number of slices. There may be more bins than slices.
+#
+# <details><summary>Hint 1</summary>
+#
+# `np.argsort` gives the order in which to take labels *and* probabilities. What does
+# `np.array_split` give for 3 slices and 10 bins?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A bin's weight is its number of slices divided by all slices. Leave empty bins out: they have no
+# mean, and a weight of 0 does not save you from nan.
+# </details>
+
+
+# %% tags=["solution"]
+def calibration_error(labels, probabilities, bins):
+    """Return the mean gap between predicted and observed, over bins of equally many slices.
+
+    Parameters
+    ----------
+    labels : ndarray of 0 and 1, shape (n,)
+    probabilities : ndarray, shape (n,)
+    bins : int
+    """
+    order = np.argsort(probabilities)
+    error = 0.0
+    for members in np.array_split(order, min(bins, len(order))):
+        gap = abs(probabilities[members].mean() - labels[members].mean())
+        error += gap * len(members) / len(order)
+    return error
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.calibration_error(calibration_error)
+
+# %% [markdown]
 # ## Where does it look?
 #
-# **Grad-CAM** ([Selvaraju et al. 2017](https://arxiv.org/abs/1610.02391)) asks which places in
-# the last layers' feature maps push the answer towards "tumour". A convincing picture or two
-# prove nothing, so we measure: on how many of the tumour slices does the map's *peak* lie inside
-# the tumour? And how often would a point put anywhere in the head land there, by chance?
+# **[Grad-CAM](../docs/glossary.md#grad-cam)** ([Selvaraju et al.
+# 2017](https://arxiv.org/abs/1610.02391)) asks which places in the last layers' feature maps push
+# the answer towards "tumour". A convincing picture or two prove nothing, so we measure: on how many
+# of the tumour slices does the map's *peak* lie inside the tumour? And how often would a point put
+# anywhere in the head land there, by chance?
 
 # %%
 from utils import explain
@@ -575,7 +830,88 @@ print("above the network from scratch:", bool(best > aucs["ResNet50 from scratch
 print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share > peaks.chance))
 
 # %% [markdown]
+# ## Test yourself
+#
+# Answer before you unfold.
+#
+# **1.** Of 40 slices with tumour a detector flags 36, of 160 without it flags 24. What is its
+# precision?
+#
+# - (a) 0.90
+# - (b) 0.85
+# - (c) 0.60
+# - (d) 0.86
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: 60 slices are flagged, 36 of them with tumour. (a) is the sensitivity, 36 of 40; (b) the
+# specificity, 136 of 160; (d) the accuracy, 172 of 200. With ten times as many tumour-free slices
+# and the same sensitivity and specificity, precision would fall to 36 of 276.
+# </details>
+#
+# **2.** The pictures are divided by 255 before they enter an ImageNet ResNet50 that expects 0 to
+# 255. What happens?
+#
+# - (a) An error: the values are out of range.
+# - (b) Nothing; the first batch normalisation undoes it.
+# - (c) It runs, and its features hardly tell the pictures apart.
+# - (d) Training takes longer, the result is the same.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: to the network all pictures are nearly the same dark grey. (a) floats of any size are
+# accepted; (b) would be true if its means were those of the batch, but frozen ones stay those of
+# ImageNet; (d) what the frozen layers lose cannot be trained back on top of them.
+# </details>
+#
+# **3.** You choose the threshold so that 90 % of the tumour slices are found on the *validation*
+# patients. On the held-out patients 84 % are found. What now?
+#
+# - (a) Lower the threshold until it is 90 % there too.
+# - (b) Report 84 %, with its interval.
+# - (c) Report 90 %, as chosen.
+# - (d) Train again with another seed.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: that is what this threshold gives on new patients. (a) fits the threshold to the test,
+# and the 90 % would mean nothing for the next patients; (c) is the number it was fitted to; (d)
+# repeated until the number pleases, is (a) with more computing.
+# </details>
+#
+# **4.** Temperature scaling with T = 2 is applied to all probabilities. What changes?
+#
+# - (a) the AUC
+# - (b) the order of the slices
+# - (c) how sure the answers are
+# - (d) the sensitivity at a threshold of 0.5
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: all probabilities move towards 0.5. Dividing the logit by 2 keeps the order, so (b) and
+# (a), which depends on nothing but the order, stay. (d) is tempting, but 0.5 is a logit of 0, and
+# half of 0 is 0: what lay above still does. At any other threshold it would change.
+# </details>
+#
+# **5.** A Grad-CAM map has its peak inside the tumour in 80 % of the tumour slices. What does that
+# show?
+#
+# - (a) In 80 % of the slices the network is right for the right reason.
+# - (b) Where the evidence was, more often than chance would put it there.
+# - (c) The network can outline tumours.
+# - (d) The network is calibrated.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**, if chance is much lower, which is why it is computed. (a) a peak says where, not why: the
+# same place may be used for a wrong reason; (c) the maps have one value for 16 x 16 pixels; (d) has
+# to do with how sure it is, not with where it looks.
+# </details>
+
+# %% [markdown]
 # ## What you have seen
+#
+# **Key points**
 #
 # - A regression on a few named features is a serious opponent. A network has to be measured
 #   against it, on the same patients.
@@ -595,3 +931,22 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 #    what would it cost?
 # 3. A detector can be right for the wrong reason, for instance because pictures with tumour come
 #    from one scanner. Which of the checks in this notebook would notice, and which would not?
+
+# %% [markdown]
+# ## Further reading
+#
+# - K. He, X. Zhang, S. Ren, J. Sun, *Deep residual learning for image recognition*, CVPR 2016: the
+#   network. [doi:10.1109/CVPR.2016.90](https://doi.org/10.1109/CVPR.2016.90)
+# - M. Raghu, C. Zhang, J. Kleinberg, S. Bengio, *Transfusion: understanding transfer learning for
+#   medical imaging*, NeurIPS 2019: what medical pictures owe to ImageNet, and what not.
+#   [doi:10.48550/arXiv.1902.07208](https://doi.org/10.48550/arXiv.1902.07208)
+# - J. A. Hanley, B. J. McNeil, *The meaning and use of the area under a receiver operating
+#   characteristic (ROC) curve*, Radiology 143 (1982): the AUC as a share of pairs.
+#   [doi:10.1148/radiology.143.1.7063747](https://doi.org/10.1148/radiology.143.1.7063747)
+# - T. Saito, M. Rehmsmeier, *The precision-recall plot is more informative than the ROC plot when
+#   evaluating binary classifiers on imbalanced datasets*, PLOS ONE 10 (2015).
+#   [doi:10.1371/journal.pone.0118432](https://doi.org/10.1371/journal.pone.0118432)
+# - C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, *On calibration of modern neural networks*, ICML
+#   2017. [doi:10.48550/arXiv.1706.04599](https://doi.org/10.48550/arXiv.1706.04599)
+# - R. R. Selvaraju et al., *Grad-CAM: visual explanations from deep networks via gradient-based
+#   localization*, ICCV 2017. [doi:10.1109/ICCV.2017.74](https://doi.org/10.1109/ICCV.2017.74)

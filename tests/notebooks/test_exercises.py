@@ -32,9 +32,9 @@ CALLS = list(calls())
 WITH_EXERCISES = sorted({name for name, _, _, _ in CALLS})
 
 
-def imports(source, wanted):
-    """Return the import statements of a notebook that bind one of the names wanted."""
-    for cell in source.cells:
+def imports(cells, wanted):
+    """Return the import statements of some cells that bind one of the names wanted."""
+    for cell in cells:
         if cell.cell_type == "code" and "import " in cell.source:
             for node in ast.parse(cell.source).body:
                 if isinstance(node, ast.Import | ast.ImportFrom):
@@ -49,7 +49,8 @@ def answers(name, text_of):
     for task in tasks(SOURCES[name]):
         code = text_of(task.solution.source)
         used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
-        exec("\n".join(imports(SOURCES[name], used)), space)
+        above = SOURCES[name].cells[: SOURCES[name].cells.index(task.text)]
+        exec("\n".join(imports(above, used)), space)
         exec(code, space)
     return space
 
