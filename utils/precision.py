@@ -26,8 +26,8 @@ def resolve_precision(name="auto") -> str:
     Parameters
     ----------
     name : {"auto", "float32", "mixed_bfloat16"}
-        "auto" means mixed_bfloat16 on a GPU or on a processor with AMX tiles, which multiply
-        bfloat16 matrices in hardware, and float32 elsewhere, where bfloat16 would be slower.
+        "auto" means mixed_bfloat16 on a GPU or on a processor that multiplies bfloat16 in hardware
+        (AMX tiles or AVX-512 BF16), and float32 elsewhere, where bfloat16 would be slower.
 
     Raises
     ------
@@ -35,17 +35,18 @@ def resolve_precision(name="auto") -> str:
         If the name is unknown.
     """
     if name == "auto":
-        name = "mixed_bfloat16" if _has_amx() or has_gpu() else "float32"
+        name = "mixed_bfloat16" if _multiplies_bfloat16() or has_gpu() else "float32"
     if name not in NAMES:
         raise config.CourseError(f"precision {name!r}: must be auto, {' or '.join(NAMES)}")
     return name
 
 
-def _has_amx() -> bool:
+def _multiplies_bfloat16() -> bool:
     try:
-        return "amx_bf16" in CPUINFO.read_text(encoding="ascii", errors="replace")
+        text = CPUINFO.read_text(encoding="ascii", errors="replace")
     except OSError:  # no such file outside Linux
         return False
+    return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def has_gpu() -> bool:

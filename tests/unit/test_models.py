@@ -176,7 +176,11 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_auto_precision_follows_the_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "has_gpu", lambda: False)
-    for flags, name in (("fpu avx512_bf16 amx_bf16", "mixed_bfloat16"), ("fpu avx2", "float32")):
+    for flags, name in (
+        ("fpu avx512f amx_bf16", "mixed_bfloat16"),
+        ("fpu avx512f avx512_bf16", "mixed_bfloat16"),
+        ("fpu avx2 avx512f", "float32"),
+    ):
         (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
         monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
         assert precision.resolve_precision("auto") == name
