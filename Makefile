@@ -23,7 +23,7 @@ test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored o
 	$(PY) -m ruff check .
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 tests notebooks
 
-notebooks: .venv/.installed ## make notebooks/*.ipynb from notebooks/source/*.py, executed
+notebooks: .venv/.installed ## make both editions of the notebooks from notebooks/source
 	@$(PY) -m utils.weights
 	@$(PY) -m utils.notebooks $(if $(ONLY),--only "$$ONLY")
 

@@ -173,10 +173,9 @@ check.area_under_roc(area_under_roc)
 #
 # **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) has 50 layers with weights,
 # arranged in five stages, and its published weights come from ImageNet: 1.3 million photographs of
-# dogs, ships and teapots. To start from them is [transfer
-# learning](../docs/glossary.md#transfer-learning). Its early stages find edges, textures and
-# shapes, and these serve for brains as well. What it says at its end, which of 1000 kinds of things
-# is in the picture, does not.
+# dogs, ships and teapots. Its early stages find edges, textures and shapes, and these serve for
+# brains as well: to start from them is [transfer learning](../docs/glossary.md#transfer-learning).
+# What it says at its end, which of 1000 kinds of things is in the picture, does not serve.
 #
 # So we stop after the fourth stage. Each of its 1024 *feature maps* still has one value for every
 # 16 x 16 pixels; the fifth would have one for every 32 x 32, too coarse to see a small tumour. Of
@@ -859,7 +858,7 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 #
 # <details><summary>Answer</summary>
 #
-# **(c)**: to the network all pictures are nearly the same dark grey. (a) floats of any size are
+# **(c)**: to the network all pictures are nearly the same even grey. (a) floats of any size are
 # accepted; (b) would be true if its means were those of the batch, but frozen ones stay those of
 # ImageNet; (d) what the frozen layers lose cannot be trained back on top of them.
 # </details>
@@ -890,14 +889,14 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 #
 # **(c)**: all probabilities move towards 0.5. Dividing the logit by 2 keeps the order, so (b) and
 # (a), which depends on nothing but the order, stay. (d) is tempting, but 0.5 is a logit of 0, and
-# half of 0 is 0: what lay above still does. At any other threshold it would change.
+# half of 0 is 0: what lay above still does. At another threshold it may change.
 # </details>
 #
 # **5.** A Grad-CAM map has its peak inside the tumour in 80 % of the tumour slices. What does that
 # show?
 #
 # - (a) In 80 % of the slices the network is right for the right reason.
-# - (b) Where the evidence was, more often than chance would put it there.
+# - (b) The evidence lay in the tumour more often than chance would put it there.
 # - (c) The network can outline tumours.
 # - (d) The network is calibrated.
 #

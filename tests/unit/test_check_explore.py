@@ -3,6 +3,7 @@
 That the solutions pass is shown by tests/notebooks/test_exercises.py.
 """
 
+import itertools
 import random
 from pathlib import Path
 
@@ -185,6 +186,10 @@ WRONG = {
         "unsorted": (
             lambda names, share, seed: drawn(sorted(set(names)), share, seed)[::-1],
             "unsorted",
+        ),
+        "an endless one": (
+            lambda names, share, seed: itertools.cycle(names),
+            "you return a cycle, which is not the kind",
         ),
         "an unordered set": (lambda names, share, seed: set(names), "you return a set"),
     },

@@ -1,5 +1,6 @@
 """The shared judges say what is wrong and never what would be right."""
 
+import itertools
 import math
 
 import numpy as np
@@ -54,6 +55,11 @@ def test_numbers_together(output, fault):
     names = ("sensitivity", "specificity")
     judge = judges.numbers((0.5, NAN), names, slips={(NAN, 0.5): "the wrong way round"})
     assert judge(output) == fault
+
+
+def test_what_is_generated_without_end_is_not_read():
+    with pytest.raises(TypeError):
+        judges.numbers((0.5, 1), ("a", "b"))(itertools.count())
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,17 @@ def test_another_kind_of_value_is_named(output):
     assert message == f"for ten you return a {kind}, which is not the kind of value asked for"
 
 
+def test_what_cannot_even_be_read_is_of_another_kind():
+    class Rude:
+        def __float__(self):
+            raise RuntimeError("no")
+
+    exercise = replace(HALF, cases=(Case("ten", (10,), lambda output: str(float(output))),))
+    for output in (Rude(), 10**400):
+        message = exercise.verdict(lambda number, output=output: output).message
+        assert message.startswith(f"for ten you return a {type(output).__name__}, which is not")
+
+
 def test_the_time_limit_ends_with_the_block_and_is_left_out_beside_the_main_thread():
     with pytest.raises(TimeoutError), time_limit(0.01):
         time.sleep(1)

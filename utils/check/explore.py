@@ -232,8 +232,8 @@ def _held_out_patients() -> Exercise:
 
 def _patients_among(names: Sequence[str], count: int):
     def judge(output):
-        if isinstance(output, str | dict | set | frozenset):
-            raise TypeError
+        if isinstance(output, str | dict | set | frozenset) or len(output) > len(names):
+            raise TypeError  # len also keeps an endless generator from being read
         chosen = [str(name) for name in output]
         if len(set(chosen)) < len(chosen):
             return "you return a patient more than once; choose patients, not slices"

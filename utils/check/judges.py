@@ -68,9 +68,9 @@ def numbers(
     """
 
     def judge(output):
+        if len(output) != len(right):
+            return f"you return {len(output)} values; {len(right)} are asked for"
         values = [_number(value) for value in output]
-        if len(values) != len(right):
-            return f"you return {len(values)} values; {len(right)} are asked for"
         for slip, words in (slips or {}).items():
             if all(_alike(*pair, within) for pair in zip(values, slip, strict=True)):
                 return words
