@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 3 · Segment: where is the tumour?
 #
-# A **segmenter** looks at a slice and answers for every pixel: tumour or not. This notebook
-# builds one, a residual U-Net, from its smallest part upwards, and trains it with two losses side
-# by side.
+# A **segmenter** looks at a slice and answers for every pixel: tumour or not
+# ([segmentation](../docs/glossary.md#segmentation)). This notebook builds one, a residual
+# [U-Net](../docs/glossary.md#u-net), from its smallest part upwards, and trains it with two losses
+# side by side.
 #
 # **You will learn**
-# - to set a baseline: a threshold on FLAIR, which needs no network;
+# - to set a [baseline](../docs/glossary.md#baseline): a threshold on FLAIR, which needs no network;
 # - what a residual block, an encoder, a decoder and a skip connection are, by building a small
 #   ResUNet;
 # - how the focal Tversky loss works, in which direction its exponent has to point, and what its
@@ -21,7 +22,8 @@
 #
 # **You need** [notebook 1](01_explore.ipynb) (slices, masks, the split by patient); [notebook
 # 2](02_detect.ipynb) helps but is not needed. It takes about 3 minutes on two processor cores,
-# and 2 GB of memory.
+# and 2 GB of memory. With the seven exercises, plan 90 minutes; how they work stands at the top of
+# notebook 1, and terms are explained in the [glossary](../docs/glossary.md).
 
 # %% tags=["parameters"]
 cohort = "simulated"
@@ -37,7 +39,9 @@ segmenter_epochs = 5
 import sys
 
 sys.path.insert(0, "..")  # the helpers lie beside this folder
-from utils import course
+import numpy as np
+
+from utils import check, course
 
 run = course.open_run(
     cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
@@ -66,12 +70,74 @@ print(f"pixels with tumour, training: {100 * run.part('train').masks.mean():.1f}
 # over patients, as the authors of the LGG cohort did ([Buda et al.
 # 2019](https://arxiv.org/abs/1906.03720)).
 #
+# $$\text{Dice} = \frac{2\,|\text{traced} \cap \text{predicted}|}
+# {|\text{traced}| + |\text{predicted}|}$$
+#
+# where |…| is the number of pixels.
+
+# %% [markdown]
+# ### Exercise 3.1 · Dice
+#
+# Write `dice_of(truth, prediction)` for two masks of one shape, of a slice or of a whole volume. A
+# mask may be bool, or `uint8` with 0 and 1 or with 0 and 255: whatever is above 0 is tumour. Think
+# of three cases that the formula leaves to you:
+#
+# - one of the masks is empty;
+# - both are, and the formula says 0/0. Here a plain number is wanted, 0 or 1: decide which, and
+#   give your reason in a comment. Notebook 4 shows how much hangs on it;
+# - the two masks differ in shape: raise a `ValueError`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Make both masks bool first. Then the overlap is one operator, and an area is a sum. By hand: two
+# areas of 4 pixels that share 2 have a Dice of 0.5.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Look at the *sum of the areas* before you divide by it. And NumPy does not complain about masks of
+# the shapes `(4, 4)` and `(1, 4)`: it repeats the one row, so the shapes have to be compared by
+# you.
+# </details>
+
+
+# %% tags=["solution"]
+def dice_of(truth, prediction):
+    """Return the Dice coefficient of two masks, from 0 to 1.
+
+    Parameters
+    ----------
+    truth, prediction : ndarray
+        Masks of one shape, bool or uint8; above 0 is tumour.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    truth, prediction = truth > 0, prediction > 0
+    if truth.shape != prediction.shape:
+        raise ValueError(f"masks of shapes {truth.shape} and {prediction.shape}")
+    areas = truth.sum() + prediction.sum()
+    if areas == 0:
+        return 1.0  # there was nothing to find, and nothing was drawn: they agree
+    return 2 * (truth & prediction).sum() / areas
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.dice(dice_of)
+
+# %% [markdown]
 # ## A baseline without a network
 #
 # The tumour and the swelling around it are bright in FLAIR. So: everything above some brightness
 # is tumour. Which brightness? The one with the best mean Dice on the *training* patients. (The
 # scale is the normalised one: 96 is the mean of the patient's head, 40 is one standard
 # deviation.)
+#
+# *Predict before you run: a mean Dice of about 0.2, 0.4 or 0.8? And what happens to Dice when the
+# threshold is far too low?*
 
 # %%
 from utils import plots_detection, plots_segmentation, segmenter
@@ -101,9 +167,12 @@ show(
 #
 # ### A residual block
 #
-# Two 3 x 3 convolutions, each after a batch normalisation and a ReLU, and a **shortcut** around
-# them, so that the block only has to learn what to *change* about its input ([He et al.
-# 2016](https://arxiv.org/abs/1603.05027)). With `stride=2` it halves the resolution.
+# Two 3 x 3 [convolutions](../docs/glossary.md#convolution), each after a
+# [batch normalisation](../docs/glossary.md#batch-normalisation) and a
+# [ReLU](../docs/glossary.md#relu), and a **shortcut** around them, so that the block only has to
+# learn what to *change* about its input ([He et al. 2016](https://arxiv.org/abs/1603.05027)). With
+# `stride=2` it halves the resolution. The shortcut is a 1 x 1 convolution, because the two that are
+# added must have the same shape.
 
 # %%
 import keras
@@ -123,11 +192,14 @@ def residual_block(x, filters, stride=1):
 # %% [markdown]
 # ### Two levels make a U
 #
-# On the way **down**, blocks with stride 2 see more and more of the picture at ever coarser
-# resolution: they find out *what* is there. On the way **up**, the coarse answer is enlarged, and
-# a **skip connection** brings back the finer level's features, which still know exactly *where*
+# On the way **down**, the [encoder](../docs/glossary.md#encoder), blocks with stride 2 see more and
+# more of the picture at ever coarser resolution: they find out *what* is there. On the way **up**,
+# the [decoder](../docs/glossary.md#decoder), the coarse answer is enlarged, and a
+# [**skip connection**](../docs/glossary.md#skip-connection) brings back the finer level's
+# features, which still know exactly *where*
 # ([Ronneberger et al. 2015](https://arxiv.org/abs/1505.04597)). Here is the smallest such
-# network, with two levels.
+# network, with two levels. Its first layer undoes the normalised scale, `(value - 96) / 40`, so
+# that the head has mean 0 and standard deviation 1; its last one gives every pixel a probability.
 
 # %%
 picture = keras.Input((size, size, 3))
@@ -152,10 +224,34 @@ print(f"weights: {small.count_params():,}")
 
 # %% [markdown]
 # The course's network is the same idea with five levels ([Zhang, Liu and Wang
-# 2018](https://arxiv.org/abs/1711.10684)). Look at `resunet` in `utils/models.py`: two dozen
-# lines. Its last layer starts out with a bias that answers 2 % everywhere, about the share of
-# tumour, so that training does not have to spend its first steps on unlearning "half of it is
-# tumour".
+# 2018](https://arxiv.org/abs/1711.10684)): 16 filters at the finest, and twice as many at each
+# level below. Look at `resunet` in `utils/models.py`: two dozen lines. Its last layer starts out
+# with a bias that answers 2 % everywhere, about the share of tumour, so that training does not have
+# to spend its first steps on unlearning "half of it is tumour".
+
+# %% [markdown]
+# ### Exercise 3.2 · At the bottom of the U
+#
+# Before you look at the diagram: a picture of 128 x 128 pixels goes into the network of five
+# levels. What shape do the features have at the coarsest? Give a tuple `(height, width, channels)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# In the table of shapes above, compare `fine` with `coarse`: what does one level down do to the
+# side, and what to the channels?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Five levels have as many steps between them as five fence posts have gaps.
+# </details>
+
+# %% tags=["solution"]
+coarsest_shape = (128 // 2**4, 128 // 2**4, 16 * 2**4)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.coarsest_shape(coarsest_shape)
 
 # %%
 show(
@@ -180,16 +276,19 @@ print(
 # %% [markdown]
 # ## The loss
 #
-# Cross-entropy, the usual loss, counts every pixel alike, and nearly all are background. The
-# **Tversky index** ([Salehi et al. 2017](https://arxiv.org/abs/1706.05721)) compares areas, as
-# Dice does, but weighs the two kinds of error differently:
+# A [loss](../docs/glossary.md#loss) is the number that training makes small.
+# [Cross-entropy](../docs/glossary.md#cross-entropy), the usual one, counts every pixel alike, and
+# nearly all are background. The [**Tversky index**](../docs/glossary.md#tversky-index) ([Salehi et
+# al. 2017](https://arxiv.org/abs/1706.05721)) compares areas, as Dice does, but weighs the two
+# kinds of error differently:
 #
 # $$TI = \frac{TP + s}{TP + \alpha\,FN + \beta\,FP + s}$$
 #
 # TP is the tumour that is found, FN what is missed, FP what is invented, all summed over the
 # *pixels of one picture* with probabilities in place of yes and no. $s$ is one pixel; it makes
 # the index 1 for a tumour-free slice that is left empty, so that such slices can be trained on.
-# With $\alpha = \beta = \frac12$ the index is Dice. The **focal Tversky loss** ([Abraham and Khan
+# With $\alpha = \beta = \frac12$ the index is Dice. The [**focal Tversky
+# loss**](../docs/glossary.md#focal-tversky-loss) ([Abraham and Khan
 # 2019](https://arxiv.org/abs/1810.07842)) is
 #
 # $$L = (1 - TI)^{p}$$
@@ -209,6 +308,52 @@ show(
     run.figures,
     "03_tversky_weights",
 )
+
+# %% [markdown]
+# ### Exercise 3.3 · The Tversky index of one picture
+#
+# Write `tversky_of(truth, prediction, alpha, beta)` with $s = 1$, for one picture. `truth` holds 0
+# and 1 (bool or `uint8`), `prediction` the network's answer: probabilities from 0 to 1. Use them as
+# they are; a threshold would have no slope, and nothing could be trained with it. Be careful which
+# of the two weights belongs to the *missed* tumour: papers differ in it, and nothing fails when
+# they are swapped.
+#
+# <details><summary>Hint 1</summary>
+#
+# If a tumour pixel gets 0.8, then 0.8 of it is found and 0.2 is missed. Write each of TP, FN and FP
+# as the sum of a product.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# "Not tumour" is `1 - truth`. Differences such as `truth - prediction` go wrong in `uint8`, which
+# has no numbers below 0; turning both into `float` first is safe.
+# </details>
+
+
+# %% tags=["solution"]
+def tversky_of(truth, prediction, alpha=0.7, beta=0.3):
+    """Return the Tversky index of one picture, with s = 1.
+
+    Parameters
+    ----------
+    truth : ndarray of bool or uint8
+        1 in the tumour.
+    prediction : ndarray
+        Probabilities, in the shape of `truth`.
+    alpha, beta : float
+        Weights of what is missed (FN) and of what is invented (FP).
+    """
+    truth, prediction = truth.astype(float), prediction.astype(float)
+    found = (truth * prediction).sum()
+    missed = (truth * (1 - prediction)).sum()
+    invented = ((1 - truth) * prediction).sum()
+    return (found + 1) / (found + alpha * missed + beta * invented + 1)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.tversky_index(tversky_of)
 
 # %% [markdown]
 # ### Which way the exponent points
@@ -260,6 +405,51 @@ print(f"index of each picture: {each[0]:.2f} and {each[1]:.2f}, mean {sum(each) 
 print(f"pooled over the batch: {pooled:.2f}")
 
 # %% [markdown]
+# ### Exercise 3.4 · The focal Tversky loss of a batch
+#
+# Write `focal_tversky_of(truths, predictions, exponent)` for a batch: arrays of the shape
+# `(pictures, height, width)`. It returns one loss for each picture, an array of the shape
+# `(pictures,)`, with $\alpha = 0.7$, $\beta = 0.3$, $s = 1$ and the exponent $p$ of the formula
+# above, not $1/p$. You may call `tversky_of`, once it is right.
+#
+# <details><summary>Hint 1</summary>
+#
+# Going over the batch gives one picture after the other. What would the sums hold if you gave the
+# whole batch to `tversky_of` at once?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Collect one index a picture in a list, make an array of it, then use the formula on the array. The
+# order matters: first the distance from 1, then the power.
+# </details>
+
+
+# %% tags=["solution"]
+def focal_tversky_of(truths, predictions, exponent=4 / 3):
+    """Return the focal Tversky loss of each picture of a batch.
+
+    Parameters
+    ----------
+    truths, predictions : ndarray, shape (pictures, height, width)
+        Masks, and probabilities.
+    exponent : float
+        The power of 1 - index.
+
+    Returns
+    -------
+    ndarray, shape (pictures,)
+    """
+    pairs = zip(truths, predictions, strict=True)
+    indices = np.array([tversky_of(truth, prediction, 0.7, 0.3) for truth, prediction in pairs])
+    return (1 - indices) ** exponent
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.focal_tversky(focal_tversky_of)
+
+# %% [markdown]
 # The rival in the comparison below is **Dice + cross-entropy**, the default of nnU-Net ([Isensee
 # et al. 2021](https://doi.org/10.1038/s41592-020-01008-z)): $(1 - Dice)$ plus the mean
 # cross-entropy of the pixels.
@@ -270,14 +460,15 @@ print(f"pooled over the batch: {pooled:.2f}")
 # always is one, and will draw it. Every batch holds both kinds, slices with tumour more often
 # than they occur, because it is from them that the network learns what to draw.
 #
-# **Augmentation.** Each time a slice comes up it is mirrored, turned by up to 15 degrees, scaled
-# and shifted; the mask goes through *the same* movement, or it would no longer fit. Brightness
-# and contrast change in the picture only. Now and then a channel becomes a copy of FLAIR, as
-# happens in the real cohort when a sequence is missing.
+# **[Augmentation](../docs/glossary.md#augmentation).** Each time a slice comes up it is mirrored,
+# turned by up to 15 degrees, scaled and shifted; the mask goes through *the same* movement, or it
+# would no longer fit. Brightness and contrast change in the picture only. Now and then a channel
+# becomes a copy of FLAIR, as happens in the real cohort when a sequence is missing.
+#
+# *Predict before you run: which of these changes would make the mask wrong if the mask were left as
+# it is?*
 
 # %%
-import numpy as np
-
 from utils import batches
 
 train = run.part("train")
@@ -315,12 +506,59 @@ print("slices with tumour in each:", set(train.labels[plan].sum(axis=1).tolist()
 print("masks are still 0 and 1:", set(np.unique(moved).tolist()) == {0.0, 1.0})
 
 # %% [markdown]
+# ### Exercise 3.5 · Moved together
+#
+# Write `move_together(picture, mask, mirrored, turns)`, which returns the moved picture and the
+# moved mask: if `mirrored`, first swap left and right; then turn both by `turns` quarter turns
+# *anticlockwise*. The picture has the shape `(height, width, 3)`, the mask `(height, width)`.
+# `turns` may be any whole number: -1 is a quarter turn clockwise, 5 is the same as 1.
+#
+# <details><summary>Hint 1</summary>
+#
+# Columns are axis 1 of both arrays. The channels are the last axis of the picture, and no movement
+# touches them.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# NumPy has a function that flips an array along a given axis and one that turns it in its first two
+# axes by any number of quarter turns. Use each on both arrays. Does the order of mirroring and
+# turning matter? Try it with a sheet of paper.
+# </details>
+
+
+# %% tags=["solution"]
+def move_together(picture, mask, mirrored, turns):
+    """Return picture and mask after the same movement: mirrored first, then turned.
+
+    Parameters
+    ----------
+    picture : ndarray, shape (height, width, 3)
+    mask : ndarray, shape (height, width)
+    mirrored : bool
+        Whether left and right change sides.
+    turns : int
+        Quarter turns, anticlockwise.
+    """
+    if mirrored:
+        picture, mask = np.flip(picture, axis=1), np.flip(mask, axis=1)
+    return np.rot90(picture, turns), np.rot90(mask, turns)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.move_together(move_together)
+
+# %% [markdown]
 # ## Training with two losses
 #
 # Same network, same first weights, same batches in the same order, same number of steps; only the
 # loss differs. After each epoch the mean patient Dice on the validation patients is taken, from
 # every second slice, and the weights of the best epoch are kept. Each training takes place in a
 # process of its own, whose memory is given back at its end; the line after it reads the result.
+#
+# *Predict before you run: after how many epochs will the network be better than the FLAIR threshold
+# was?*
 
 # %%
 from utils import missing
@@ -356,8 +594,9 @@ show(
 #
 # ## From probabilities to masks
 #
-# Two choices remain, both made on the *validation* patients: from which probability on a pixel
-# counts as tumour, and which connected pieces of the volume (over all slices) are kept: all of
+# Two choices remain, both made on the *[validation](../docs/glossary.md#validation-patients)*
+# patients: from which probability on a pixel counts as tumour, and which [connected
+# pieces](../docs/glossary.md#connected-component) of the volume (over all slices) are kept: all of
 # them, those above some size, or only the largest. Most patients have one tumour, so the largest
 # piece is a strong choice, and a wrong one for the few who have two.
 
@@ -381,11 +620,104 @@ show(
 # A flat curve is good news: the result does not hang on the exact threshold. Note which threshold
 # each loss prefers: a loss that weighs missed pixels more gives higher probabilities, and the
 # threshold makes up for part of it.
+
+# %% [markdown]
+# ### Exercise 3.6 · The largest piece
 #
+# Write `largest_piece(mask)`: the mask, bool and in the same shape, with only its largest connected
+# piece. It has to work for a slice and for a volume `(slices, height, width)`, where a piece goes
+# on from slice to slice. Two pixels belong together if they share a side (in the next slice: the
+# same place); touching by a corner is not enough. (The course's own `postprocess` counts corners
+# too. Both are in use; say which.) Of two equally large pieces keep one, whichever. What is the
+# largest piece of an *empty* mask?
+#
+# <details><summary>Hint 1</summary>
+#
+# `ndimage.label(mask)` gives every piece a number, 1 and up, and says how many there are. The
+# background gets the number 0, and it is no piece.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `np.bincount(numbers.ravel())` counts the pixels of each number, the background's first. The
+# largest piece is then a number, and the answer a comparison. For an empty mask there is only the
+# background to count.
+# </details>
+
+# %% tags=["solution"]
+from scipy import ndimage
+
+
+def largest_piece(mask):
+    """Return the largest connected piece of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (height, width) or (slices, height, width)
+        Above 0 is tumour.
+
+    Returns
+    -------
+    ndarray of bool, in the shape of `mask`
+    """
+    numbers, pieces = ndimage.label(mask)
+    if pieces == 0:
+        return np.zeros(mask.shape, dtype=bool)
+    sizes = np.bincount(numbers.ravel())[1:]
+    return numbers == 1 + sizes.argmax()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.largest_piece(largest_piece)
+
+# %% [markdown]
+# ### Exercise 3.7 · Who may choose the threshold?
+#
+# `scores` is a table with one row for each patient and threshold: `patient`, `part` (`"train"`,
+# `"validation"` or `"test"`), `threshold`, `dice`. Write `choose_threshold(scores)`: the threshold
+# with the highest mean Dice over patients. Over *which* patients? The Dice of a patient can be NaN
+# (nothing traced and nothing predicted); such a row is left out of the mean. If several thresholds
+# are equally good, take the lowest.
+#
+# <details><summary>Hint 1</summary>
+#
+# First the rows that may decide, then one mean for each threshold, then the threshold of the
+# highest mean. It is the threshold that is asked for, not the Dice.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `table.groupby(column)[other].mean()` skips NaN, sorts by the column, and gives a Series whose
+# index are the thresholds; a Series can say at which index its maximum stands.
+# </details>
+
+
+# %% tags=["solution"]
+def choose_threshold(scores):
+    """Return the best threshold by mean Dice of the patients who may choose it.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        ``patient, part, threshold, dice``.
+    """
+    validation = scores[scores["part"] == "validation"]
+    return validation.groupby("threshold")["dice"].mean().idxmax()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.choose_threshold(choose_threshold)
+
+# %% [markdown]
 # ## The held-out patients
 #
-# Now, once, the patients who have decided nothing: their Dice with the baseline and with both
-# networks.
+# Now, once, the [held-out patients](../docs/glossary.md#held-out-patients), who have decided
+# nothing: their Dice with the baseline and with both networks.
+#
+# *Predict before you run: will the three means be lower or higher than on the validation patients,
+# and why?*
 
 # %%
 from utils import metrics
@@ -425,9 +757,11 @@ for name, interval in dice.items():
     print(f"{name}: {interval}, median {scores[name]['dice'].median():.2f}")
 
 # %% [markdown]
-# The intervals come from drawing patients with replacement. Is the difference between the two
-# losses more than chance? That is asked patient by patient: how much better is each patient's
-# Dice under one loss than under the other, and how would that mean vary with other patients?
+# The intervals come from drawing patients with replacement (the
+# [bootstrap](../docs/glossary.md#bootstrap), explained in notebook 4). Is the difference between
+# the two losses more than chance? That is asked patient by patient: how much better is each
+# patient's Dice under one loss than under the other, and how would that mean vary with other
+# patients?
 
 # %%
 from utils import plots_evaluation
@@ -547,7 +881,89 @@ print("ResUNet, mean patient Dice at least 0.68:", bool(dice["focal Tversky"].es
 print("FLAIR threshold under 0.5:", bool(dice["FLAIR threshold"].estimate < 0.5))
 
 # %% [markdown]
+# ## Test yourself
+#
+# Answer before you unfold.
+#
+# **1.** A slice has 16,384 pixels, 300 of them tumour. The prediction is empty. What are accuracy
+# and Dice of this slice?
+#
+# - (a) accuracy 0.98, Dice 0
+# - (b) accuracy 0, Dice 0
+# - (c) accuracy 0.98, Dice 0.98
+# - (d) accuracy 0.98, Dice not defined
+#
+# <details><summary>Answer</summary>
+#
+# **(a)**: all but 300 pixels are right, and nothing of the tumour is found: 2 · 0 / (300 + 0) = 0.
+# (b) accuracy counts the empty pixels that are rightly left empty; (c) Dice does not count them,
+# and that is its point; (d) would be true if the *traced* mask were empty as well.
+# </details>
+#
+# **2.** You raise alpha from 0.5 to 0.9 and lower beta to 0.1. What do you expect of the masks?
+#
+# - (a) They shrink; precision rises.
+# - (b) They grow; sensitivity rises, precision falls.
+# - (c) They stay as they are; only the loss is on another scale.
+# - (d) They become smoother.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: missing a pixel costs nine times as much as inventing one, so in doubt it is drawn. (a)
+# is what swapped weights would give, and the mistake would show in nothing else. (c) would be true
+# of a factor before the whole loss; here it is the *ratio* of two errors that changes. (d) no term
+# of the loss looks at the border.
+# </details>
+#
+# **3.** Why does the loss not simply use Dice, with a threshold of 0.5 on the probabilities?
+#
+# - (a) Dice does not count background.
+# - (b) A threshold has slope 0 nearly everywhere: no weight would learn in which direction to go.
+# - (c) 0.5 might not be the best threshold.
+# - (d) It would be slower.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: training follows the slope. Moving a probability from 0.3 to 0.4 changes nothing behind a
+# threshold, though it is progress. (a) is true, and an advantage; (c) is true as well, and would
+# still be so with the best one; (d) it would cost the same.
+# </details>
+#
+# **4.** A skip connection is cut: the way up gets only the enlarged coarse features. What suffers
+# most?
+#
+# - (a) whether a tumour is found at all
+# - (b) where exactly its border runs
+# - (c) the number of channels of the output
+# - (d) the brightness that the network sees
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: the coarse features know *what* is there, for blocks of many pixels; the place within a
+# block came over the skip. (a) is decided at the coarse levels, which are still there; (c) the last
+# convolution sets it; (d) has nothing to do with it.
+# </details>
+#
+# **5.** On the held-out patients threshold 0.3 would have given a Dice of 0.81, but validation
+# chose 0.5, with 0.79 on the held-out ones. What do you report?
+#
+# - (a) 0.81, since it is the best the network can do
+# - (b) 0.79
+# - (c) 0.80, the mean of both
+# - (d) both, and take 0.3 from now on
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: for the next patient you will have a threshold that was chosen before you saw them, and
+# 0.79 is what that way of working gave. (a) uses the answers of the test to improve the test; (c)
+# mixes a measurement with that; (d) would make the held-out patients validation patients: then you
+# need new ones for the test.
+# </details>
+
+# %% [markdown]
 # ## What you have seen
+#
+# **Key points**
 #
 # - A threshold on FLAIR is a baseline that costs nothing; the network has to be worth its price.
 # - A ResUNet is residual blocks on the way down (what?), on the way up (where?), and skips
@@ -559,10 +975,27 @@ print("FLAIR threshold under 0.5:", bool(dice["FLAIR threshold"].estimate < 0.5)
 #   difference.
 # - Threshold and smallest piece are chosen on validation; all held-out patients are named, the
 #   worst one shown.
-#
+
+# %% [markdown]
 # ## Questions to think about
 #
 # 1. With alpha = 0.9 and beta = 0.1, what would you expect of the masks, and of the threshold
 #    that validation then chooses?
 # 2. Dropping small pieces helps the mean Dice. Whom might it harm?
 # 3. The network sees one slice at a time. What could it learn from the slices above and below?
+
+# %% [markdown]
+# ## Further reading
+#
+# - O. Ronneberger, P. Fischer, T. Brox, *U-Net: convolutional networks for biomedical image
+#   segmentation*, MICCAI 2015: six pages, and the figure that gave the network its name.
+#   [doi:10.1007/978-3-319-24574-4_28](https://doi.org/10.1007/978-3-319-24574-4_28)
+# - F. Isensee et al., *nnU-Net: a self-configuring method for deep learning-based biomedical image
+#   segmentation*, Nature Methods 18 (2021): how far a plain U-Net goes when everything around it is
+#   done with care. [doi:10.1038/s41592-020-01008-z](https://doi.org/10.1038/s41592-020-01008-z)
+# - N. Abraham, N. M. Khan, *A novel focal Tversky loss function with improved attention U-Net for
+#   lesion segmentation*, ISBI 2019: read its formula with the exponent in mind.
+#   [doi:10.1109/ISBI.2019.8759329](https://doi.org/10.1109/ISBI.2019.8759329)
+# - J. Ma et al., *Loss odyssey in medical image segmentation*, Medical Image Analysis 71 (2021):
+#   twenty losses on the same tasks.
+#   [doi:10.1016/j.media.2021.102035](https://doi.org/10.1016/j.media.2021.102035)

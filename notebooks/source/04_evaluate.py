@@ -2,8 +2,9 @@
 # # 4 · Evaluate: how good, for whom, and how sure?
 #
 # Two models are trained: a detector that says which slices show tumour, and a segmenter that draws
-# it. This notebook asks of them what a critical reader would ask. It uses the held-out patients,
-# whom no model has seen and on whom nothing was chosen.
+# it. This notebook asks of them what a critical reader would ask. It uses the
+# [held-out patients](../docs/glossary.md#held-out-patients), whom no model has seen and on whom
+# nothing was chosen.
 #
 # **What you will learn**
 #
@@ -14,7 +15,10 @@
 # - to read failures, and to write down what a model is for in a model card.
 #
 # **What you need**: notebooks 2 and 3 (their models; if they are missing they are trained first,
-# which takes a few minutes). Otherwise under a minute, and 1.7 GB of memory.
+# which takes a few minutes). Otherwise under a minute, and 1.7 GB of memory. With the seven
+# exercises, plan 90 minutes; how they work stands at the top of
+# [notebook 1](01_explore.ipynb), and terms are explained in the
+# [glossary](../docs/glossary.md).
 
 # %% [markdown]
 # ## The questions
@@ -42,9 +46,9 @@ import sys
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from utils import (
+    check,
     course,
     detection,
     exploration,
@@ -67,8 +71,8 @@ SOURCE = run.describe("test")
 # ## Two ways to use two models
 #
 # - **Segmenter alone**: it draws on every slice.
-# - **Cascade**: the detector goes first. On slices that it does not flag, the mask is emptied; on
-#   the others the segmenter's mask stands.
+# - **[Cascade](../docs/glossary.md#cascade)**: the detector goes first. On slices that it does not
+#   flag, the mask is emptied; on the others the segmenter's mask stands.
 #
 # Both use the same split. If detector and segmenter were split separately, as in the course from
 # which this one grew, a patient held out from one would have trained the other.
@@ -100,10 +104,54 @@ print("the cascade only takes away:", bool((result.cascade <= result.alone).all(
 print("seen in training:", len(set(slices["patient"]) & set(run.part("train").patients)))
 
 # %% [markdown]
+# ### Exercise 4.1 · The detector's veto
+#
+# Write `veto(masks, p_tumour, threshold)`, the cascade in a few lines. `masks` has the shape
+# `(slices, height, width)`, `p_tumour` one probability a slice. Return the masks with those of the
+# slices that are *not* flagged emptied; a slice is flagged if its probability is at least the
+# threshold. Leave the given array as it is: someone may still need the segmenter's own answer.
+#
+# <details><summary>Hint 1</summary>
+#
+# Comparing `p_tumour` with a number gives one True or False a slice. An array of them, used as an
+# index on the first axis, picks whole slices.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `masks * flagged` looks tempting, but NumPy matches the *last* axes: with as many columns as
+# slices it would empty columns, without a word. Copy first, then write 0 into the slices chosen.
+# </details>
+
+
+# %% tags=["solution"]
+def veto(masks, p_tumour, threshold):
+    """Return the masks, emptied where the detector does not flag the slice.
+
+    Parameters
+    ----------
+    masks : ndarray, shape (slices, height, width)
+    p_tumour : ndarray, shape (slices,)
+        The detector's probabilities.
+    threshold : float
+        From this probability on a slice is flagged.
+    """
+    left = masks.copy()
+    left[p_tumour < threshold] = 0
+    return left
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.cascade(veto)
+
+# %% [markdown]
 # ## How good is the detector?
 #
-# On the held-out patients, at the threshold that was chosen on *validation* patients. The interval
-# behind each number is explained in a moment.
+# On the held-out patients, at the threshold that was chosen on *validation* patients:
+# [AUC](../docs/glossary.md#auc), [sensitivity](../docs/glossary.md#sensitivity) (the share of
+# tumour slices that are flagged) and [specificity](../docs/glossary.md#specificity) (the share of
+# tumour-free slices that are not). The interval behind each number is explained in a moment.
 
 # %%
 auc = detection.auc_interval(slices, seed=seed, resamples=1000)
@@ -132,8 +180,12 @@ print(f"{SOURCE}; threshold {point.threshold:.3f}, from {run.describe('validatio
 # {\sum_\text{slices} |\text{traced}| + \sum_\text{slices} |\text{predicted}|}$$
 #
 # Pixels drawn on a tumour-free slice enter the denominator, so false alarms count. Dice says little
-# about *where* the border is wrong, so we add **HD95**: of the distances from each outline to the
-# other, the 95th percentile, in pixels.
+# about *where* the border is wrong, so we add [**HD95**](../docs/glossary.md#hd95): every pixel of
+# each outline has a distance to the nearest pixel of the other outline; HD95 is the 95th percentile
+# of all these distances, in pixels. In the next table, `_cascade` marks the same measure with the
+# detector's veto.
+#
+# *Predict before you run: can a patient have a high Dice and a high HD95 as well?*
 
 # %%
 by_patient = evaluation.patient_results(run, result)
@@ -160,14 +212,126 @@ plots.show(figure, alt, run.figures, "04_dice_by_patient")
 # is why both are reported, and why neither replaces the picture. The band says where the *mean*
 # could lie with other patients. It does not say where the next patient will lie: for that, look at
 # the dots.
+
+# %% [markdown]
+# ### Exercise 4.2 · One table, three means
 #
+# Write `three_dice(slices)` for a slices table with the columns `patient, tumour_px, predicted_px,
+# overlap_px`. It returns a dictionary with
+#
+# - `"patients"`: one Dice a patient, as in the formula above, then the mean over patients. A
+#   patient with nothing traced and nothing predicted (0/0) is left out;
+# - `"slices"`: one Dice a slice, then the mean over slices. Slices with nothing traced and nothing
+#   predicted are left out;
+# - `"pooled"`: a single ratio for all pixels of all patients.
+#
+# Before you write: which of the three will a large, easy tumour raise most?
+#
+# <details><summary>Hint 1</summary>
+#
+# The ratio is the same each time, `2 * overlap / (traced + predicted)`. What differs is over which
+# rows you *add up* before you divide: those of a patient, one, or all.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `groupby("patient")[columns].sum()` has one row a patient. In pandas 0/0 is NaN, and `.mean()` of
+# a column leaves NaN out: just what is wanted here, twice. (`np.mean` of an array does not.)
+# </details>
+
+
+# %% tags=["solution"]
+def three_dice(slices):
+    """Return the Dice of the same predictions under three conventions.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        One row a slice: ``patient, tumour_px, predicted_px, overlap_px``.
+
+    Returns
+    -------
+    dict
+        ``patients, slices, pooled``.
+    """
+
+    def ratio(rows):
+        return 2 * rows["overlap_px"] / (rows["tumour_px"] + rows["predicted_px"])
+
+    counts = ["tumour_px", "predicted_px", "overlap_px"]
+    of_patients = slices.groupby("patient")[counts].sum()
+    return {
+        "patients": ratio(of_patients).mean(),
+        "slices": ratio(slices).mean(),
+        "pooled": ratio(slices[counts].sum()),
+    }
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.three_dice(three_dice)
+
+# %% [markdown]
+# ### Exercise 4.3 · How far is the border off?
+#
+# Write `hd95_of(truth, prediction)` for two masks (bool) of one slice, by the definition above:
+# distances from each outline pixel to the nearest outline pixel of the other mask, *both ways*, all
+# of them together, and of these the 95th percentile, in pixels. `metrics.outline(mask)` gives you
+# the outline as a mask; `metrics.hd95` itself would be too easy.
+#
+# What if one of the masks is empty? There is no distance then. Decide what to return and say why in
+# a comment; but a model must not do better by drawing nothing than by drawing something far off.
+#
+# <details><summary>Hint 1</summary>
+#
+# `np.argwhere(mask)` lists the places of a mask's pixels. Of a table of all distances between two
+# lists, what are the smallest of each row, and of each column?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `cdist` makes that table. (For large masks it becomes big; `scipy.ndimage.distance_transform_edt`
+# does the same with less memory.) Put the distances of both ways into one array before you take the
+# percentile: the larger of two percentiles is another measure, in use under the same name.
+# </details>
+
+# %% tags=["solution"]
+from scipy.spatial.distance import cdist
+
+
+def hd95_of(truth, prediction):
+    """Return the 95th percentile of the distances between two outlines.
+
+    Parameters
+    ----------
+    truth, prediction : ndarray of bool, shape (height, width)
+
+    Returns
+    -------
+    float
+        In pixels.
+    """
+    if not truth.any() or not prediction.any():
+        return float("nan")  # there is no distance to nothing; the missed tumour shows in Dice
+    outlines = [np.argwhere(metrics.outline(mask)) for mask in (truth, prediction)]
+    distances = cdist(*outlines)
+    nearest = [distances.min(axis=0), distances.min(axis=1)]
+    return float(np.percentile(np.concatenate(nearest), 95))
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.hd95(hd95_of)
+
+# %% [markdown]
 # ## How sure are we? The bootstrap over patients
 #
-# With other held-out patients the mean would be another. How different? The **bootstrap** answers
-# by pretending that our patients are the population: draw as many patients *with replacement*,
-# compute the mean again, do that a thousand times or more. The middle 95 % of the results is the
-# interval ([Efron and Tibshirani 1993](https://doi.org/10.1201/9780429246593); here
-# `scipy.stats.bootstrap`).
+# With other held-out patients the mean would be another. How different? The
+# **[bootstrap](../docs/glossary.md#bootstrap)** answers by pretending that our patients are the
+# population: draw as many patients *with replacement*, compute the mean again, do that a thousand
+# times or more. The middle 95 % of the results is the [confidence
+# interval](../docs/glossary.md#confidence-interval) ([Efron and Tibshirani
+# 1993](https://doi.org/10.1201/9780429246593); here `scipy.stats.bootstrap`).
 #
 # What is drawn decides what the interval means. Slices of one patient rise and fall together: same
 # tumour, same scanner. If you draw **slices**, the computer believes it has hundreds of independent
@@ -225,12 +389,64 @@ table.assign(ratio=table["over patients"] / table["over slices"]).round(3)
 # in a short trial run, it means next to nothing: the ratio may then even fall below 1. And an
 # interval without width, "1.00 to 1.00", says that nothing varied among these patients, not that
 # nothing ever will.
+
+# %% [markdown]
+# ### Exercise 4.4 · Draw patients yourself
 #
+# Write `bootstrap_means(slices, draws, rng)`: an array of `draws` means. For each, draw as many
+# patients as there are, with replacement, each with the same chance however many slices it has; all
+# slices of a drawn patient come along. The mean is that of the Dice by patient (pooled, as above),
+# and a patient drawn twice counts twice. Take every random number from `rng`, a
+# `numpy.random.Generator`: the same generator has to give the same means.
+#
+# <details><summary>Hint 1</summary>
+#
+# What does a patient contribute to the mean? Always the same number. So what has to be drawn, and
+# what can be computed once, before?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `rng.choice(values, size=…)` draws with replacement unless told otherwise, and `size` may be a
+# pair. If you put drawn tables together and group by name instead: two copies of one patient fall
+# into one group.
+# </details>
+
+
+# %% tags=["solution"]
+def bootstrap_means(slices, draws, rng):
+    """Return the mean Dice by patient of patients drawn with replacement.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        One row a slice: ``patient, tumour_px, predicted_px, overlap_px``.
+    draws : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (draws,)
+    """
+    of_patients = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
+    areas = of_patients["tumour_px"] + of_patients["predicted_px"]
+    dice = (2 * of_patients["overlap_px"] / areas).to_numpy()
+    return rng.choice(dice, size=(draws, len(dice))).mean(axis=1)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.bootstrap_means(bootstrap_means)
+
+# %% [markdown]
 # ## Cascade or segmenter alone? In pairs
 #
 # Some patients are hard for both ways. To compare them we look at the **difference within each
-# patient**, so that what makes a patient hard cancels out. The interval of the mean difference
-# draws patients too, the same ones for both ways.
+# patient** ([paired comparison](../docs/glossary.md#paired-comparison)), so that what makes a
+# patient hard cancels out. The interval of the mean difference draws patients too, the same ones
+# for both ways.
+#
+# *Predict before you run: will it be wider or narrower than the interval of each mean?*
 
 # %%
 cascade = by_patient.assign(dice=by_patient["dice_cascade"], hd95_px=by_patient["hd95_px_cascade"])
@@ -269,11 +485,61 @@ print(f"{verdict} ({SOURCE})")
 #
 # "Do not decide" is a result too. It is not the same as "equal": look at how large a difference the
 # interval still allows.
+
+# %% [markdown]
+# ### Exercise 4.5 · In pairs
 #
+# Write `differences_of(first, second)` for two tables with the columns `patient` and `dice`, one
+# row a patient: what each patient *gains* from the first method to the second, as a Series with the
+# patients as index (or as a dictionary). The rows of the two tables may stand in another order. If
+# the patients differ, raise a `ValueError`.
+#
+# <details><summary>Hint 1</summary>
+#
+# A table sorted by Dice and another sorted by name can be subtracted without any complaint, and the
+# result is about no patient at all. What should the rows be matched by?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# pandas matches two Series by their index when it subtracts them, so make the patient the index.
+# For someone who is in only one of them it quietly returns NaN: compare the two sets of names
+# before.
+# </details>
+
+
+# %% tags=["solution"]
+def differences_of(first, second):
+    """Return the Dice gained by each patient, second minus first.
+
+    Parameters
+    ----------
+    first, second : pandas.DataFrame
+        ``patient, dice``, one row a patient.
+
+    Raises
+    ------
+    ValueError
+        If the two tables hold different patients.
+    """
+    first, second = (table.set_index("patient")["dice"] for table in (first, second))
+    unmatched = set(first.index) ^ set(second.index)
+    if unmatched:
+        raise ValueError(f"patients in one table only: {sorted(unmatched)}")
+    return second - first
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.paired_differences(differences_of)
+
+# %% [markdown]
 # ## Small tumours
 #
 # A slice counts as found if the detector flags it, or if the predicted mask touches the tumour. We
 # split the tumour slices into thirds by the tumour's area.
+#
+# *Predict before you run: which of the three finds most in the smallest third, and which least?*
 
 # %%
 found = {
@@ -321,6 +587,43 @@ alt = (
 plots.show(figure, alt + ".", run.figures, "04_false_positives")
 
 # %% [markdown]
+# ### Exercise 4.6 · The rate of false alarms
+#
+# Write `false_alarm_rate(slices)` for a table with `tumour_px` and `predicted_px`, one row a slice:
+# the share of the tumour-free slices on which anything, were it one pixel, was predicted. And if
+# there is no tumour-free slice among them? Is 0, "no false alarms", true then?
+#
+# <details><summary>Hint 1</summary>
+#
+# First choose the rows that *can* hold a false alarm. Every other row has no say, neither above the
+# line nor below it.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The mean of a column of True and False is a share. The mean of an empty column is NaN, which here
+# says what is the case: nothing was there to measure.
+# </details>
+
+
+# %% tags=["solution"]
+def false_alarm_rate(slices):
+    """Return the share of tumour-free slices with something predicted; NaN without such slices.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        One row a slice: ``tumour_px, predicted_px``.
+    """
+    free = slices[slices["tumour_px"] == 0]
+    return (free["predicted_px"] > 0).mean()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.false_positive_rate(false_alarm_rate)
+
+# %% [markdown]
 # Here the cascade can win: both models have to be wrong about the same slice. Whether that is worth
 # the tumour slices it loses depends on what a miss costs and what a false alarm costs, and no
 # number in this notebook can tell you that.
@@ -357,7 +660,40 @@ print("further apart than 0.1:", bool(spread > 0.1))
 #
 # So: never compare two Dice scores before you know both conventions. And in your own work write the
 # convention next to the number.
+
+# %% [markdown]
+# ### Exercise 4.7 · By hand: what an empty slice is worth
 #
+# Ten slices. Four show tumour, and the model has a Dice of 0.8 on each of them. Six are free of
+# tumour; on five of these it draws nothing, on the sixth it draws a few pixels. What is the mean
+# Dice over slices if 0/0 counts as 1, if it counts as 0, and if such slices are left out? Put your
+# three numbers, to two decimals, in a dictionary with the keys `"empty = 1"`, `"empty = 0"` and
+# `"left out"`.
+#
+# <details><summary>Hint 1</summary>
+#
+# For how many of the ten slices is Dice 0/0? The one with the false alarm is not among them: put
+# its counts into the formula.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Each mean is a sum divided by a number of slices. Between the first two only the sum changes; in
+# the third the number does as well.
+# </details>
+
+# %% tags=["solution"]
+means_by_convention = {
+    "empty = 1": (4 * 0.8 + 5 * 1 + 0) / 10,
+    "empty = 0": (4 * 0.8 + 5 * 0 + 0) / 10,
+    "left out": (4 * 0.8 + 0) / 5,
+}
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.empty_slices(means_by_convention)
+
+# %% [markdown]
 # ## By institution
 #
 # With few patients at an institution its mean says little, and no interval can be trusted. We show
@@ -433,12 +769,15 @@ plots.show(figure, alt, run.figures, "04_worst")
 # ## A model card
 #
 # Whoever meets these models later, in a year or in another group, has the files and not your
-# memory. A **model card** ([Mitchell et al. 2019](https://arxiv.org/abs/1810.03993)) says in one
-# page what they are for, what they were trained on, how good they are, for whom, and where they
-# fail. We record the numbers of this notebook in the run's `metrics.json`; the card is then
-# *generated* from the files of the run, so that it cannot say anything else.
+# memory. A **[model card](../docs/glossary.md#model-card)** ([Mitchell et al.
+# 2019](https://arxiv.org/abs/1810.03993)) says in one page what they are for, what they were
+# trained on, how good they are, for whom, and where they fail. We record the numbers of this
+# notebook in the run's `metrics.json`; the card is then *generated* from the files of the run, so
+# that it cannot say anything else.
 
 # %%
+from IPython.display import Markdown
+
 run.record(
     {
         "segmentation": evaluation.segmentation_record(by_patient, slices, seed),
@@ -465,7 +804,89 @@ print("an interval over slices is too narrow by a tenth or more:",
 print("sections of the model card:", card.read_text(encoding="utf-8").count("\n## "))
 
 # %% [markdown]
+# ## Test yourself
+#
+# Answer before you unfold.
+#
+# **1.** Twelve held-out patients, 24 slices each. Over how many independent cases does the interval
+# of a mean have to be formed?
+#
+# - (a) 288, the slices
+# - (b) 12, the patients
+# - (c) about 96, the slices with tumour
+# - (d) 1000, the draws of the bootstrap
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: what varies freely is who comes to the scanner. (a) and (c) treat slices of one patient
+# as if they knew nothing of each other; the interval gets too narrow. (d) more draws make the
+# interval *steadier*, not narrower: they add no patient.
+# </details>
+#
+# **2.** Method A has a mean Dice of 0.80 (0.74 to 0.86), method B of 0.83 (0.77 to 0.89), on the
+# same patients. Which statement is right?
+#
+# - (a) The intervals overlap, so there is no difference.
+# - (b) B is better, since 0.83 is more than 0.80.
+# - (c) It takes the interval of the differences within the patients to tell.
+# - (d) It takes a larger number of draws to tell.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: if B gains 0.03 with nearly every patient, that is clear evidence, although both means
+# vary widely from one group of patients to another. (a) is the common mistake; (b) forgets that the
+# means vary; (d) draws do not bring new patients.
+# </details>
+#
+# **3.** A segmenter leaves every slice empty. What is its mean Dice *over all slices*, with 0/0 =
+# 1, if a third of the slices show tumour?
+#
+# - (a) 0
+# - (b) 0.33
+# - (c) 0.67
+# - (d) not defined
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: two thirds of the slices are "perfect", the others 0. (a) is its Dice by patient, and by
+# tumour slice; (b) mixes up the two kinds of slices; (d) would be true if 0/0 were left as it is. A
+# score of 0.67 for a model that does nothing: that is why the convention has to be told.
+# </details>
+#
+# **4.** Dice 0.93, HD95 25 pixels. What does the prediction most likely look like?
+#
+# - (a) Its border is off by 25 pixels everywhere.
+# - (b) The tumour is outlined well, and a second, smaller area far away is marked as well.
+# - (c) The tumour is missed.
+# - (d) Both masks are empty.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**: a far-off island costs little overlap, but if it has more than 5 % of the outline pixels,
+# it decides the 95th percentile. (a) and (c) are not possible with that Dice; in (d) neither number
+# exists.
+# </details>
+#
+# **5.** The detector misses 8 % of the tumour slices and the segmenter 5 %. How many does the
+# cascade miss?
+#
+# - (a) 5 %, since it uses the better of the two
+# - (b) 3 %, since the two correct each other
+# - (c) between 8 % and 13 %
+# - (d) 6.5 %, the mean of both
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: a slice is found only if both find it. If the segmenter's misses are among the
+# detector's, 8 % are missed; if they are all different slices, 13 %. (a) and (b) describe a model
+# that draws if *either* finds something; it would raise the false alarms instead. (d) nothing is
+# averaged here.
+# </details>
+
+# %% [markdown]
 # ## What you have seen
+#
+# **Key points**
 #
 # - The patient is the unit: one Dice a patient, intervals that draw patients, splits by patient.
 # - Intervals over slices are too narrow where slices of one patient resemble each other.
@@ -487,3 +908,20 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #    patients. What is wrong with its interval?
 # 3. Suppose a missed tumour slice costs ten times as much as a false alarm. Where would you move
 #    the detector's threshold, and on which patients would you choose it?
+
+# %% [markdown]
+# ## Further reading
+#
+# - L. Maier-Hein et al., *Metrics reloaded: recommendations for image analysis validation*, Nature
+#   Methods 21 (2024): which measure answers which question.
+#   [doi:10.1038/s41592-023-02151-z](https://doi.org/10.1038/s41592-023-02151-z)
+# - A. Reinke et al., *Understanding metric-related pitfalls in image analysis validation*, Nature
+#   Methods 21 (2024): Dice, HD95 and their traps in pictures.
+#   [doi:10.1038/s41592-023-02150-0](https://doi.org/10.1038/s41592-023-02150-0)
+# - G. Varoquaux, V. Cheplygina, *Machine learning for medical imaging: methodological failures and
+#   recommendations for the future*, npj Digital Medicine 5 (2022).
+#   [doi:10.1038/s41746-022-00592-y](https://doi.org/10.1038/s41746-022-00592-y)
+# - B. Efron, R. J. Tibshirani, *An introduction to the bootstrap*, Chapman & Hall 1993: readable
+#   from the first page. [doi:10.1201/9780429246593](https://doi.org/10.1201/9780429246593)
+# - M. Mitchell et al., *Model cards for model reporting*, FAT* 2019.
+#   [doi:10.1145/3287560.3287596](https://doi.org/10.1145/3287560.3287596)

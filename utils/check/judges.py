@@ -156,7 +156,11 @@ def refusal(why: str, *kinds: type[Exception]) -> Judge:
         if isinstance(output, kinds):
             return None
         done = "it stops with" if isinstance(output, Exception) else "you return"
-        what = type(output).__name__ if isinstance(output, Exception) else repr(output)
+        what, kind = repr(output), type(output).__name__
+        if isinstance(output, Exception):
+            what = kind
+        elif "\n" in what or len(what) > 40:  # a table, an array: a message has one line
+            what = f"a {kind}"
         return f"{done} {what}; refuse it with a {names}: {why}"
 
     return judge
