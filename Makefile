@@ -3,12 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
-export COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD
+export COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
 .DEFAULT_GOAL := help
-.PHONY: help course test notebooks lab evidence bench lock clean
+.PHONY: help course test notebooks lab evidence grade bench lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -34,6 +34,10 @@ evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=.
 	@test -n "$$DATA" || { echo 'error: say where the cohort lies: make evidence DATA=/path/to/kaggle_3m' >&2; exit 2; }
 	@$(PY) -m utils.weights
 	@$(PY) -m utils.evidence "$$DATA" --final $(if $(HOURS),--hours "$$HOURS") $(if $(FOLD),--fold "$$FOLD")
+
+grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv)
+	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }
+	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(TRUST),--trust)
 
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m utils.bench

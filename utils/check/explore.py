@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from utils.check import judges
+from utils.check_inputs import AfterRestart, BeforeRestart
 from utils.checking import Case, Exercise
 
 NOTEBOOK = "01"
@@ -189,20 +190,6 @@ def _neighbours_in_training() -> Exercise:
     )
 
 
-class _BeforeRestart(str):
-    """Text whose hash is that of one start of Python."""
-
-    def __hash__(self) -> int:
-        return hash(("before", str(self)))
-
-
-class _AfterRestart(str):
-    """The same text, hashed as another start of Python hashes it: sets get another order."""
-
-    def __hash__(self) -> int:
-        return hash(("after", str(self)))
-
-
 def _held_out_patients() -> Exercise:
     # Patients have 1 to 4 slices, so that a share of slices is no share of patients.
     names = [f"SIM_{number:02d}" for number in range(40) for _ in range(1 + number % 4)]
@@ -215,12 +202,12 @@ def _held_out_patients() -> Exercise:
             Case("40 patients in reverse", (names[::-1], 0.25, 3), _patients_among(names, 10)),
             Case(
                 "40 patients before Python starts anew",
-                ([_BeforeRestart(name) for name in names], 0.25, 3),
+                ([BeforeRestart(name) for name in names], 0.25, 3),
                 _patients_among(names, 10),
             ),
             Case(
                 "40 patients after Python started anew",
-                ([_AfterRestart(name) for name in names], 0.25, 3),
+                ([AfterRestart(name) for name in names], 0.25, 3),
                 _patients_among(names, 10),
             ),
             Case("another seed", (names, 0.25, 4), _patients_among(names, 10)),

@@ -1,0 +1,149 @@
+"""What an answer returned arrives as it was, and nothing else arrives."""
+
+import json
+from enum import IntEnum
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from utils.config import CourseError
+from utils.grade_wire import DEEPEST, Unknown, decode, encode
+
+
+def sent(value):
+    """Return a value as it arrives."""
+    return decode(json.loads(json.dumps(encode(value))))
+
+
+SIMPLE = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text()
+NESTED = st.recursive(
+    SIMPLE,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(NESTED)
+def test_plain_values_arrive(value):
+    assert repr(sent(value)) == repr(value)
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from(["u1", "<i4", ">f8", "f4", "?", "c8", "<U3"]),
+        arrays.array_shapes(min_dims=0, min_side=0, max_side=3),
+    )
+)
+def test_arrays_arrive_with_their_kind_and_shape(values):
+    found = sent(values)
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.1), np.int64(3), np.bool_(True), np.str_("a")])
+def test_numpy_numbers_stay_what_they_are(value):
+    found = sent(value)
+    assert type(found) is type(value)
+    assert found == value
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"b", "a"}, {"a", "b"}),
+        (frozenset({1}), frozenset({1})),
+        (range(3), [0, 1, 2]),
+        (Colour.RED, 1),
+        (1j, np.complex128(1j)),
+        (PurePosixPath("a/b"), Path("a/b")),
+        ({(1, "a"): [None]}, {(1, "a"): [None]}),
+    ],
+)
+def test_other_values(value, expected):
+    assert sent(value) == expected
+
+
+def test_tables_arrive():
+    table = pd.DataFrame(
+        {"patient": ["A", "B"], "px": [3, 4], "p": [0.5, np.nan]},
+        index=pd.Index([7, 8], name="row"),
+    )
+    pd.testing.assert_frame_equal(sent(table), table, check_dtype=False)
+    pd.testing.assert_series_equal(sent(table["px"]), table["px"])
+    counts = table.groupby(["patient", "px"])["p"].size()
+    pd.testing.assert_series_equal(sent(counts), counts)
+    assert sent(table.iloc[:0]).shape == (0, 3)
+
+
+def test_exceptions_arrive_by_name():
+    class Refused(ValueError):
+        """A student's own."""
+
+    assert type(sent(KeyError("x"))) is KeyError
+    assert str(sent(KeyError("x"))) == "'x'"
+    refused = sent(Refused("no"))
+    assert isinstance(refused, ValueError)
+    assert type(refused).__name__ == "Refused"
+    assert type(sent(CourseError("one line"))) is CourseError
+    assert isinstance(sent(UnicodeDecodeError("utf-8", b"", 0, 1, "bad")), ValueError)
+    assert not isinstance(sent(SystemExit(1)), SystemExit)
+
+
+def test_what_is_not_sent_is_known_by_its_name():
+    class Trick:
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+        def __reduce__(self):
+            raise AssertionError("nothing is pickled")
+
+    found = sent([Trick(), len])
+    assert [type(each).__name__ for each in found] == ["Trick", "builtin_function_or_method"]
+    assert all(isinstance(each, Unknown) for each in found)
+    assert found[0] != 1
+
+
+def test_what_lies_too_deep_is_cut_off():
+    value = []
+    value.append(value)
+    found = sent(value)
+    for _ in range(DEEPEST + 1):
+        found = found[0]
+    assert isinstance(found, Unknown)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [1],
+        {},
+        {"kind": "pickle", "raw": ""},
+        {"kind": "array", "dtype": "O", "shape": [1], "raw": "AAAAAAAAAAA="},
+        {"kind": "array", "dtype": "f8", "shape": [2**40], "raw": ""},
+        {"kind": "array", "dtype": "V0", "shape": [1], "raw": ""},
+        {"kind": "array", "dtype": "f8", "shape": "x", "raw": "!"},
+        {"kind": "set", "items": [{"kind": "list", "items": []}]},
+        {"kind": "dict", "items": [1]},
+        {"kind": "objects", "shape": [3], "items": [1]},
+        {"kind": "frame", "columns": [], "index": 3},
+        {"kind": "error", "names": [], "text": ""},
+    ],
+)
+def test_what_is_no_description_is_refused(data):
+    with pytest.raises(CourseError, match="cannot be read"):
+        decode(data)
