@@ -315,10 +315,9 @@ def train_final(
     CourseError
         If no fold of our recipe is done yet.
     """
-    folds = _choices(out / "folds.csv")
+    temperature = float(_choices(out / "folds.csv", "temperature")["temperature"].median())
     run = _run(table, split, DETECTOR_SIZE, folder)
     model, _ = detector.fine_tune(run)
-    temperature = float(folds["temperature"].median())
     shipped = models.calibrated(models.last_blocks_of(model), temperature)
     models.save_half(shipped, out / "detector.keras")
     _forget_models()
@@ -327,6 +326,8 @@ def train_final(
         run, recipe, folder / "segmenter", last_epoch=True, report=_reporter(recipe.epochs)
     )
     models.save_half(model, out / "segmenter.keras")
+    # Read anew: other processes may have finished more of them meanwhile.
+    folds = _choices(out / "folds.csv", "segmenter_weight")
     combination = {
         name: float(folds[f"{name}_weight"].median())
         for name in ("detector", "segmenter", "intercept")
@@ -356,10 +357,10 @@ def train_final(
     )
 
 
-def _choices(path: Path) -> pd.DataFrame:
+def _choices(path: Path, needed: str) -> pd.DataFrame:
     """Return what the folds of our recipe chose that held out whole patients."""
     found = pd.read_csv(path) if path.exists() else pd.DataFrame({"experiment": []})
     found = found[found["experiment"].isin(OURS_BY_PATIENT)]
-    if found.empty or found.filter(like="_weight").dropna().empty:
+    if needed not in found or found[needed].isna().all():
         raise config.CourseError(f"{path}: no fold done; run the experiment ours first")
     return found
