@@ -183,4 +183,6 @@ def test_links_between_files_lead_somewhere(name):
     for cell in stored(name).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#]+)", cell.source):
-                assert (folder / target).exists(), target
+                # The first notebooks of an edition lead to neighbours that are not made yet.
+                expected = not SOLUTIONS_ARE_MADE and target.removesuffix(".ipynb") in NAMES
+                assert (folder / target).exists() or expected, target

@@ -246,3 +246,11 @@ def test_a_path_with_braces_is_no_placeholder(tmp_path):
     write_notebook(folder / "01_a.ipynb", "a = 1")
     execute(folder / "01_a.ipynb", folder / "out.ipynb", log=folder / "l")
     assert json.loads((folder / "out.ipynb").read_text())["nbformat"] == 4
+
+
+def test_the_instructors_edition_is_no_part_of_the_course(course):
+    folder, _ = course
+    (folder / "solutions").mkdir()
+    write_notebook(folder / "solutions" / "01_first.ipynb", "print('a solution')")
+    write_notebook(folder / "solutions" / "03_third.ipynb", "print('a solution')")
+    assert jobs_to_do(course) == ["01_first", "02_second"]
