@@ -226,8 +226,9 @@ print(f"weights: {small.count_params():,}")
 # The course's network is the same idea with five levels ([Zhang, Liu and Wang
 # 2018](https://arxiv.org/abs/1711.10684)): 16 filters at the finest, and twice as many at each
 # level below. Look at `resunet` in `utils/models.py`: two dozen lines. Its last layer starts out
-# with a bias that answers 2 % everywhere, about the share of tumour, so that training does not have
-# to spend its first steps on unlearning "half of it is tumour".
+# with a bias that answers 2 % everywhere, about the share of tumour pixels in a training batch
+# (more than the share printed above, because a batch holds more slices with tumour), so that
+# training does not have to spend its first steps on unlearning "half of it is tumour".
 
 # %% [markdown]
 # ### Exercise 3.2 · At the bottom of the U
@@ -269,9 +270,8 @@ from utils import models
 
 network = models.resunet(size)
 print("in", network.input_shape[1:], "out", network.output_shape[1:])
-print(
-    f"weights: {network.count_params():,}, {network.count_params() // small.count_params()} times"
-)
+times = network.count_params() // small.count_params()
+print(f"weights: {network.count_params():,}, {times} times as many as the small network")
 
 # %% [markdown]
 # ## The loss
@@ -451,8 +451,8 @@ check.focal_tversky(focal_tversky_of)
 
 # %% [markdown]
 # The rival in the comparison below is **Dice + cross-entropy**, the default of nnU-Net ([Isensee
-# et al. 2021](https://doi.org/10.1038/s41592-020-01008-z)): $(1 - Dice)$ plus the mean
-# cross-entropy of the pixels.
+# et al. 2021](https://doi.org/10.1038/s41592-020-01008-z)): $(1 - Dice)$ (with probabilities, as
+# above) plus the mean cross-entropy of the pixels.
 #
 # ## What the network is shown
 #
@@ -553,8 +553,12 @@ check.move_together(move_together)
 # ## Training with two losses
 #
 # Same network, same first weights, same batches in the same order, same number of steps; only the
-# loss differs. After each epoch the mean patient Dice on the validation patients is taken, from
-# every second slice, and the weights of the best epoch are kept. Each training takes place in a
+# loss differs. An *epoch* here is the 50 batches of 8 slices planned above, six of them with
+# tumour, whatever the size of the cohort. The [optimiser](../docs/glossary.md#optimiser) is Adam,
+# with a [learning rate](../docs/glossary.md#learning-rate) that rises to 0.002 in the first tenth
+# of the training and then falls to 0; `segmenter.train` holds it all. After each epoch the mean
+# patient Dice on the validation patients is taken (column `val_dice`), from every second slice at a
+# threshold of 0.5, and the weights of the best epoch are kept. Each training takes place in a
 # process of its own, whose memory is given back at its end; the line after it reads the result.
 #
 # *Predict before you run: after how many epochs will the network be better than the FLAIR threshold
@@ -598,13 +602,17 @@ show(
 # patients: from which probability on a pixel counts as tumour, and which [connected
 # pieces](../docs/glossary.md#connected-component) of the volume (over all slices) are kept: all of
 # them, those above some size, or only the largest. Most patients have one tumour, so the largest
-# piece is a strong choice, and a wrong one for the few who have two.
+# piece is a strong choice, and a wrong one for the few who have two. In what is printed,
+# `minimum_px` is the smallest piece kept, `largest_only` says that all others go, and `neighbours`,
+# which is not used here, would average each map with those of the slices beside it.
 
 # %%
 tried = segmenter.try_postprocessing(run, focal)
 tried_entropy = segmenter.try_postprocessing(run, entropy)
 settings = segmenter.finish(run, focal, tried=tried)
-print(f"{run.describe('validation')}: {settings}")
+print(f"chosen on {run.describe('validation')}")
+print("focal Tversky:       ", settings)
+print("Dice + cross-entropy:", segmenter.best_postprocessing(tried_entropy))
 
 # %%
 show(
@@ -617,9 +625,9 @@ show(
 )
 
 # %% [markdown]
-# A flat curve is good news: the result does not hang on the exact threshold. Note which threshold
-# each loss prefers: a loss that weighs missed pixels more gives higher probabilities, and the
-# threshold makes up for part of it.
+# A flat curve is good news: the result does not hang on the exact threshold. The curve is that of
+# focal Tversky. Compare the two thresholds printed above it: a loss that weighs missed pixels more
+# gives higher probabilities, and the threshold makes up for part of it.
 
 # %% [markdown]
 # ### Exercise 3.6 · The largest piece
@@ -785,9 +793,11 @@ show(
 
 # %% [markdown]
 # If the interval includes 0, the honest summary is: with this budget and these patients we cannot
-# tell the two losses apart. Claims that one loss beats another by a hundredth of Dice, without an
-# interval, are worth little. The course goes on with focal Tversky, whatever came out here:
-# choosing the loss by the held-out patients would be fitting to them.
+# tell the two losses apart. If it does not, one of the two trainings was better for patients like
+# these. But it was one training each: the interval knows nothing of what another seed would have
+# given, so "this loss is better" would take several. Claims that one loss beats another by a
+# hundredth of Dice, without an interval, are worth little. The course goes on with focal Tversky,
+# whatever came out here: choosing the loss by the held-out patients would be fitting to them.
 #
 # ## Best, median and worst
 #
@@ -836,9 +846,10 @@ show(
 
 # %% [markdown]
 # In the worst patient, ask whether the tumour is missed or something else is drawn, and whether it
-# is small, faint, or unlike the training patients' tumours. One picture of the worst teaches more
-# than nine of the best. [Notebook 4](04_evaluate.ipynb) goes on from here, with all held-out
-# patients and more measures.
+# is small, faint, or unlike the training patients' tumours. A Dice near 0 deserves a second look:
+# if only the largest piece is kept and something else was larger, a tumour that had been found is
+# thrown away again. One picture of the worst teaches more than nine of the best. [Notebook
+# 4](04_evaluate.ipynb) goes on from here, with all held-out patients and more measures.
 
 # %%
 worst_row = slices_shown(table["patient"].iloc[-1], 1)[0]

@@ -90,9 +90,11 @@ print(SOURCE)
 result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().round(3)
 
 # %% [markdown]
-# One row a slice, and three counts that are enough for every Dice below: the pixels of the tumour
-# as traced, the pixels predicted, and those in both. `cascade_px` and `cascade_overlap_px` are the
-# same counts after the detector's veto. The table is kept as `predictions.csv` in the run folder.
+# One row a slice. `p_tumour` is the detector's probability, after temperature scaling, and
+# `flagged` says whether it reaches the threshold. Then three counts that are enough for every Dice
+# below: the pixels of the tumour as traced, the pixels predicted, and those in both. `cascade_px`
+# and `cascade_overlap_px` are the same counts after the detector's veto. The table is kept as
+# `predictions.csv` in the run folder.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -718,7 +720,9 @@ pd.DataFrame.from_dict(by_institution, orient="index").map(lambda value: np.roun
 # ## Where it fails
 #
 # A gallery of successes teaches nothing. We take the three patients with the lowest Dice, and of
-# each the slice in which most tumour was missed and the one in which most was invented.
+# each the slice in which most tumour was missed and the one in which most was invented. In the
+# table, `missed` is the share of the tumour's pixels that were not found, `invented` the share of
+# the predicted pixels that are no tumour, and `without` names sequences that the patient lacks.
 
 # %%
 errors = evaluation.kinds_of_error(by_patient, exploration.missing_sequences(run.part("test")))
