@@ -20,6 +20,7 @@ NAN = float("nan")
         (0.25, "you return 0.25: that is the other one"),
         (0.8, "you return 0.8, which is too high"),
         (0, "you return 0, which is too low"),
+        (23592960, "you return 23592960, which is too high"),
         (math.inf, "you return inf, which is too high"),
         (NAN, "you return nan; decide what it should be and say why"),
     ],
@@ -46,8 +47,8 @@ def test_what_is_no_number(output):
         ((0.5, NAN), None),
         ([0.5, NAN], None),
         ((NAN, 0.5), "the wrong way round"),
-        ((0.6, NAN), "sensitivity: you return 0.6, which is too high"),
-        ((0.5, 1), "specificity: you return 1; decide what it should be and say why"),
+        ((0.6, NAN), "you return 0.6, which is too high (sensitivity)"),
+        ((0.5, 1), "you return 1; decide what it should be and say why (specificity)"),
         ((0.5,), "you return 1 values; 2 are asked for"),
     ],
 )

@@ -84,16 +84,19 @@ def _pictures(said: str, images: np.ndarray) -> Case:
     values, mean = images.astype(float), np.array(IMAGENET_MEAN)
     right = (values - mean)[..., ::-1]
     slips = [
-        (values - mean, "the channels are still red, green, blue"),
-        (values[..., ::-1] - mean, "the mean of red is taken off blue: which comes first?"),
-        (values / 255, "it is divided by 255, which this network was not trained on"),
-        ((values / 255)[..., ::-1], "it is divided by 255, which this network was not trained on"),
-        (right / 255, "it is divided by 255, which this network was not trained on"),
-        (values[..., ::-1], "the means are still in it"),
-        (np.clip(right, 0, None), "values below 0 are lost; what is darker than the mean is below"),
-        ((values - mean)[:, ::-1], "the pictures stand on their heads: the last axis is the one"),
-        ((values - mean)[:, :, ::-1], "the pictures are mirrored: the last axis is the one"),
-        ((values - mean)[::-1], "the pictures come in reverse order: the last axis is the one"),
+        (values - mean, "you leave the channels red, green, blue"),
+        (values[..., ::-1] - mean, "you take the mean of red off blue; which step comes first?"),
+        (values / 255, "you divide by 255, which this network was not trained on"),
+        ((values / 255)[..., ::-1], "you divide by 255, which this network was not trained on"),
+        (right / 255, "you divide by 255, which this network was not trained on"),
+        (values[..., ::-1], "you leave the means in"),
+        (
+            np.clip(right, 0, None),
+            "you lose the values below 0; what is darker than the mean is below",
+        ),
+        ((values - mean)[:, ::-1], "you turn the pictures upside down; the last axis is the one"),
+        ((values - mean)[:, :, ::-1], "you mirror the pictures; the last axis is the one"),
+        ((values - mean)[::-1], "you reverse the order of the pictures; the last axis is the one"),
     ]
     return Case(said, (images,), judges.array(right, within=0.01, slips=slips))
 
@@ -132,7 +135,7 @@ def _highest(said: str, positives: list, negatives: list, sensitivity: float) ->
         share = _share(positives, value)
         if share < sensitivity:
             count = round(share * len(positives))
-            return f"you return {value:.6g}: it flags only {count} of {len(positives)} of them"
+            return f"you return {value:.6g}: it flags only {count} of the {len(positives)}"
         return f"you return {value:.6g}: a higher threshold reaches the sensitivity too"
 
     return Case(said, (labels.astype(int), probabilities, sensitivity), judge)
@@ -148,9 +151,9 @@ def _sensitivity_specificity() -> Exercise:
         return Case(said, (np.array(labels), np.array(flagged)), judge)
 
     counted = {
-        (2 / 3, 0.75): "the two are the wrong way round",
-        (0.75, 1 / 3): "the second is the share of tumour-free slices flagged, not left alone",
-        (0.25, 2 / 3): "the first is the share of tumour slices missed, not found",
+        (2 / 3, 0.75): "you return the two the wrong way round",
+        (0.75, 1 / 3): "you give the share of tumour-free slices flagged, not left alone",
+        (0.25, 2 / 3): "you give the share of tumour slices missed, not found",
         (0.6, 0.8): "you divide by how many were flagged or not; divide by how many have tumour "
         "or have none",
         (0.3, 0.4): "you divide by all slices",

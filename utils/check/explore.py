@@ -99,11 +99,11 @@ def _tumour_share() -> Exercise:
 
 
 def _normalise() -> Exercise:
-    background = "the background decides your mean; take the pixels of the head alone"
-    by_slice = "each slice is normalised by itself; the whole volume has one mean"
-    cut = "grey levels are cut off, not rounded"
-    wrapped = "values beyond 255 come out dark: clip before you convert"
-    not_clipped = "values below 0 come out bright: clip before you convert"
+    background = "you let the background decide the mean; take the pixels of the head alone"
+    by_slice = "you normalise each slice by itself; the whole volume has one mean"
+    cut = "you cut grey levels off instead of rounding them"
+    wrapped = "you let values beyond 255 come out dark; clip before you convert"
+    not_clipped = "you let values below 0 come out bright; clip before you convert"
     spot = np.r_[np.full(25, 100), 250]
     return Exercise(
         "normalise",

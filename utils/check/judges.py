@@ -40,10 +40,10 @@ def number(
             return None
         for slip, words in (slips or {}).items():
             if _alike(value, slip, within):
-                return f"{verb} {value:.6g}: {words}"
+                return f"{verb} {_shown(value)}: {words}"
         if math.isnan(value) or math.isnan(right):
-            return f"{verb} {value:.6g}; decide what it should be and say why"
-        return f"{verb} {value:.6g}, which is too {'high' if value > right else 'low'}"
+            return f"{verb} {_shown(value)}; decide what it should be and say why"
+        return f"{verb} {_shown(value)}, which is too {'high' if value > right else 'low'}"
 
     return judge
 
@@ -77,7 +77,7 @@ def numbers(
         for value, one, name in zip(values, right, names, strict=True):
             fault = number(one, within=within)(value)
             if fault is not None:
-                return f"{name}: {fault}"
+                return f"{fault} ({name})"
         return None
 
     return judge
@@ -164,6 +164,10 @@ def refusal(why: str, *kinds: type[Exception]) -> Judge:
         return f"{done} {what}; refuse it with a {names}: {why}"
 
     return judge
+
+
+def _shown(value: float) -> str:
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _number(output) -> float:
