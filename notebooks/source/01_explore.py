@@ -31,12 +31,17 @@
 #
 # By default everything here runs on a **simulated cohort**: real anatomy (an average brain),
 # invented tumours. It downloads nothing and needs no account, and it has the layout of the real
-# **LGG MRI Segmentation cohort** of 110 patients with lower-grade glioma ([Buda et al.
-# 2019](https://arxiv.org/abs/1906.03720)), so that with `cohort = "lgg"` the same cells run on real
-# patients. Figures and numbers always say which of the two they come from.
+# **LGG MRI Segmentation cohort** of 110 patients with lower-grade
+# [glioma](../docs/glossary.md#glioma) ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)), so
+# that with `cohort = "lgg"` the same cells run on real patients. Figures and numbers always say
+# which of the two they come from.
 #
 # > **Not for clinical use.** This is a course. Nothing in it may be used to diagnose or treat
 # > anyone.
+#
+# The next cell holds what can be changed: which cohort, how many patients, the seed of all that is
+# drawn by chance, the size of the pictures in pixels. The two numbers of epochs belong to later
+# notebooks. Leave everything as it is the first time.
 
 # %% tags=["parameters"]
 cohort = "simulated"
@@ -384,8 +389,8 @@ plots.show(figure, alt, run.figures, "01_grey_levels_raw")
 # %% [markdown]
 # The remedy is **[normalisation](../docs/glossary.md#normalisation) by volume**: for every patient
 # and channel, subtract the mean of the pixels inside the head and divide by their standard
-# deviation. The result is stored as `96 + 40 · z`, rounded and clipped to 0…255, which keeps one
-# byte a pixel.
+# deviation. The result, the [z-score](../docs/glossary.md#z-score), is stored as `96 + 40 · z`,
+# rounded and clipped to 0…255, which keeps one byte a pixel.
 #
 # - By *volume*, not by slice: how bright one slice is compared with its neighbours says something
 #   about the tissue, and a slice full of tumour must not be dimmed for it.
@@ -493,8 +498,9 @@ affected.merge(run.split[["patient", "part"]], on="patient")
 #
 # ## How alike are neighbouring slices?
 #
-# Now the main point. We correlate FLAIR slices of the same patient that are 1, 2, 3, 5 or 8 slices
-# apart, and for comparison slices of *different* patients at the same height of the head.
+# Now the main point. We correlate, pixel by pixel, FLAIR slices of the same patient (1: alike but
+# for brightness and contrast, 0: unrelated) that are 1, 2, 3, 5 or 8 slices apart, and for
+# comparison slices of *different* patients at the same height of the head.
 
 # %%
 pairs = similarity.slice_similarity(run.volumes.images, run.volumes.table, seed=seed)
@@ -575,7 +581,8 @@ check.neighbours_in_training(neighbours_in_training)
 #
 # Does it matter? Take a "model" that learns nothing. For a test slice it looks up the most similar
 # training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing of
-# tumours and is worthless for a new patient.
+# tumours and is worthless for a new patient. How well the copied mask fits is measured by
+# [Dice](../docs/glossary.md#dice), the overlap of two masks from 0 (none) to 1 (the same).
 #
 # *Predict before you run: how will it score under each split?*
 

@@ -49,8 +49,8 @@ print(run.describe())
 # The cell above opened the *run*: a cohort (unless you say otherwise, a simulated one), its split
 # into training, validation and held-out patients, and a folder for the results. Each part has a
 # task of its own. The training patients teach the network. The validation patients decide
-# everything else: which epoch, which threshold. The held-out patients, called *test* in the code,
-# are used once, at the end.
+# everything else: which [epoch](../docs/glossary.md#epoch), which threshold. The held-out patients,
+# called *test* in the code, are used once, at the end.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -351,9 +351,9 @@ print(f"all but the last:   {trained(network):>10,} (1024 weights and a bias)")
 # is, and in a copy that was mirrored, turned, shifted, made brighter or darker at random. Each
 # epoch sees half of what is stored.
 #
-# A frozen batch normalisation is one factor and one offset for each channel. For the stored
-# output both were multiplied into the convolution before it, which halves the time and changes
-# the result by no more than rounding.
+# A frozen [batch normalisation](../docs/glossary.md#batch-normalisation) is one factor and one
+# offset for each channel. For the stored output both were multiplied into the convolution before
+# it, which halves the time and changes the result by no more than rounding.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -424,10 +424,12 @@ show(
 )
 
 # %% [markdown]
-# Read the two lines of one colour together. Where the training loss falls on and the validation
-# loss does not, the network learns its training patients by heart. From each training, the epoch
-# with the lowest validation loss is kept. Slices of one patient resemble each other, so a few
-# hundred slices from a few dozen patients are a small training set, however many files there are.
+# The loss is the [cross-entropy](../docs/glossary.md#cross-entropy): small if the probabilities of
+# what is true are high. Read the two lines of one colour together. Where the training loss falls on
+# and the validation loss does not, the network learns its training patients by heart. From each
+# training, the epoch with the lowest validation loss is kept. Slices of one patient resemble each
+# other, so a few hundred slices from a few dozen patients are a small training set, however many
+# files there are.
 #
 # ## A threshold, for a stated sensitivity
 #

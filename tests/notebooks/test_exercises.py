@@ -90,6 +90,10 @@ def test_checks_are_called_in_no_other_cell():
         ), name
 
 
+def test_every_notebook_sets_exercises():
+    assert WITH_EXERCISES == sorted(SOURCES)
+
+
 @pytest.mark.parametrize("name", WITH_EXERCISES)
 def test_enough_exercises_numbered_in_order(name):
     found = tasks(SOURCES[name])
