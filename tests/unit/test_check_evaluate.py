@@ -224,7 +224,7 @@ WRONG = {
         ),
         "the larger": (
             lambda t, p: max(float(np.percentile(each, 95)) for each in ways(t, p)),
-            "one end is found", "both ways together",
+            "one end is found", "the larger of two",
         ),
         "all pixels": (lambda t, p: hd95(t, p, of=np.argwhere), "9 x 9", "outlines"),
         "0 for empty": (lambda t, p: hd95(t, p, 0.0), "an empty prediction", "say why"),
@@ -280,8 +280,8 @@ WRONG = {
     },
     "paired_differences": {
         "sign": (lambda a, b: differences(b, a), "same order", "signs"),
-        "by place": (by_place, "sorted another way", "patient A"),
-        "by index": (by_index, "numbered anew", "row is taken from row"),
+        "by place": (by_place, "sorted another way", "row from row"),
+        "by index": (by_index, "numbered anew", "row from row"),
         "drops": (aligned, "without patient C", "refuse it"),
         "numbers": (lambda a, b: list(differences(a, b).values()), "same order", "list"),
         "other keys": (

@@ -102,4 +102,5 @@ def test_a_refusal():
     words = "refuse it with a ValueError or KeyError: no such patient"
     assert judge(0.5) == f"you return 0.5; {words}"
     assert judge(ZeroDivisionError()) == f"it stops with ZeroDivisionError; {words}"
+    assert judge(np.float64(0.5)) == judge(0.5)
     assert judge(np.zeros((3, 3))) == f"you return a ndarray; {words}"

@@ -183,29 +183,29 @@ WRONG = {
         "mean": (lambda t, p, e: np.mean(focal(t, p, e)), "two pictures", "the mean"),
         "power first": (
             lambda t, p, e: [1 - tversky(*each) ** e for each in zip(t, p, strict=True)],
-            "(p = 2)", "take 1 - index first",
+            "(p = 2)", "first comes 1 - index",
         ),
         "no power": (lambda t, p, e: focal(t, p, 1), "(p = 2)", "no effect"),
         "squeezed": (lambda t, p, e: np.squeeze(focal(t, p, e)), "one picture", "one loss for"),
     },
     "move_together": {
-        "mask stays": (lambda i, m, f, k: (move(i, m, f, k)[0], m), "mirrored, no", "mask does"),
+        "mask stays": (lambda i, m, f, k: (move(i, m, f, k)[0], m), "without a turn", "mask does"),
         "upside down": (
             lambda i, m, f, k: move(i[::-1], m[::-1], False, k) if f else move(i, m, f, k),
-            "mirrored, no turn", "upside down",
+            "mirroring without", "upside down",
         ),
-        "clockwise": (lambda i, m, f, k: move(i, m, f, -k), "one quarter turn", "other way"),
+        "clockwise": (lambda i, m, f, k: move(i, m, f, -k), "a quarter turn", "other way"),
         "turned first": (
             lambda i, m, f, k: move(*move(i, m, False, k), f, 0),
-            "mirrored and one", "before it is mirrored",
+            "mirroring and a", "before it is mirrored",
         ),
         "channels": (
             lambda i, m, f, k: (move(i[..., ::-1], m, False, k)[0], move(i, m, f, k)[1])
             if f else move(i, m, f, k),
-            "mirrored, no turn", "channels swapped",
+            "mirroring without", "channels swapped",
         ),
-        "always mirrored": (lambda i, m, f, k: move(i, m, True, k), "one quarter", "not mirrored"),
-        "picture only": (lambda i, m, f, k: move(i, m, f, k)[0], "mirrored", "not a picture and"),
+        "always mirrored": (lambda i, m, f, k: move(i, m, True, k), "quarter turn", "not mirrored"),
+        "picture only": (lambda i, m, f, k: move(i, m, f, k)[0], "mirroring", "not a picture and"),
     },
     "largest_piece": {
         "background": (background_too, "two and four", "background"),

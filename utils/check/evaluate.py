@@ -32,7 +32,8 @@ def _emptied(masks: np.ndarray, stand: list[bool]) -> Judge:
         if len(masks) > 1 and (filled != stand).all():
             return "you empty the slices that are flagged and keep the others"
         wrong = np.flatnonzero(filled != stand)[0]
-        return f"the mask of slice {wrong} {'stands' if filled[wrong] else 'is emptied'}"
+        done = "stands, and is not flagged" if filled[wrong] else "is emptied, and is flagged"
+        return f"the mask of slice {wrong} {done}"
 
     return judge
 
@@ -179,7 +180,7 @@ _LINE = _pixels(*[(5, column) for column in range(21)])
 _LINE_SLIPS = {
     0.0: "only the way from the prediction is measured; take both ways",
     20.0: "that is the largest distance of all, not the 95th percentile",
-    19.0: "only one way is in it; take the distances of both ways together, then the percentile",
+    19.0: "one way alone gives that, or the larger of two percentiles; put both ways together",
     9.5: "a mean of percentiles is another measure; put all distances together first",
 }
 _STRAY = _block(4, 4, 12) | _pixels((10, 21))

@@ -97,9 +97,9 @@ def _by_patient(right: dict[str, float], by_place: dict[str, float] | None = Non
         if same(values, exact):
             return None
         if same(values, -np.array(exact)):
-            return "the signs are turned round; a gain of the second has to be positive"
+            return "you turn the signs round; a gain of the second has to be positive"
         if by_place and same(values, [by_place[name] for name in right]):
-            return "row is taken from row; the same patient has to be in both"
+            return "you take row from row; the same patient has to be in both"
         wrong = next(name for name in right if not same(given[name], right[name]))
         return f"the difference of patient {wrong} is {given[wrong]:.6g}, which is not right"
 
@@ -108,18 +108,19 @@ def _by_patient(right: dict[str, float], by_place: dict[str, float] | None = Non
 
 _ONES = _dice(A=0.5, B=0.9, C=0.7)
 _TWOS = _dice(A=0.8, B=0.85, C=0.7)
+_GAINS, _ROW_BY_ROW = {"A": 0.3, "B": -0.05, "C": 0}, {"A": 0.2, "B": -0.1, "C": 0.15}
 
 PAIRED_DIFFERENCES = Exercise(
     "paired_differences",
     "04",
     (
         Case("three patients in the same order", (_ONES, _TWOS),
-             _by_patient({"A": 0.3, "B": -0.05, "C": 0})),
+             _by_patient(_GAINS)),
         Case("the second table sorted another way", (_ONES, _TWOS.iloc[[2, 0, 1]]),
-             _by_patient({"A": 0.3, "B": -0.05, "C": 0})),
+             _by_patient(_GAINS, _ROW_BY_ROW)),
         Case("the second table sorted another way and numbered anew",
              (_ONES, _TWOS.iloc[[2, 0, 1]].reset_index(drop=True)),
-             _by_patient({"A": 0.3, "B": -0.05, "C": 0}, {"A": 0.2, "B": -0.1, "C": 0.15})),
+             _by_patient(_GAINS, _ROW_BY_ROW)),
         Case("a single patient", (_dice(A=0.5), _dice(A=0.25)), _by_patient({"A": -0.25})),
         Case("a second table without patient C", (_ONES, _TWOS.iloc[:2]),
              refusal("C has no partner, and the pairs would be other patients than you report",

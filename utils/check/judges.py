@@ -159,6 +159,8 @@ def refusal(why: str, *kinds: type[Exception]) -> Judge:
         what, kind = repr(output), type(output).__name__
         if isinstance(output, Exception):
             what = kind
+        elif isinstance(output, int | float | np.number):  # np.float64(0.5) is 0.5 to a student
+            what = f"{output:.6g}"
         elif "\n" in what or len(what) > 40:  # a table, an array: a message has one line
             what = f"a {kind}"
         return f"{done} {what}; refuse it with a {names}: {why}"

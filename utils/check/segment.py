@@ -123,8 +123,14 @@ def _focal(exponent: float, *indices: float) -> Judge:
     lost = 1 - np.array(indices)
     right = lost**exponent
     slips = (
-        (lost ** (1 / exponent), "the power is 1/p, and so points the other way; take p itself"),
-        (1 - np.array(indices) ** exponent, "take 1 - index first, then the power"),
+        (
+            lost ** (1 / exponent),
+            "you take the power 1/p, which points the other way; take p itself",
+        ),
+        (
+            1 - np.array(indices) ** exponent,
+            "you take the power of the index; first comes 1 - index, then the power",
+        ),
         (lost, "the exponent has no effect"),
     )
 

@@ -57,13 +57,13 @@ MOVE_TOGETHER = Exercise(
     tuple(
         Case(said, (_PICTURE, _MASK, mirrored, turns), _move(mirrored, turns))
         for said, mirrored, turns in (
-            ("mirrored, no turn", True, 0),
-            ("one quarter turn", False, 1),
-            ("mirrored and one quarter turn", True, 1),
-            ("neither mirrored nor turned", False, 0),
+            ("mirroring without a turn", True, 0),
+            ("a quarter turn", False, 1),
+            ("mirroring and a quarter turn", True, 1),
+            ("no mirroring and no turn", False, 0),
             ("half a turn", False, 2),
             ("-1 quarter turns", False, -1),
-            ("mirrored and 5 quarter turns", True, 5),
+            ("mirroring and 5 quarter turns", True, 5),
         )
     ),
 )
