@@ -1,22 +1,24 @@
-"""The exercises of notebook 04: right answers pass, typical wrong ones are told by their case."""
-
-from dataclasses import replace
+"""Notebook 04, first half: right answers pass, typical wrong ones are told by their case."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from answers import (
+    assert_all_are_tried,
+    assert_nonsense_is_told,
+    assert_right,
+    assert_told,
+    rights,
+    wrongs,
+)
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
-from utils.check import evaluate, evaluate_patients
-from utils.checking import Mark
+from utils.check import evaluate
 
-EXERCISES = {each.name: each for each in (*evaluate.EXERCISES, *evaluate_patients.EXERCISES)}
+EXERCISES = {each.name: each for each in evaluate.EXERCISES}
 NAN = float("nan")
 COUNTS = ["tumour_px", "predicted_px", "overlap_px"]
-
-
-# --- right answers, written another way than in the notebook -----------------------------------
 
 
 def veto(masks, p_tumour, threshold):
@@ -57,31 +59,13 @@ def rate(slices):
     return float((free["predicted_px"] > 0).mean())
 
 
-def loop_means(slices, draws, rng):
-    """Draw names, put the rows of each drawn patient together, one patient after the other."""
-    names = sorted(slices["patient"].unique())
-    means = []
-    for _ in range(draws):
-        drawn = rng.choice(names, size=len(names))
-        rows = [slices.loc[slices["patient"] == name, COUNTS].sum() for name in drawn]
-        means.append(np.mean([ratio(each) for each in rows]))
-    return means
+def changed(**changes):
+    """Return a function like `three` with some of its values from other functions."""
+    return lambda slices: (
+        three(slices) | {name: float(value(slices)) for name, value in changes.items()}
+    )
 
 
-def quick_means(slices, draws, rng, replace=True):
-    dice = ratio(slices.groupby("patient")[COUNTS].sum()).to_numpy()
-    drawn = [rng.choice(dice, size=len(dice), replace=replace) for _ in range(draws)]
-    return np.mean(drawn, axis=1)
-
-
-def differences(first, second):
-    if set(first["patient"]) != set(second["patient"]):
-        raise ValueError("other patients")
-    pairs = first.merge(second, on="patient")
-    return dict(zip(pairs["patient"], pairs["dice_y"] - pairs["dice_x"], strict=True))
-
-
-MEANS = {"empty = 1": 0.82, "empty = 0": 0.32, "left out": 0.64}
 RIGHT = {
     "cascade": [veto, lambda masks, p, t: np.uint8(veto(masks, p, t))],
     "three_dice": [three, lambda slices: pd.Series(three(slices))],
@@ -91,78 +75,9 @@ RIGHT = {
         lambda t, p: hd95(t, p, np.hypot(*t.shape) if t.any() or p.any() else 0),
     ],
     "false_positive_rate": [rate],
-    "bootstrap_means": [loop_means, quick_means],
-    "paired_differences": [differences, lambda *given: pd.Series(differences(*given))],
-    "empty_slices": [MEANS],
-}
+}  # fmt: skip
 
-# --- wrong answers, and words that the message has to hold -------------------------------------
-
-
-def changed(**changes):
-    """Return a function like `three` with some of its values from other functions."""
-    return lambda slices: (
-        three(slices) | {name: float(value(slices)) for name, value in changes.items()}
-    )
-
-
-def slice_means(slices, draws, rng):
-    dice = ratio(slices).to_numpy()
-    return [rng.choice(dice, size=len(dice)).mean() for _ in range(draws)]
-
-
-def slices_in_patients(slices, draws, rng):
-    """Draw rows, then form patients of what was drawn."""
-    means = []
-    for _ in range(draws):
-        rows = slices.iloc[rng.integers(0, len(slices), len(slices))]
-        means.append(ratio(rows.groupby("patient")[COUNTS].sum()).mean())
-    return means
-
-
-def merged_means(slices, draws, rng):
-    """Lose the second copy of a patient that was drawn twice."""
-    dice = ratio(slices.groupby("patient")[COUNTS].sum())
-    return [dice[np.unique(rng.choice(dice.index, len(dice)))].mean() for _ in range(draws)]
-
-
-def pooled_means(slices, draws, rng):
-    sums = slices.groupby("patient")[COUNTS].sum()
-    return [ratio(sums.iloc[rng.integers(0, len(sums), len(sums))].sum()) for _ in range(draws)]
-
-
-def weighted_means(slices, draws, rng):
-    """Give a patient with many slices more chances."""
-    dice = ratio(slices.groupby("patient")[COUNTS].sum())
-    names = slices["patient"].to_numpy()
-    return [dice[rng.choice(names, len(dice))].mean() for _ in range(draws)]
-
-
-def by_place(first, second):
-    both = set(first["patient"]) == set(second["patient"])
-    if not both:
-        raise ValueError("other patients")
-    gains = second["dice"].to_numpy() - first["dice"].to_numpy()
-    return dict(zip(first["patient"], gains, strict=True))
-
-
-def by_index(first, second):
-    return (second["dice"] - first["dice"]).set_axis(first["patient"])
-
-
-def aligned(first, second):
-    first, second = (each.set_index("patient")["dice"] for each in (first, second))
-    return (second - first).dropna()
-
-
-def broken(*given):
-    raise KeyError("no idea")
-
-
-def text(*given):
-    return "0.5"
-
-
+# What is wrong: the answer, and words that the message has to hold.
 WRONG = {
     "cascade": {
         "turned round": (lambda m, p, t: veto(m, -p, -t), "0.2, 0.8", "empty the slices that are"),
@@ -260,113 +175,23 @@ WRONG = {
             "tumour in every slice", "ZeroDivisionError",
         ),
     },
-    "bootstrap_means": {
-        "slices": (slice_means, "60 draws", "whole patients"),
-        "slices, then patients": (slices_in_patients, "60 draws", "1/2"),
-        "twice is once": (merged_means, "60 draws", "count twice"),
-        "pooled": (pooled_means, "60 draws", "whole patients"),
-        "weighted": (weighted_means, "60 draws", "same chance"),
-        "no replacement": (
-            lambda s, d, rng: quick_means(s, d, rng, replace=False), "60 draws", "with replacement",
-        ),
-        "own generator": (
-            lambda s, d, rng: quick_means(s, d, np.random.default_rng()), "of the same seed",
-        ),
-        "fixed seed": (
-            lambda s, d, rng: quick_means(s, d, np.random.default_rng(3)), "seeds 0 and 1",
-        ),
-        "one number": (lambda s, d, rng: quick_means(s, d, rng).mean(), "shape ()"),
-        "always 60": (lambda s, d, rng: quick_means(s, 60, rng), "a single patient", "each time"),
-    },
-    "paired_differences": {
-        "sign": (lambda a, b: differences(b, a), "same order", "signs"),
-        "by place": (by_place, "sorted another way", "row from row"),
-        "by index": (by_index, "numbered anew", "row from row"),
-        "drops": (aligned, "without patient C", "refuse it"),
-        "numbers": (lambda a, b: list(differences(a, b).values()), "same order", "list"),
-        "other keys": (
-            lambda a, b: dict(enumerate(differences(a, b).values())), "same order", "['0', '1'",
-        ),
-    },
-    "empty_slices": {
-        "alarm left out": (MEANS | {"left out": 0.8}, "left out", "its Dice is 0"),
-        "alarm as 1": (MEANS | {"empty = 1": 0.92}, "empty = 1", "not 0/0"),
-        "divided by five": (MEANS | {"empty = 0": 0.8}, "empty = 0", "all ten"),
-        "missing": ({"empty = 1": 0.82}, "no 'empty = 0'"),
-        "a number": (0.82, "not the kind"),
-        "in words": (dict.fromkeys(MEANS, "high"), "not the kind"),
-    },
 }  # fmt: skip
 
-FUNCTIONS = [name for name, each in EXERCISES.items() if each.is_function]
 
-
-@pytest.mark.parametrize(
-    ("name", "answer"), [(name, answer) for name, answers in RIGHT.items() for answer in answers]
-)
+@pytest.mark.parametrize(("name", "answer"), rights(RIGHT))
 def test_right_answers_pass(name, answer):
-    verdict = EXERCISES[name].verdict(answer)
-    assert verdict.mark is Mark.RIGHT, verdict.message
+    assert_right(EXERCISES[name], answer)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "words"),
-    [
-        pytest.param(name, answer, words, id=f"{name}-{what}")
-        for name, answers in WRONG.items()
-        for what, (answer, *words) in answers.items()
-    ],
-)
+@pytest.mark.parametrize(("name", "answer", "words"), wrongs(WRONG))
 def test_typical_wrong_answers_are_told_by_their_case(name, answer, words):
-    verdict = EXERCISES[name].verdict(answer)
-    assert verdict.mark is Mark.WRONG
-    assert "\n" not in verdict.message
-    for word in words:
-        assert word in verdict.message
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize(("answer", "words"), [(broken, "stops with KeyError"), (text, "str")])
-def test_nonsense_is_told(name, answer, words):
-    verdict = EXERCISES[name].verdict(answer)
-    assert verdict.mark is Mark.WRONG
-    assert words in verdict.message
+    assert_told(EXERCISES[name], answer, words)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_an_open_answer_is_open(name):
-    def stub(*given):
-        """Say what is asked."""
-        ...
-
-    answer = stub if EXERCISES[name].is_function else ...
-    assert EXERCISES[name].verdict(answer).message == "not attempted yet"
+def test_nonsense_is_told(name):
+    assert_nonsense_is_told(EXERCISES[name])
 
 
-def test_an_endless_answer_is_stopped():
-    def endless(*given):
-        while True:
-            pass
-
-    message = replace(EXERCISES["bootstrap_means"], seconds=0.05).verdict(endless).message
-    assert "does not end within 0.05 seconds" in message
-
-
-@pytest.mark.parametrize("seed", range(100, 130))
-def test_a_right_bootstrap_passes_whatever_it_draws(seed):
-    """The judge of random means must not refuse what is only chance."""
-    other = np.random.default_rng(seed)
-    kept = {}
-
-    def means(slices, draws, rng):
-        # As if the three generators had other seeds: same in, same out.
-        key = (rng.bit_generator.state["state"]["state"], draws)
-        return kept.setdefault(key, quick_means(slices, draws, other))
-
-    assert EXERCISES["bootstrap_means"].verdict(means).mark is Mark.RIGHT
-
-
-def test_every_exercise_is_tested_with_two_wrong_answers_or_more():
-    assert RIGHT.keys() == WRONG.keys() == EXERCISES.keys()
-    assert all(len(answers) >= 2 for answers in WRONG.values())
-    assert {each.notebook for each in EXERCISES.values()} == {"04"}
+def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
+    assert_all_are_tried(EXERCISES, RIGHT, WRONG)
