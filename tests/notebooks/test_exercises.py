@@ -91,7 +91,7 @@ def test_checks_are_called_in_no_other_cell():
 
 
 def test_every_notebook_sets_exercises():
-    assert WITH_EXERCISES == sorted(SOURCES)
+    assert sorted(SOURCES) == WITH_EXERCISES
 
 
 @pytest.mark.parametrize("name", WITH_EXERCISES)
