@@ -1,0 +1,146 @@
+"""What shows when a bug of notebook 07 is at work: each function takes the broken one and a run."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+
+from utils import config
+from utils.similarity import most_alike
+from utils.volumes import Volumes
+
+# Side of the pictures of the small pixel classifier, and what it may look at around a pixel.
+STEP = 4
+WIDTHS = (1, 3, 7)
+
+
+def copied_labels(volumes: Volumes, test: np.ndarray, train: np.ndarray) -> pd.DataFrame:
+    """Return what a "detector" says that copies the answer of the most similar training slice.
+
+    Parameters
+    ----------
+    volumes : Volumes
+    test, train : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    DataFrame
+        `row`, `source` (the training row copied), `patient`, `right`; one row a test slice.
+    """
+    source = most_alike(volumes.images, test, train)
+    rows = np.flatnonzero(test)
+    labels = volumes.labels
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "source": source,
+            "patient": volumes.table["patient"].to_numpy()[rows],
+            "right": labels[source] == labels[rows],
+        }
+    )
+
+
+def in_new_process(function: Callable, ids: Sequence[str], hash_seed: int) -> list[str]:
+    """Return `function(ids)` as another Python process, with another hash seed, gives it.
+
+    Python draws a new hash seed for text whenever it starts; a number makes the draw repeatable.
+    """
+    code = (
+        f"import sys; from {function.__module__} import {function.__name__} as function; "
+        "print('\\n'.join(function(sys.argv[1:])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *ids],
+        cwd=config.ROOT,
+        env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def pixel_features(images: np.ndarray) -> np.ndarray:
+    """Return what the small pixel classifier sees: grey levels and means of surroundings, place.
+
+    Parameters
+    ----------
+    images : ndarray (n, size, size, 3)
+        Normalised pictures; every `STEP`-th pixel is used.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, size / STEP, size / STEP, 3 * len(WIDTHS) + 2)
+    """
+    small = images[:, ::STEP, ::STEP].astype(np.float32) / 40
+    means = [ndimage.uniform_filter(small, (0, width, width, 0)) for width in WIDTHS]
+    down, across = np.mgrid[0 : small.shape[1], 0 : small.shape[2]] / small.shape[1]
+    place = np.stack([down, np.abs(across - 0.5)], axis=-1).astype(np.float32)
+    return np.concatenate([*means, np.broadcast_to(place, (len(small), *place.shape))], axis=-1)
+
+
+def small_masks(masks: np.ndarray) -> np.ndarray:
+    """Return the masks (n, size, size) at the pixels that `pixel_features` uses, as bool."""
+    return masks[:, ::STEP, ::STEP] > 0
+
+
+def segment(train: Volumes, rows: np.ndarray, test: Volumes, pixels=40_000, seed=0) -> np.ndarray:
+    """Return masks of the test slices, from a logistic regression of single pixels.
+
+    Parameters
+    ----------
+    train, test : Volumes
+    rows : ndarray of int
+        Which training slices are learnt from.
+    pixels, seed : int
+        How many of their pixels, and which.
+
+    Returns
+    -------
+    ndarray of bool, shape (test slices, size / STEP, size / STEP)
+    """
+    features = pixel_features(train.images[rows])
+    features = features.reshape(-1, features.shape[-1])
+    wanted = small_masks(train.masks[rows]).ravel()
+    drawn = np.random.default_rng(seed).permutation(len(wanted))[:pixels]
+    model = LogisticRegression(max_iter=500).fit(features[drawn], wanted[drawn])
+    asked = pixel_features(test.images)
+    return model.predict(asked.reshape(-1, asked.shape[-1])).reshape(asked.shape[:3]).astype(bool)
+
+
+def features_of(network: Callable, pictures: np.ndarray, batch: int = 2) -> np.ndarray:
+    """Return a network's output for pictures (n, height, width, 3), a few at a time.
+
+    Sixteen at once would take 0.7 GB of memory more.
+    """
+    pieces = [pictures[start : start + batch] for start in range(0, len(pictures), batch)]
+    return np.concatenate([np.asarray(network(piece, training=False)) for piece in pieces])
+
+
+def likeness(features: np.ndarray) -> float:
+    """Return the median correlation of two rows of features, shape (n, number)."""
+    correlations = np.corrcoef(features)
+    return float(np.median(correlations[np.triu_indices(len(features), k=1)]))
+
+
+def thrown_dice(report: Callable, slices: int = 60, times: int = 400, seed: int = 0) -> np.ndarray:
+    """Return the accuracies that `report(validation, test)` gives for scores drawn by chance.
+
+    Half of the slices have a tumour, and a score says nothing about it: the truth is 0.5.
+    """
+    random = np.random.default_rng(seed)
+
+    def drawn():
+        return np.arange(slices) % 2 == 0, random.random(slices)
+
+    return np.array([report(drawn(), drawn())[1] for _ in range(times)])
+
+
+def steepness(loss: Callable, index: np.ndarray, step: float = 1e-6) -> np.ndarray:
+    """Return by how much a loss falls as the index rises, at each index in 0..1 - step."""
+    return (loss(index) - loss(index + step)) / step
