@@ -64,11 +64,11 @@ print(f"pixels with tumour, training: {100 * run.part('train').masks.mean():.1f}
 
 # %% [markdown]
 # Tumour pixels are rare. A network that answers "no tumour" everywhere would be right for nearly
-# all pixels, so the share of right pixels (accuracy) tells nothing here. The **Dice coefficient**
-# does not count the pixels that both masks leave empty: twice the overlap, divided by the sum of
-# both areas. 1 is perfect, 0 is no overlap. We pool the pixels of each *patient*, then average
-# over patients, as the authors of the LGG cohort did ([Buda et al.
-# 2019](https://arxiv.org/abs/1906.03720)).
+# all pixels, so the share of right pixels (accuracy) tells nothing here. The [**Dice
+# coefficient**](../docs/glossary.md#dice) does not count the pixels that both masks leave empty:
+# twice the overlap, divided by the sum of both areas. 1 is perfect, 0 is no overlap. We pool the
+# pixels of each *patient*, then average over patients, as the authors of the LGG cohort did ([Buda
+# et al. 2019](https://arxiv.org/abs/1906.03720)).
 #
 # $$\text{Dice} = \frac{2\,|\text{traced} \cap \text{predicted}|}
 # {|\text{traced}| + |\text{predicted}|}$$
@@ -167,7 +167,8 @@ show(
 #
 # ### A residual block
 #
-# Two 3 x 3 [convolutions](../docs/glossary.md#convolution), each after a
+# A [residual block](../docs/glossary.md#residual-block) is two 3 x 3
+# [convolutions](../docs/glossary.md#convolution), each after a
 # [batch normalisation](../docs/glossary.md#batch-normalisation) and a
 # [ReLU](../docs/glossary.md#relu), and a **shortcut** around them, so that the block only has to
 # learn what to *change* about its input ([He et al. 2016](https://arxiv.org/abs/1603.05027)). With
