@@ -1,9 +1,12 @@
 """Experiments are compared on what both predicted, in pairs over patients."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from utils import comparisons
+from utils import comparisons, detection
 from utils.evidence_tables import Evidence
 
 
@@ -61,6 +64,17 @@ def test_auc_is_over_the_shared_slices_of_all_patients():
     # The detector here says the opposite of what is right.
     assert found.detector_auc.first == pytest.approx(1 / 6)
     assert found.detector_auc.second == 0.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 4)), min_size=1))
+def test_pairs_of_patients_add_up_to_the_auc(drawn):
+    patient, label, score = zip(*drawn, strict=True)
+    slices = pd.DataFrame({"patient": patient, "tumour_px": label, "p_tumour": score}).astype(float)
+    in_order, with_tumour, without = comparisons.pairs_in_order(slices, "p_tumour")
+    total = with_tumour.sum() * without.sum()
+    expected = detection.auc(slices["tumour_px"] > 0, slices["p_tumour"])
+    found = in_order.sum() / total if total else np.nan
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_order_of_comparison_is_second_minus_first():

@@ -1,0 +1,780 @@
+# %% [markdown]
+# # 5 · Evidence: what real numbers look like
+#
+# The notebooks before this one ran on simulated patients, where we know that the method works. What
+# does it give on real ones? The course was run on 80 patients of the LGG cohort, in five folds by
+# patient, and what came out is stored as tables. This notebook reads them the way you would read a
+# paper, with one difference: here you have every row.
+#
+# **What you will learn**
+#
+# - to recompute a published number from its rows, and to hold it against one from the literature;
+# - what an interval over patients promises, and whether it keeps the promise;
+# - how much a random split of slices flatters a model, and when such a comparison is fair;
+# - to find for whom a model fails: institution, size of the tumour, single patients with a name;
+# - to say how one set of predictions becomes eight different "Dice".
+#
+# **What you need**: nothing but the tables in `results/lgg/`; no data, no training. Half a minute,
+# and 0.4 GB of memory. With the five exercises, plan 60 minutes. Notebook
+# [4](04_evaluate.ipynb) explains the measures; terms are in the [glossary](../docs/glossary.md).
+
+# %% [markdown]
+# ## The questions
+#
+# 1. Is our segmenter better or worse than the published one, or can we not tell?
+# 2. Would the split by slices, which many projects use, have told us something else?
+# 3. Which patients would have been failed, and could we have known?
+#
+# Everything below is about **real patients**, and about numbers only: no picture is shown. Names
+# such as `TCGA_DU_7018_19911220` are those under which the cohort is published.
+#
+# > **Not for clinical use.** This is a course. Nothing in it may be used to diagnose or treat
+# > anyone.
+
+# %% tags=["parameters"]
+cohort = "simulated"
+data = ""
+run_folder = ""
+seed = 0
+patients = 60
+size = 128
+detector_epochs = 4
+segmenter_epochs = 5
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the helpers lie beside this folder
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils import check, config, course
+from utils.parameters import check_parameters
+
+check_parameters()  # the same as everywhere; here they only decide where figures are kept
+course.Parameters(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
+FIGURES = Path(run_folder or config.RUNS / cohort) / "figures"
+
+# %%
+from utils import (
+    comparisons,
+    detection,
+    findings,
+    metrics,
+    plots,
+    plots_detection,
+    plots_evaluation,
+    plots_evidence,
+)
+from utils.evidence_tables import read_evidence
+from utils.evidence_words import NOT_YET, aims, comparison_rows, folds_sentence
+from utils.findings import BUDA, BUDA_SITE, told
+
+# %% [markdown]
+# ## The tables, and why you may believe them
+#
+# `read_evidence` does not only read. It checks, from the tables alone, what a reader usually has to
+# take on trust: no patient is in two [folds](../docs/glossary.md#fold); every slice of every
+# patient is there once; the folds have the recorded fingerprint; each patient's Dice follows from
+# the rows of its slices. If one number were changed, the next cell would stop.
+#
+# Every prediction is **[out of fold](../docs/glossary.md#out-of-fold)**: it comes from a model that
+# never saw the patient, and nothing (epoch, threshold, cleaning of the mask) was chosen on it.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+evidence = read_evidence()
+slices, by_patient = evidence.slices, evidence.patients
+SOURCE = f"LGG cohort (real), {len(by_patient)} patients, out of fold"
+has_tumour = slices["tumour_px"] > 0
+print(SOURCE)
+print(f"slices: {len(slices)}, with tumour: {has_tumour.sum()}")
+print("patients tested in each fold:", *by_patient["fold"].value_counts().sort_index())
+print("patients by institution:", by_patient["institution"].value_counts().sort_index().to_dict())
+print("a patient in two folds:", bool(slices.groupby("patient")["fold"].nunique().max() > 1))
+
+# %%
+# NBVAL_CHECK_OUTPUT
+one = slices[slices["patient"] == "TCGA_CS_6188_20010812"]
+columns = ["slice", "tumour_px", "predicted_px", "overlap_px", "p_tumour", "flagged"]
+print(one.loc[one["tumour_px"] + one["predicted_px"] > 0, columns].to_string(index=False))
+
+# %% [markdown]
+# These are all the slices of one patient in which anything was traced or predicted. `tumour_px` are
+# the pixels that the expert traced, `predicted_px` those that the segmenter drew, `overlap_px`
+# those in both. `p_tumour` is the probability that the slice shows tumour, from detector and
+# segmenter together, and `flagged` whether it reached the threshold of its fold.
+#
+# ### Exercise 5.1 · One Dice for a patient
+#
+# Write `dice_of_patient(rows)`: the [Dice](../docs/glossary.md#dice) of a patient from a table of
+# its slices with the columns `tumour_px`, `predicted_px` and `overlap_px`. Pool the pixels of all
+# slices first. What if the patient has slices in which nothing is traced and nothing predicted?
+# What if that is so for all slices? Let the second be `nan`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Three sums are all you need. Only then comes the one division.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The pixels in both masks are in `tumour_px` and again in `predicted_px`. What has to stand above
+# so that a perfect prediction gives 1? Ask for the sum below before you divide by it.
+# </details>
+
+
+# %% tags=["solution"]
+def dice_of_patient(rows):
+    """Return the Dice of one patient's volume, nan if nothing is traced or predicted.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        `tumour_px, predicted_px, overlap_px`, one row a slice.
+    """
+    total = rows["tumour_px"].sum() + rows["predicted_px"].sum()
+    return 2 * rows["overlap_px"].sum() / total if total else float("nan")
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.dice_of_patient(dice_of_patient)
+
+# %% [markdown]
+# ## How good, and compared with whom?
+#
+# There is one published number for this cohort that was measured by patient: [Buda et al.
+# 2019](https://doi.org/10.1016/j.compbiomed.2019.05.002), Dice 0.82 (mean) and 0.85 (median) over
+# 110 patients. Before we trained, we wrote down what we aimed at: more than that.
+#
+# *Predict before you run: how wide is the 95 % interval of a mean over 80 patients? ± 0.005, ±
+# 0.03, or ± 0.1?*
+
+# %%
+# NBVAL_CHECK_OUTPUT
+result = findings.segmentation(by_patient)
+print(f"Dice by patient, mean:   {told(result['dice_mean'])}   Buda: {BUDA['mean']}, "
+      f"authors' site: {BUDA_SITE['mean']}")  # fmt: skip
+print(f"Dice by patient, median: {told(result['dice_median'])}   Buda: {BUDA['median']}, "
+      f"authors' site: {BUDA_SITE['median']}")  # fmt: skip
+print(f"HD95, median:            {told(result['hd95_median'], 1)} px")
+for row in aims(evidence).itertuples():
+    verdict = "reached" if row.reached else "NOT reached"
+    print(f"aim {row.aim:.2f} for {row.measure}: {row.found.estimate:.3f}, {verdict}")
+
+# %%
+references = {"Buda, mean": BUDA["mean"], "Buda, median": BUDA["median"]}
+figure = plots_evidence.dice_of_many(by_patient, result["dice_mean"], references, SOURCE)
+lowest = findings.worst(by_patient, 3)
+alt = (
+    f"Dice of {len(by_patient)} patients, sorted, from {by_patient['dice'].min():.2f} to "
+    f"{by_patient['dice'].max():.2f}. Mean {told(result['dice_mean'])}, drawn as a line with its "
+    f"band; Buda's mean {BUDA['mean']} and median {BUDA['median']} as dashed and dotted lines. The "
+    f"three lowest come from {', '.join(lowest['institution'])}."
+)
+plots.show(figure, alt, FIGURES, "05_dice")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for name, key in {"mean": "dice_mean", "median": "dice_median"}.items():
+    inside = result[key].low <= BUDA[name] <= result[key].high
+    words = "inside" if inside else "outside"
+    print(f"Buda's {name}, {BUDA[name]}, lies {words} our interval")
+below = (by_patient["dice"] < 0.6).sum()
+print(f"patients below 0.6: {below} of {len(by_patient)}")
+
+# %% [markdown]
+# A published value inside our interval means: with other patients of the same kind we might as well
+# have got theirs. It does **not** mean that both methods are equal. Buda's value has an interval
+# too, which was not published; the patients overlap but are not the same (we had 80 of their 110);
+# and a comparison in pairs, which could decide, needs their Dice for each patient.
+#
+# Where an aim was not reached, the honest sentence is "not reached", with the number. An aim that
+# is moved after the result is no aim.
+#
+# ## Does a 95 % interval keep its promise?
+#
+# The promise is about the procedure: if the study were repeated many times, with other patients
+# each time, 95 % of the intervals would hold the true value. On real data we never know the truth.
+# But we can play it: let our 80 patients *be* the population, so that their mean is the truth. Draw
+# a study of 10, 20 or 40 of them, compute its bootstrap interval, and look whether it holds the
+# truth. Do that 400 times.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+random = np.random.default_rng(0)
+population = by_patient["dice"].to_numpy()
+for number in (5, 10, 20, 40, 80):
+    held, widths = [], []
+    for _ in range(400):
+        study = random.choice(population, number)
+        means = random.choice(study, (500, number)).mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        held.append(low <= population.mean() <= high)
+        widths.append(high - low)
+    print(f"{number:2} patients: {100 * np.mean(held):.0f} % of the intervals hold the truth, "
+          f"width {np.mean(widths):.2f}")  # fmt: skip
+
+# %% [markdown]
+# With five patients the interval promises more than it keeps: a handful of patients often holds no
+# bad one, and then the [bootstrap](../docs/glossary.md#bootstrap) cannot know that there are any.
+# With more it comes near, though even then it falls a little short: a few very bad patients make
+# the distribution lopsided. So read "95 %" as "somewhat over 90 %". The width falls with the root
+# of the number of patients: four times the patients for half the width.
+#
+# ### Exercise 5.2 · Coverage
+#
+# Write `coverage(intervals, truth)`: the share of intervals that hold the true value. `intervals`
+# is an array with a row for each, its lower and upper bound. A bound that equals the truth holds
+# it. An interval that could not be computed is `nan, nan`: it says nothing, so leave it out of the
+# count. If none is left, return `nan`.
+#
+# <details><summary>Hint 1</summary>
+#
+# First keep the rows that have bounds, then compare both columns with the truth.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A comparison with nan is False, so that such a row would count as a miss: `np.isnan` finds it. The
+# mean of True and False is a share.
+# </details>
+
+
+# %% tags=["solution"]
+def coverage(intervals, truth):
+    """Return the share of intervals that hold the truth, nan if there are none.
+
+    Parameters
+    ----------
+    intervals : ndarray of float, shape (n, 2)
+        Lower and upper bounds; nan where there is no interval.
+    truth : float
+    """
+    known = intervals[~np.isnan(intervals).any(axis=1)]
+    if len(known) == 0:
+        return float("nan")
+    return ((known[:, 0] <= truth) & (truth <= known[:, 1])).mean()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.coverage(coverage)
+
+# %% [markdown]
+# ## Which slices show tumour?
+#
+# Nobody has published an AUC under a split by patient for this cohort, so there is nothing to
+# compare with. Three scores tell slices with tumour from slices without: the detector's, the
+# segmenter's (how sure it is of its surest pixels), and both together.
+#
+# *Predict before you run: which is better, the detector, made for the question, or the segmenter?*
+
+# %%
+aucs = findings.aucs(slices)
+bands = {
+    words: detection.roc_band(slices, score, resamples=200)
+    for score, words in findings.SCORES.items()
+}
+by_words = {words: aucs[score] for score, words in findings.SCORES.items()}
+figure = plots_detection.roc_curves(bands, by_words, SOURCE)
+alt = "ROC curves over all slices, the first with its band over patients. " + " ".join(
+    f"{words}: AUC {told(auc)}." for words, auc in by_words.items()
+)
+plots.show(figure, alt, FIGURES, "05_roc")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for words, auc in by_words.items():
+    print(f"AUC, {words}: {told(auc)}")
+point = findings.operating_point(slices)
+print("at each fold's threshold, chosen for a sensitivity of 0.95 on validation patients:")
+print(f"  sensitivity {told(point['sensitivity'])}")
+print(f"  specificity {told(point['specificity'])}")
+missed = has_tumour & (slices["flagged"] == 0)
+print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
+
+# %% [markdown]
+# Two lessons. The segmenter was taught pixel by pixel, which is far more to learn from than one yes
+# or no a slice, and it sees the neighbouring slices. And compare the sensitivity with the 0.95 for
+# which the thresholds were chosen: a threshold chosen on some patients does not hold exactly what
+# it promises on others. That is why it must be *tested* on others.
+#
+# ## Do the probabilities mean what they say?
+
+# %%
+tables, errors = findings.reliability(slices)
+figure = plots_detection.reliability(tables, errors, SOURCE)
+alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
+    f"{words}: calibration error {error:.3f}." for words, error in errors.items()
+)
+plots.show(figure, alt, FIGURES, "05_calibration")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("calibration error:", {words: round(error, 3) for words, error in errors.items()})
+together = tables["both together"].round(3)
+print(together.to_string(index=False))
+
+# %% [markdown]
+# Most slices are easy, and lie at the far ends: the few bins in the middle hold what is hard. A
+# small mean error, such as these, says little about them; the table does.
+#
+# ## A random split of slices, or a split by patient?
+#
+# Now to the mistake from [notebook 1](01_explore.ipynb). The same recipe was trained again with the
+# slices dealt at random, so that every tested slice has neighbours of the same patient in training.
+# The **inflation** is what that adds. To be fair, both are scored on **the same slices**: those
+# that both experiments have predicted. (A training costs hours, so that not every experiment has
+# all its folds; the table says on how much each comparison rests.)
+#
+# *Predict before you run: how much does the random split add to the mean Dice? And to the AUC?*
+
+# %%
+# NBVAL_CHECK_OUTPUT
+compared = comparisons.compare_all(evidence)
+columns = ["", "measure", "on", "by patient", "random", "inflation (95 % interval)"]
+
+
+def show_rows(named, columns):
+    print(pd.DataFrame(comparison_rows(named), columns=columns).to_string(index=False))
+
+
+print("computed:", folds_sentence(evidence).replace("; ", "\n          "))
+print()
+show_rows(compared.splits, columns)
+
+
+# %%
+def gains(named, measure):
+    """Return the differences of the comparisons that can be made, by name."""
+    return {name: getattr(found, measure).difference for name, found in named.items() if found}
+
+
+def draw_differences(named, title, label, file):
+    found = {f"{name}, Dice": gap for name, gap in gains(named, "dice").items()}
+    found |= {f"{name}, AUC": gap for name, gap in gains(named, "auc").items()}
+    if not found:
+        print(f"{title}: {NOT_YET}")
+        return
+    figure = plots_evidence.differences(found, title, label, SOURCE.split(",")[0] + ", in pairs")
+    alt = f"{title}: {label}. " + "; ".join(
+        f"{name} {told(gap, sign=True)}" for name, gap in found.items()
+    )
+    plots.show(figure, alt + ".", FIGURES, file)
+
+
+draw_differences(
+    compared.splits, "Inflation by a random split", "random slices minus patients", "05_splits"
+)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+def say_of_split(name, measure, gap):
+    if gap.low > 0:
+        return f"{name}: the random split flatters the {measure}, by {gap.estimate:.3f}"
+    if gap.high < 0:
+        return f"{name}: the random split makes the {measure} look worse, by {-gap.estimate:.3f}"
+    return f"{name}: these patients do not decide whether the {measure} is inflated"
+
+
+for name, found in compared.splits.items():
+    if found is None:
+        print(f"{name}: {NOT_YET}")
+        continue
+    print(say_of_split(name, "Dice", found.dice.difference))
+    print(say_of_split(name, "AUC", found.auc.difference))
+
+# %% [markdown]
+# Whatever the size of the inflation here, mind what kind of number it is. A score under a random
+# split answers "how well are slices of *known* patients filled in?", and nobody asks that. How far
+# it lies from the score for new patients depends on the model: the better a network can memorise,
+# and the fewer patients there are, the further. An inflation near 0 is not a licence for the random
+# split either, because you only know it after you have done the split by patient.
+#
+# ### Exercise 5.3 · Inflation, in pairs
+#
+# Write `inflation(by_patient, random)`. Both are dictionaries from a patient's name to its Dice,
+# under the split by patient and under the random split. Return the mean of *random minus by
+# patient* over the patients that have a Dice in both. A patient may be missing in one, or its Dice
+# may be `nan`. With no patient left, return `nan`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Go through the names that are in both dictionaries, not through their places.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `by_patient.keys() & random.keys()` are the shared names. A difference with nan is nan, so drop
+# those differences before you take the mean.
+# </details>
+
+
+# %% tags=["solution"]
+def inflation(by_patient, random):
+    """Return the mean of random minus by_patient over the patients that have both.
+
+    Parameters
+    ----------
+    by_patient, random : dict of str to float
+        Dice by the patient's name; may be nan.
+    """
+    shared = sorted(by_patient.keys() & random.keys())
+    gaps = np.array([random[name] - by_patient[name] for name in shared])
+    gaps = gaps[~np.isnan(gaps)]
+    return gaps.mean() if len(gaps) else float("nan")
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.inflation(inflation)
+
+# %% [markdown]
+# ## Against the course that this one grew from
+#
+# The seed course's segmenter is a smaller network, trained from scratch on tumour slices only; its
+# detector gets pictures prepared otherwise than ImageNet's weights expect. Rebuilt from its
+# description and trained with a similar budget, it is compared with ours on the same patients,
+# under the same split. Below it: what happens to the patients of an institution when the training
+# has never seen that institution.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+show_rows(compared.recipes, ["split", "measure", "on", "seed", "ours", "ours minus seed"])
+print()
+columns = ["left out", "measure", "on", "known", "left out ", "difference"]
+show_rows(compared.left_out, columns)
+
+# %%
+draw_differences(compared.recipes, "Our recipe and the seed's", "ours minus seed", "05_recipes")
+draw_differences(
+    compared.left_out, "An institution left out", "left out minus known", "05_left_out"
+)
+
+# %% [markdown]
+# The interval belongs to the *difference* within patients
+# ([paired comparison](../docs/glossary.md#paired-comparison)). When an institution is left out, two
+# things change at once: the models have not seen its scanners, and they have fewer patients to
+# learn from, most of all without DU. A loss here is the sum of both.
+#
+# ## For whom? Institutions
+
+# %%
+table = findings.by_institution(by_patient, slices)
+values = {
+    name: by_patient.loc[by_patient["institution"] == name, "dice"].to_numpy()
+    for name in table["institution"]
+}
+means = {
+    row.institution: findings.Interval(row.dice_mean, row.low, row.high)
+    for row in table.itertuples()
+}
+figure = plots_evidence.dice_by_group(values, means, "Dice by institution", SOURCE)
+alt = "Dice of each patient by institution, with means and intervals. " + " ".join(
+    f"{name}: {told(mean)}, {len(values[name])} patients." for name, mean in means.items()
+)
+plots.show(figure, alt, FIGURES, "05_institutions")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(table.round(3).to_string(index=False))
+worst = table["institution"].iloc[0]
+tenth = findings.worst(by_patient, 10)
+print(f"lowest mean: {worst}; of the ten lowest patients, "
+      f"{(tenth['institution'] == worst).sum()} are from there")  # fmt: skip
+here, rest = (by_patient[(by_patient["institution"] == worst) == flag] for flag in (True, False))
+print(f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
+      f"{rest['tumour_px'].median():.0f} px")  # fmt: skip
+
+# %% [markdown]
+# Apart from EZ's only patient, the models have met each institution in training, and still do not
+# serve them alike. The
+# table does not say why. Scanner, choice of patients, the hand that traced, the size of the
+# tumours: all of these differ between institutions, and each would be a study of its own. The size
+# is at hand, so we look at it.
+#
+# ## For whom? Size
+#
+# *Predict before you run: a border that is off by one pixel costs a small tumour more Dice than a
+# large one. Does that show?*
+
+# %%
+volumes = findings.by_volume(by_patient)
+values, means = {}, {}
+for row in volumes.itertuples():
+    name = f"{row.from_px:,} to {row.to_px:,} px"
+    between = by_patient["tumour_px"].between(row.from_px, row.to_px)
+    values[name] = by_patient.loc[between, "dice"].to_numpy()
+    means[name] = findings.Interval(row.dice_mean, row.low, row.high)
+figure = plots_evidence.dice_by_group(values, means, "Dice by the tumour's size", SOURCE)
+alt = "Dice of each patient, by thirds of the tumour's size in all slices. " + " ".join(
+    f"{name}: {told(mean)}." for name, mean in means.items()
+)
+plots.show(figure, alt, FIGURES, "05_size")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("tumour slices, by the tumour's area in the slice:")
+print(findings.by_area(slices).round(3).to_string(index=False))
+
+# %% [markdown]
+# `flagged` is the share of slices at or above the threshold, with its interval; `touched` the share
+# in which the mask meets the tumour; `dice` the mean over these slices. Read the first line with
+# care: it is a handful of slices. But a screening tool that is sold with the sensitivity over *all*
+# slices would hide it.
+#
+# ## Cascade or segmenter alone?
+#
+# In the [cascade](../docs/glossary.md#cascade) the masks of slices that are not flagged are
+# emptied.
+
+# %%
+alone, cascade, gain = findings.cascade_gain(slices)
+second = metrics.patient_table(findings.cascade(slices))
+figure = plots_evaluation.paired_dice(
+    by_patient[["patient", "dice"]], second[["patient", "dice"]],
+    ("segmenter", "cascade"), gain, SOURCE,
+)  # fmt: skip
+alt = (
+    "Dice of each patient with the segmenter alone and with the cascade, joined by lines, and the "
+    f"differences sorted. Mean difference {told(gain, sign=True)}."
+)
+plots.show(figure, alt, FIGURES, "05_cascade")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(f"segmenter alone {told(alone)}, cascade {told(cascade)}")
+print(f"cascade minus alone: {told(gain, sign=True)}")
+invented = ~has_tumour & (slices["predicted_px"] > 0)
+print(f"tumour-free slices with false tumour: {invented.sum()} alone, "
+      f"{(invented & (slices['flagged'] == 1)).sum()} with the cascade")  # fmt: skip
+change = (second["dice"] - metrics.patient_table(slices)["dice"]).sort_values()
+print(f"largest loss: {second.loc[change.index[0], 'patient']}, {change.iloc[0]:+.3f}")
+print(f"mean change of all others: {change.iloc[1:].mean():+.3f}")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+misses = findings.cascade_misses(slices)
+print(
+    f"tumour slices lost: {misses['lost'].sum()}, in {len(misses)} patients; the ten most costly:"
+)
+print(misses.head(10).to_string(index=False))
+
+# %% [markdown]
+# `lost_px` are the correct pixels given up, `largest_px` the traced area of the largest slice lost.
+# The names are there so that somebody can look: a list of failures without names cannot be followed
+# up. Look for the patient of the second table of this notebook: four tumour slices, two of them
+# drawn, both with a probability over 0.8, and both emptied, because the threshold of that fold is
+# higher still. A mean over patients barely moves for it. For the patient it is everything.
+#
+# ### Exercise 5.4 · Count what the cascade loses
+#
+# Write `lost_to_cascade(slices)`: how many tumour slices had the segmenter met (at least one pixel
+# in both masks) that the cascade empties because they are not flagged? `slices` has the columns
+# `tumour_px`, `predicted_px`, `overlap_px` and `flagged` (0 or 1). Which slices are *not* lost to
+# the cascade although they end without a correct mask?
+#
+# <details><summary>Hint 1</summary>
+#
+# Two conditions on the row, and one of them already implies that there is tumour.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Combine two columns of True and False with `&`, each comparison in brackets; the sum counts.
+# </details>
+
+
+# %% tags=["solution"]
+def lost_to_cascade(slices):
+    """Return how many tumour slices the segmenter met and the cascade empties.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        `tumour_px, predicted_px, overlap_px, flagged`, one row a slice.
+    """
+    return int(((slices["overlap_px"] > 0) & (slices["flagged"] == 0)).sum())
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.lost_to_cascade(lost_to_cascade)
+
+# %% [markdown]
+# ## The patients who were failed
+#
+# The lowest eight, with what went wrong: `missed` is the share of the traced tumour that was not
+# drawn, `invented` the share of what was drawn that is no tumour.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+lowest = findings.kinds_of_error(findings.worst(by_patient), slices)
+columns = ["patient", "dice", "hd95_px", "tumour_px", "missed", "invented"]
+print(lowest[columns].round(2).to_string(index=False))
+print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum()} "
+      f"of {len(lowest)}")  # fmt: skip
+
+# %% [markdown]
+# ## Eight ways to say Dice
+#
+# The masks stay as they are, pixel by pixel. Only the averaging changes, and each of these ways is
+# in print under the plain name "Dice". *Predict before you run: how far apart are the highest and
+# the lowest?*
+
+# %%
+conventions = findings.conventions(slices)
+figure = plots_evaluation.dice_conventions(conventions, SOURCE)
+ranked = conventions.sort_values("dice")
+alt = (
+    f"The same predictions under {len(conventions)} conventions, from "
+    f"{ranked['dice'].iloc[0]:.2f} ({ranked['convention'].iloc[0]}) to "
+    f"{ranked['dice'].iloc[-1]:.2f} ({ranked['convention'].iloc[-1]})."
+)
+plots.show(figure, alt, FIGURES, "05_conventions")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(conventions[["convention", "dice"]].round(3).to_string(index=False))
+print(f"from lowest to highest: {conventions['dice'].max() - conventions['dice'].min():.3f}")
+
+# %% [markdown]
+# ### Exercise 5.5 · What does silence score?
+#
+# A model that never draws anything is tried on these slices: 2838, of which 960 show tumour. What
+# is its Dice under the convention "slices, empty = 1": the mean over all slices, where a slice with
+# nothing traced and nothing predicted counts as 1? Give the number `dice_of_silence`, to two
+# decimals or as a calculation.
+#
+# <details><summary>Hint 1</summary>
+#
+# There are only two kinds of slices. What is the Dice of each?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# With tumour traced and nothing drawn, the overlap is empty. Without tumour, the convention
+# decides. Then take the mean.
+# </details>
+
+# %% tags=["solution"]
+dice_of_silence = (2838 - 960) / 2838
+
+# %%
+# NBVAL_CHECK_OUTPUT
+check.dice_of_silence(dice_of_silence)
+
+# %% [markdown]
+# ## Test yourself
+#
+# Answer before you unfold.
+#
+# **1.** A paper reports a Dice of 0.91 on this cohort, "mean over all test slices". Ours, by
+# patient, is lower. What follows?
+#
+# - (a) Their model is better.
+# - (b) Their model is overfitted.
+# - (c) Nothing yet: empty slices may count as 1, and the split may be one of slices.
+# - (d) Ours has more false alarms.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: the convention alone moves one and the same prediction by more than the gap. (a) compares
+# two different quantities; (b) and (d) may or may not be so, but the number does not tell.
+# </details>
+#
+# **2.** The interval of the mean goes from 0.78 to 0.84. What does it say?
+#
+# - (a) 95 % of the patients have a Dice between 0.78 and 0.84.
+# - (b) The next patient's Dice lies there with 95 % probability.
+# - (c) Intervals made like this one hold the mean of all such patients in about 95 % of studies.
+# - (d) Another training would give a mean in this range.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**. (a) and (b) are about single patients, who scatter far more widely: look at the first
+# figure. (d) is about chance in the training, which the interval does not know, since each fold was
+# trained once.
+# </details>
+#
+# **3.** The thresholds were chosen for a sensitivity of 0.95 on validation patients, and found less
+# on the tested ones. What should one do?
+#
+# - (a) Choose the threshold on the tested patients until it is 0.95.
+# - (b) Report what was found.
+# - (c) Report 0.95, since that was the choice.
+# - (d) Leave out the patients that spoil it.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**. (a) turns tested patients into validation patients, and nobody is left to test on; (c)
+# reports a wish; (d) is fraud. If the loss matters, choose on more validation patients, or aim
+# higher there.
+# </details>
+#
+# **4.** Two methods have overlapping intervals on the same 80 patients. Is there a difference?
+#
+# - (a) No, because the intervals overlap.
+# - (b) Yes, if one mean is higher.
+# - (c) Look at the interval of the difference within patients.
+# - (d) That needs a second test cohort.
+#
+# <details><summary>Answer</summary>
+#
+# **(c)**: most of each interval's width comes from easy and hard patients, whom both methods share;
+# it cancels in the difference. (a) is the common mistake; (b) forgets chance; (d) would be good to
+# have and is not needed for this question.
+# </details>
+#
+# **5.** One institution has a lower mean than the others. What may be said?
+#
+# - (a) Its scanners are bad.
+# - (b) The model serves its patients worse, and the reason is not known from these tables.
+# - (c) The model should be trained without it.
+# - (d) With more epochs it would go away.
+#
+# <details><summary>Answer</summary>
+#
+# **(b)**. (a) is one of many explanations: smaller tumours or another hand that traced would do as
+# well; (c) would make it worse for these patients; (d) is a guess that a validation set can test.
+# </details>
+
+# %% [markdown]
+# ## You have seen
+#
+# **Key points**
+#
+# - A number can be trusted as far as its rows can be checked: here, all of them.
+# - 80 patients give a mean to about ± 0.03. Differences smaller than that need pairs.
+# - An aim that was not reached is reported as not reached.
+# - Compare two experiments on the same slices of the same patients, and say on how many.
+# - Averages hide whom a model fails. Name institutions, sizes and patients.
+# - A cascade can only take away; count what it takes.
+# - "Dice" without its convention cannot be compared, and silence can score 0.66.
+#
+# ## Further reading
+#
+# - Buda, Saha and Mazurowski 2019, the cohort and its masks:
+#   [doi:10.1016/j.compbiomed.2019.05.002](https://doi.org/10.1016/j.compbiomed.2019.05.002).
+# - Maier-Hein et al. 2024, "Metrics reloaded", which measure for which question:
+#   [doi:10.1038/s41592-023-02151-z](https://doi.org/10.1038/s41592-023-02151-z).
+# - Varoquaux and Cheplygina 2022, how machine learning for medical imaging fools itself:
+#   [doi:10.1038/s41746-022-00592-y](https://doi.org/10.1038/s41746-022-00592-y).
+# - Kapoor and Narayanan 2023, leakage across many fields:
+#   [doi:10.1016/j.patter.2023.100804](https://doi.org/10.1016/j.patter.2023.100804).
+#
+# The same numbers, with all names, are in the [model card](../results/lgg/model_card.md).
+
+# %% [markdown]
+# ## To think about
+#
+# 1. Which one further column in the tables would help you most to explain why an institution does
+#    worse?
+# 2. You may run one more training that takes three hours. Which comparison above would you spend it
+#    on, and which result would change your mind?
+# 3. What would you have to know about a hospital before you believed that these numbers hold there?
