@@ -116,7 +116,7 @@ WRONG = {
     "area_under_roc": {
         "a tie is lost": (lambda y, s: share_won(y, s, 0), "equal scores you return 0: a tie"),
         "a tie is won": (lambda y, s: share_won(y, s, 1), "equal scores you return 1: a tie"),
-        "swapped": (lambda y, s: share_won(1 - y, s, 0.5), "perfect order you return 0"),
+        "swapped": (lambda y, s: share_won(1 - y, s, 0.5), "pairs won and lost are swapped"),
         "a guess": (guessing_alone, "without tumour only you return 0.5: that says"),
         "0 / 0": (unguarded, "without tumour only it stops with ZeroDivisionError"),
         "within 0 and 1": (within_0_and_1, "for logits, which may be negative you return"),

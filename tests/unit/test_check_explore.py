@@ -4,14 +4,17 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 """
 
 import itertools
+import os
 import random
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from utils import check
 from utils.checking import Mark
+from utils.similarity import neighbour_in_training
 
 
 def share_of_rows(rows):
@@ -144,7 +147,7 @@ WRONG = {
         "by slice": (by_slice, "for a dark slice below a bright one you normalise each slice"),
         "not clipped": (unclipped, "for one very bright spot you let values beyond 255"),
         "cut off": (cut_off, "you cut grey levels off"),
-        "0 / 0": (without_a_look_at_zero, "for a channel with one grey level you return 0"),
+        "0 / 0": (without_a_look_at_zero, "for a channel with one grey level you divide 0 by 0"),
         "float": (as_float, "you return float64, not uint8"),
         "flat": (lambda channel, head: channel[head], "you return the shape"),
     },
@@ -208,6 +211,58 @@ def test_typical_wrong_answers_are_refused_naming_the_case(name, what):
 
 def test_every_exercise_of_the_notebook_has_wrong_answers():
     assert list(WRONG) == [each.name for each in check.ALL if each.notebook == "01"]
+
+
+def by_group(table, patient):
+    return table.groupby("patient").get_group(patient)["tumour_px"].gt(0).mean()
+
+
+def by_merging(table):
+    train = table[table["part"] == "train"]
+    test = table[table["part"] == "test"]
+    near = [train.assign(slice=train["slice"] + step) for step in (-1, 1)]
+    beside = pd.concat(near)[["patient", "slice"]].drop_duplicates()
+    return len(test.merge(beside, on=["patient", "slice"]))
+
+
+def by_two_steps(channel, head):
+    inside = np.where(head, channel, np.nan).astype(float)
+    mean, deviation = np.nanmean(inside), np.nanstd(inside) or 1.0
+    return np.rint(40 * ((channel - mean) / deviation) + 96).clip(0, 255).astype("uint8")
+
+
+def counted(names, share):
+    return max(1, round(share * len(set(names))))
+
+
+OTHERS = {
+    "patient_of": [lambda path: os.path.basename(os.path.dirname(path)),
+                   lambda path: str(path).split("/")[-2]],
+    "tumour_share": [by_group],
+    "normalise": [by_two_steps],
+    "neighbours_in_training": [
+        by_merging,
+        lambda table: neighbour_in_training(table)[table["part"] == "test"].sum(),
+    ],
+    "held_out_patients": [
+        lambda names, share, seed: sorted(
+            random.Random(seed).sample(sorted(set(names)), counted(names, share))
+        ),
+        lambda names, share, seed: np.sort(
+            np.random.default_rng(seed).permutation(np.unique(names))[: counted(names, share)]
+        ),
+        lambda names, share, seed: pd.Series(sorted(set(names)))
+        .sample(n=counted(names, share), random_state=seed).sort_values(),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [(name, place) for name in OTHERS for place in range(len(OTHERS[name]))]
+)
+def test_other_ways_to_the_right_answer_are_right(name, place):
+    verdict = getattr(check, name).verdict(OTHERS[name][place])
+    assert verdict.mark is Mark.RIGHT, verdict.message
 
 
 def raising(*arguments):

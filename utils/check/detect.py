@@ -41,7 +41,13 @@ def _area_under_roc() -> Exercise:
         "area_under_roc",
         NOTEBOOK,
         (
-            case("scores in perfect order", [0, 0, 1, 1], [0.1, 0.4, 0.6, 0.9], 1.0),
+            case(
+                "scores in perfect order",
+                [0, 0, 1, 1],
+                [0.1, 0.4, 0.6, 0.9],
+                1.0,
+                {0.0: "pairs won and lost are swapped", 4.0: "that is a number of pairs"},
+            ),
             case(
                 "a tumour slice below one without",
                 [1, 0, 1, 0, 0],

@@ -133,7 +133,12 @@ def _normalise() -> Exercise:
                 [[[104] * 25 + [0]]],
                 [([[[104] * 25 + [152]]], not_clipped)],
             ),
-            _levels("a channel with one grey level", [[[7, 7, 7]]], [[[96, 96, 96]]]),
+            _levels(
+                "a channel with one grey level",
+                [[[7, 7, 7]]],
+                [[[96, 96, 96]]],
+                [([[[0, 0, 0]]], "you divide 0 by 0, and nan becomes 0 in 8 bits")],
+            ),
         ),
     )
 
