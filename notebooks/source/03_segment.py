@@ -63,6 +63,8 @@ for name in ("train", "validation", "test"):
 print(f"pixels with tumour, training: {100 * run.part('train').masks.mean():.1f} %")
 
 # %% [markdown]
+# ## How well do two masks agree?
+#
 # Tumour pixels are rare. A network that answers "no tumour" everywhere would be right for nearly
 # all pixels, so the share of right pixels (accuracy) tells nothing here. The [**Dice
 # coefficient**](../docs/glossary.md#dice) does not count the pixels that both masks leave empty:
