@@ -26,11 +26,12 @@ def _auc_from_pairs() -> Exercise:
     return Exercise("auc_from_pairs", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
-def _area_under_roc() -> Exercise:
-    def case(said, labels, scores, right, slips=None):
-        arguments = (np.array(labels), np.array(scores, dtype=float))
-        return Case(said, arguments, judges.number(right, slips=slips))
+def _ordered(said: str, labels, scores, right: float, slips=None) -> Case:
+    arguments = (np.array(labels), np.array(scores, dtype=float))
+    return Case(said, arguments, judges.number(right, slips=slips))
 
+
+def _area_under_roc() -> Exercise:
     lost, won = "a tie counts as lost", "a tie counts as won"
     only_one = {
         0.0: "that says everything is in the wrong order, but there is no pair to order",
@@ -41,31 +42,31 @@ def _area_under_roc() -> Exercise:
         "area_under_roc",
         NOTEBOOK,
         (
-            case(
+            _ordered(
                 "scores in perfect order",
                 [0, 0, 1, 1],
                 [0.1, 0.4, 0.6, 0.9],
                 1.0,
                 {0.0: "pairs won and lost are swapped", 4.0: "that is a number of pairs"},
             ),
-            case(
+            _ordered(
                 "a tumour slice below one without",
                 [1, 0, 1, 0, 0],
                 [0.9, 0.8, 0.7, 0.3, 0.2],
                 5 / 6,
                 {1 / 6: "pairs won and lost are swapped"},
             ),
-            case("two equal scores", [1, 0], [0.5, 0.5], 0.5, {0.0: lost, 1.0: won}),
-            case(
+            _ordered("two equal scores", [1, 0], [0.5, 0.5], 0.5, {0.0: lost, 1.0: won}),
+            _ordered(
                 "one tie among four pairs",
                 [1, 1, 0, 0],
                 [0.9, 0.4, 0.4, 0.1],
                 0.875,
                 {0.75: lost, 1.0: won},
             ),
-            case("logits, which may be negative", [1, 0, 1], [-3.0, -5.0, 2.0], 1.0),
-            case("slices without tumour only", [0, 0, 0], [0.2, 0.9, 0.4], NAN, only_one),
-            case("slices with tumour only", [1, 1], [0.2, 0.9], NAN, only_one),
+            _ordered("logits, which may be negative", [1, 0, 1], [-3.0, -5.0, 2.0], 1.0),
+            _ordered("slices without tumour only", [0, 0, 0], [0.2, 0.9, 0.4], NAN, only_one),
+            _ordered("slices with tumour only", [1, 1], [0.2, 0.9], NAN, only_one),
         ),
     )
 

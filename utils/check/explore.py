@@ -102,9 +102,6 @@ def _normalise() -> Exercise:
     background = "you let the background decide the mean; take the pixels of the head alone"
     by_slice = "you normalise each slice by itself; the whole volume has one mean"
     cut = "you cut grey levels off instead of rounding them"
-    wrapped = "you let values beyond 255 come out dark; clip before you convert"
-    not_clipped = "you let values below 0 come out bright; clip before you convert"
-    spot = np.r_[np.full(25, 100), 250]
     return Exercise(
         "normalise",
         NOTEBOOK,
@@ -121,18 +118,7 @@ def _normalise() -> Exercise:
                 [[[42, 78]], [[114, 150]]],
                 [([[[56, 136]], [[56, 136]]], by_slice), ([[[42, 78]], [[113, 149]]], cut)],
             ),
-            _levels(
-                "one very bright spot",
-                [[spot]],
-                [[[88] * 25 + [255]]],
-                [([[[88] * 25 + [40]]], wrapped)],
-            ),
-            _levels(
-                "one very dark spot",
-                [[350 - spot]],
-                [[[104] * 25 + [0]]],
-                [([[[104] * 25 + [152]]], not_clipped)],
-            ),
+            *_spots(),
             _levels(
                 "a channel with one grey level",
                 [[[7, 7, 7]]],
@@ -143,12 +129,40 @@ def _normalise() -> Exercise:
     )
 
 
+def _spots() -> tuple[Case, Case]:
+    """Return the cases in which a single pixel lies beyond what 8 bits can hold."""
+    wrapped = "you let values beyond 255 come out dark; clip before you convert"
+    not_clipped = "you let values below 0 come out bright; clip before you convert"
+    spot = np.r_[np.full(25, 100), 250]
+    return (
+        _levels(
+            "one very bright spot",
+            [[spot]],
+            [[[88] * 25 + [255]]],
+            [([[[88] * 25 + [40]]], wrapped)],
+        ),
+        _levels(
+            "one very dark spot",
+            [[350 - spot]],
+            [[[104] * 25 + [0]]],
+            [([[[104] * 25 + [152]]], not_clipped)],
+        ),
+    )
+
+
 def _levels(said: str, channel, right, slips=()) -> Case:
     """Return a case whose head is all that is not black."""
     channel = np.array(channel, dtype=np.uint8)
     known = [(np.array(values, dtype=np.uint8), words) for values, words in slips]
     judge = judges.array(np.array(right, dtype=np.uint8), kind="uint8", slips=known)
     return Case(said, (channel, channel > 0), judge)
+
+
+# Two patients with gaps: slices 2 of A and 7 and 9 of B have a neighbour in training.
+_MIXED = [
+    ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
+    ("B", 7, "test"), ("B", 8, "train"), ("B", 9, "test"), ("B", 11, "test"),
+]  # fmt: skip
 
 
 def _neighbours_in_training() -> Exercise:
@@ -162,10 +176,6 @@ def _neighbours_in_training() -> Exercise:
     validation = {1: "the slice beside it is a validation slice"}
     near = {1: "its nearest training slice is two slices away"}
     shuffled = {0: "the rows of the table need not be in order"}
-    mixed = [
-        ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
-        ("B", 7, "test"), ("B", 8, "train"), ("B", 9, "test"), ("B", 11, "test"),
-    ]  # fmt: skip
     return Exercise(
         "neighbours_in_training",
         NOTEBOOK,
@@ -190,7 +200,7 @@ def _neighbours_in_training() -> Exercise:
                 1,
                 shuffled,
             ),
-            case("two patients with gaps", mixed, 3),
+            case("two patients with gaps", _MIXED, 3),
         ),
     )
 

@@ -117,13 +117,17 @@ def array(
         for slip, words in slips:
             if _near(values, np.asarray(slip), within).all():
                 return words
-        place = tuple(int(each) for each in np.argwhere(wrong)[0])
-        value, expected = float(values[place]), float(right[place])
-        if math.isnan(value) or math.isnan(expected):
-            return f"you return {value:.6g} at {place}; decide what it should be and say why"
-        return f"you return {value:.6g} at {place}, too {'high' if value > expected else 'low'}"
+        return _first_fault(values, right, wrong)
 
     return judge
+
+
+def _first_fault(values: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> str:
+    place = tuple(int(each) for each in np.argwhere(wrong)[0])
+    value, expected = float(values[place]), float(right[place])
+    if math.isnan(value) or math.isnan(expected):
+        return f"you return {value:.6g} at {place}; decide what it should be and say why"
+    return f"you return {value:.6g} at {place}, too {'high' if value > expected else 'low'}"
 
 
 def text(right: str, *, what: str, slips: Mapping[str, str] | None = None) -> Judge:
