@@ -193,9 +193,4 @@ def test_no_sentence_turns_into_a_list(name):
     """A line of prose that begins with a number and a full stop is a list to Markdown."""
     for cell in read_source(SOURCE / f"{name}.py").cells:
         if cell.cell_type == "markdown":
-            numbers = [
-                int(found) for found in re.findall(r"^ *(\d+)\. ", cell.source, re.MULTILINE)
-            ]
-            for before, number in zip([0, *numbers], numbers, strict=False):
-                assert number in (1, before + 1), cell.source
-            assert not re.search(r"[^\n:.?!]\n1\. ", cell.source), cell.source
+            assert not re.search(r"[\w,]\n\d+\. ", cell.source), cell.source
