@@ -1,0 +1,259 @@
+"""The exercises of notebook 08 refuse what students typically write, and say which input shows it.
+
+That the solutions pass is shown by tests/notebooks/test_exercises.py.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from utils import check
+from utils.checking import Mark
+
+PIXEL, DEPTH = 0.9375, 6.0
+LETTERS = np.array([list("LR"), list("PA"), list("IS")])
+
+
+def letters_of(matrix):
+    steepest = np.abs(matrix).argmax(axis=0)
+    return "".join(
+        LETTERS[row, int(matrix[row, column] > 0)] for column, row in enumerate(steepest)
+    )
+
+
+def scaled(values, low, high):
+    return (values.astype(float) - low) * (255 / (high - low))
+
+
+def by_percentiles(values):
+    return scaled(values, *np.percentile(values, (0.1, 99.9)))
+
+
+def eight_bits(levels):
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+
+
+def quietly(function):
+    """Do it as students see it, without the warnings of a division by zero."""
+
+    def answer(*arguments):
+        with np.errstate(all="ignore"):
+            return function(*arguments)
+
+    return answer
+
+
+def dice(first, second, empty=1.0):
+    first, second = first > 0, second > 0
+    total = first.sum() + second.sum()
+    return 2 * (first & second).sum() / total if total else empty
+
+
+def over_pairs(score):
+    return lambda masks: float(np.mean([score(a, b) for a, b in itertools.combinations(masks, 2)]))
+
+
+def by_slice(masks):
+    pairs = itertools.combinations(masks, 2)
+    return float(np.mean([np.mean([dice(*both) for both in zip(a, b, strict=True)])
+                          for a, b in pairs]))  # fmt: skip
+
+
+def products(first, second):
+    total = first.sum() + second.sum()
+    return 2 * (first * second).sum() / total if total else 1.0
+
+
+def jaccard(first, second):
+    union = (first | second).sum()
+    return (first & second).sum() / union if union else 1.0
+
+
+def above(threshold):
+    return lambda new, validation, rate: new > threshold(new, validation, rate)
+
+
+WRONG = {
+    "axis_letters": {
+        "always the same": (lambda affine: "RAS", "for the axes of our example you return 'RAS'"),
+        "no signs": (lambda affine: letters_of(np.abs(affine[:3, :3])), "look at the sign"),
+        "the diagonal": (
+            lambda affine: letters_of(np.diag(np.diag(affine)[:3])),
+            "for sagittal slices",
+        ),
+        "rows": (lambda affine: letters_of(affine[:3, :3].T), "not a row"),
+        "where it points from": (
+            lambda affine: letters_of(-affine[:3, :3]),
+            "for the identity you return 'LPI'",
+        ),
+        "a list": (lambda affine: list(letters_of(affine[:3, :3])), "you return a list"),
+    },
+    "to_8_bit": {
+        "smallest and largest": (
+            lambda values: eight_bits(scaled(values, values.min(), values.max())),
+            "for a volume with one wild voxel you let the smallest",
+        ),
+        "no clipping": (
+            lambda values: np.round(by_percentiles(values)).astype(np.int64).astype(np.uint8),
+            "wrap around",
+        ),
+        "from zero": (
+            lambda values: eight_bits(values * (255 / np.percentile(values, 99.9))),
+            "for values below 0 (int16)",
+        ),
+        "0 divided by 0": (
+            quietly(lambda values: np.clip(by_percentiles(values), 0, 255).round()),
+            "you return float64; 8 bits",
+        ),
+        "nan for a constant": (
+            quietly(
+                lambda values: (
+                    eight_bits(by_percentiles(values)) if np.ptp(values) else by_percentiles(values)
+                )
+            ),
+            "for a constant picture you return nan",
+        ),
+        "a constant becomes white": (
+            lambda values: (
+                eight_bits(by_percentiles(values))
+                if np.ptp(values)
+                else np.full(values.shape, 255, np.uint8)
+            ),
+            "for a constant picture there is nothing to see",
+        ),
+        "from 0 to 1": (
+            lambda values: (eight_bits(by_percentiles(values)) // 255).astype(np.uint8),
+            "the brightest voxel becomes 1",
+        ),
+        "wider percentiles": (
+            lambda values: eight_bits(scaled(values, *np.percentile(values, (5, 95)))),
+            "which is too",
+        ),
+    },
+    "voxels_per_ml": {
+        "volume of a voxel": (PIXEL**2 * DEPTH, "volume of one voxel in mm3"),
+        "ml of a voxel": (PIXEL**2 * DEPTH / 1000, "how many ml one voxel has"),
+        "two sides": (1000 / (PIXEL * DEPTH), "three sides"),
+        "a hundred": (100 / (PIXEL**2 * DEPTH), "1 ml is 1000 mm3"),
+        "rounded down a lot": (180, "too low"),
+    },
+    "volume_ml": {
+        "cubic millimetres": (
+            lambda mask, affine: np.count_nonzero(mask) * np.linalg.det(affine[:3, :3]),
+            "for 1000 voxels of 1 mm you return 1000: that is in mm3",
+        ),
+        "the sum of 255": (
+            lambda mask, affine: mask.sum(dtype=float) * abs(np.linalg.det(affine[:3, :3])) / 1000,
+            "for a mask of 0 and 255",
+        ),
+        "a negative volume": (
+            lambda mask, affine: np.count_nonzero(mask) * np.linalg.det(affine[:3, :3]) / 1000,
+            "for an axis that runs to the left you return -0.5: a volume is never negative",
+        ),
+        "the diagonal": (
+            lambda mask, affine: np.count_nonzero(mask) * abs(np.prod(np.diag(affine)[:3])) / 1000,
+            "for sagittal slices you return 0: the diagonal",
+        ),
+        "row lengths": (
+            lambda mask, affine: (
+                np.count_nonzero(mask) * np.prod(np.linalg.norm(affine[:3, :3], axis=1)) / 1000
+            ),
+            "for slices tilted by 20 degrees",
+        ),
+        "nan for nothing": (
+            lambda mask, affine: (
+                np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000
+                if mask.any()
+                else np.nan
+            ),
+            "for an empty mask you return nan",
+        ),
+    },
+    "agreement": {
+        "with itself": (
+            lambda masks: float(np.mean([dice(a, b) for a in masks for b in masks])),
+            "for three members you return 0.481481: a member agrees with itself",
+        ),
+        "the first only": (
+            lambda masks: float(np.mean([dice(masks[0], b) for b in masks[1:]])),
+            "the first member only",
+        ),
+        "the union": (over_pairs(lambda a, b: jaccard(a > 0, b > 0)), "intersection over union"),
+        "the sum": (
+            lambda masks: sum(dice(*both) for both in itertools.combinations(masks, 2)),
+            "for four equal members",
+        ),
+        "products": (over_pairs(products), "for masks of 0 and 255"),
+        "by slice": (by_slice, "for two slices you return 0.333333: that is the mean over slices"),
+        "nan for empty": (
+            over_pairs(lambda a, b: dice(a, b, np.nan)),
+            "for three empty members you return nan",
+        ),
+        "nothing for empty": (over_pairs(lambda a, b: dice(a, b, 0.0)), "they all say the same"),
+    },
+    "flagged": {
+        "what is near": (
+            lambda new, validation, rate: new <= np.sort(validation)[-2],
+            "you flag what is near",
+        ),
+        "at the threshold too": (
+            lambda new, validation, rate: (
+                new >= np.sort(validation)[len(validation) - 1 - int(rate * len(validation))]
+            ),
+            "and a rate of 0.1 you flag 9",
+        ),
+        "unsorted": (
+            above(lambda new, validation, rate: validation[-1 - int(rate * len(validation))]),
+            "for validation distances in any order",
+        ),
+        "a quantile in between": (
+            above(lambda new, validation, rate: np.quantile(validation, 1 - rate)),
+            "for a rate of 0.05 and ten validation slices you let 1 of 10",
+        ),
+        "from the new ones": (
+            above(lambda new, validation, rate: np.quantile(new, 1 - rate, method="higher")),
+            "you",
+        ),
+        "nan passes": (
+            above(
+                lambda new, validation, rate: np.sort(validation)[
+                    len(validation) - 1 - int(rate * len(validation))
+                ]
+            ),
+            "for a distance that is nan",
+        ),
+        "a number": (lambda new, validation, rate: float(max(validation)), "you return float64"),
+    },
+}
+CASES = [(name, what) for name, answers in WRONG.items() for what in answers]
+
+
+@pytest.mark.parametrize(("name", "what"), CASES)
+def test_typical_wrong_answers_are_refused_naming_the_case(name, what):
+    answer, words = WRONG[name][what]
+    verdict = getattr(check, name).verdict(answer)
+    assert verdict.mark is Mark.WRONG
+    assert words in verdict.message
+    assert "\n" not in verdict.message
+
+
+def test_every_exercise_of_the_notebook_has_wrong_answers():
+    assert list(WRONG) == [each.name for each in check.ALL if each.notebook == "08"]
+
+
+def raising(*arguments):
+    raise RuntimeError("no idea")
+
+
+@pytest.mark.parametrize("name", [name for name in WRONG if name != "voxels_per_ml"])
+@pytest.mark.parametrize("answer", [raising, lambda *given: {}, lambda *given: object(), "text"])
+def test_nonsense_is_refused_in_one_line(name, answer):
+    verdict = getattr(check, name).verdict(answer)
+    assert verdict.mark is Mark.WRONG
+    assert "\n" not in verdict.message
+
+
+@pytest.mark.parametrize("answer", [None, "190", [189.6], {}])
+def test_a_value_of_another_kind_is_refused(answer):
+    assert "not the kind of value" in check.voxels_per_ml.verdict(answer).message
