@@ -282,11 +282,10 @@ print(
 # %% [markdown]
 # ### Exercise 1.3 · The share of slices with tumour
 #
-# Write `tumour_share(table, patient)`: the share of one patient's slices that show tumour, from 0
-# to
-# 1. `table` has one row a slice with the columns `patient`, `slice` and `tumour_px`, the number of
-#    pixels in the mask; a single pixel counts as tumour. What should happen for a patient who is
-#    not in the table? A quiet 0 would be read as "healthy": raise a `ValueError`.
+# Write `tumour_share(table, patient)`: the share, between 0 and 1, of one patient's slices that
+# show tumour. `table` has one row a slice with the columns `patient`, `slice` and `tumour_px`, the
+# number of pixels in the mask; a single pixel counts as tumour. What should happen for a patient
+# who is not in the table? A quiet 0 would be read as "healthy": raise a `ValueError`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -475,10 +474,9 @@ check.normalise(normalise)
 # ## Missing sequences
 #
 # Not every patient had all three sequences. In this cohort a missing one was filled with a **copy
-# of FLAIR**: in the real cohort the pre-contrast sequence of 6 patients and the post-contrast
-# sequence of
-# 10. The files do not say so. It can be found, though: a true second sequence never equals FLAIR in
-# every pixel.
+# of FLAIR**: in the real cohort the pre-contrast sequence of 6 patients, and in 10 patients the
+# post-contrast sequence. The files do not say so. It can be found, though: a true second sequence
+# never equals FLAIR in every pixel.
 
 # %%
 # NBVAL_CHECK_OUTPUT

@@ -850,8 +850,8 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 # and the same sensitivity and specificity, precision would fall to 36 of 276.
 # </details>
 #
-# **2.** The pictures are divided by 255 before they enter an ImageNet ResNet50 that expects 0 to
-# 255. What happens?
+# **2.** An ImageNet ResNet50 expects values from 0 to 255. What happens if the pictures are divided
+# by 255 before?
 #
 # - (a) An error: the values are out of range.
 # - (b) Nothing; the first batch normalisation undoes it.

@@ -186,3 +186,11 @@ def test_links_between_files_lead_somewhere(name):
                 # The first notebooks of an edition lead to neighbours that are not made yet.
                 expected = not SOLUTIONS_ARE_MADE and target.removesuffix(".ipynb") in NAMES
                 assert (folder / target).exists() or expected, target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_sentence_turns_into_a_list(name):
+    """A line of prose that begins with a number and a full stop is a list to Markdown."""
+    for cell in read_source(SOURCE / f"{name}.py").cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"[\w,]\n\d+\. ", cell.source), cell.source
