@@ -74,9 +74,21 @@ _CLONE3 = 435
 
 @dataclass(frozen=True)
 class Limits:
-    """What a confined process may use: memory (MiB), processor time (s), one file (MiB)."""
+    """What a process may use.
+
+    Attributes
+    ----------
+    memory_mb : int
+        Resident memory, MiB; `utils.grade_process` watches it.
+    address_mb : int
+        Addresses, MiB: of these TensorFlow takes much more than memory.
+    cpu_seconds : int
+    file_mb : int
+        One file, MiB.
+    """
 
     memory_mb: int = 2048
+    address_mb: int = 8192
     cpu_seconds: int = 300
     file_mb: int = 1
 
@@ -158,11 +170,10 @@ def set_limits(limits: Limits) -> None:
     except ImportError:
         return
     values = {
-        "RLIMIT_AS": limits.memory_mb * MEBIBYTE,
+        "RLIMIT_AS": limits.address_mb * MEBIBYTE,
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_FSIZE": limits.file_mb * MEBIBYTE,
         "RLIMIT_NOFILE": 64,
-        "RLIMIT_NPROC": 0,
         "RLIMIT_CORE": 0,
         "RLIMIT_MSGQUEUE": 0,
     }

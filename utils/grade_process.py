@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from utils import grade_child
 from utils.config import ROOT, CourseError
 from utils.confine import MEBIBYTE, Limits, Walls, user_for
@@ -29,6 +31,8 @@ _BOOT = (
 _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"),
     *("/etc/localtime", "/usr/share/zoneinfo", "/dev/urandom"),
+    # TensorFlow asks for its own command line and for the processor, or it ends.
+    *("/proc/self/cmdline", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"),
 )
 
 
@@ -58,6 +62,7 @@ class Process:
 
     def __init__(self, cells: Sequence[str], limits: Limits, confined: bool = True):
         self.folder = Path(tempfile.mkdtemp(prefix="grade-"))
+        self._most_bytes = limits.memory_mb * MEBIBYTE
         walls = _walls(self.folder, limits)
         if confined and walls.user is not None:
             os.chown(self.folder, walls.user, walls.user)
@@ -89,7 +94,7 @@ class Process:
             If there is none; the process is of no more use then.
         """
         words = pickle.dumps(question)
-        with _Watch(self._process, self.folder, seconds) as watch:
+        with _Watch(self._process, self.folder, seconds, self._most_bytes) as watch:
             try:
                 _write(self._questions, words)
                 reply = json.loads(_read(self._answers))
@@ -134,11 +139,11 @@ class Process:
 
 
 class _Watch(threading.Thread):
-    """Kills a process that takes too long or fills its folder; a context manager."""
+    """Kills a process that takes too long or too much; a context manager."""
 
-    def __init__(self, process: subprocess.Popen, folder: Path, seconds: float):
+    def __init__(self, process: subprocess.Popen, folder: Path, seconds: float, most_bytes: int):
         super().__init__(daemon=True)
-        self.process, self.folder = process, folder
+        self.process, self.folder, self.most_bytes = process, folder, most_bytes
         self.ends = time.monotonic() + seconds
         self.reason = ""
         self._done = threading.Event()
@@ -158,9 +163,18 @@ class _Watch(threading.Thread):
                 self.reason = "it does not end in time"
             elif _too_full(self.folder):
                 self.reason = "it writes too many or too large files"
+            elif _resident(self.process.pid) > self.most_bytes:
+                self.reason = f"it takes more than {self.most_bytes // MEBIBYTE} MiB of memory"
             if self.reason:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 return
+
+
+def _resident(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0  # it has just ended
 
 
 def _too_full(folder: Path) -> bool:

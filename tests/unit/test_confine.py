@@ -21,7 +21,7 @@ shared, listed, own = (Path(each) for each in sys.argv[1:])
 # Imported before: no library can be read afterwards.
 import socket
 os.chdir(own)
-confine(Walls((shared,), (listed,), (own,), Limits(memory_mb=512, cpu_seconds=20)))
+confine(Walls((shared,), (listed,), (own,), Limits(address_mb=512, cpu_seconds=20)))
 def tried(action):
     try:
         action()

@@ -14,7 +14,7 @@ from utils.grade import grade, main, submissions
 from utils.grade_marks import marked, number_of, one_line
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
-LIMITS = Limits(memory_mb=1024, cpu_seconds=60)
+LIMITS = Limits(memory_mb=300, cpu_seconds=60)
 STUBS = {
     "halve": "def halve(number):\n    '''Return half.'''\n    # Your code here\n    ...",
     "total": "import numpy as np\n\ndef total(values):\n    ...",
@@ -121,6 +121,10 @@ HOSTILE = {
     "opens a connection": ("import socket; socket.socket()", "PermissionError"),
     "stops the marker": ("import os; os.kill(os.getppid(), 9)", "PermissionError"),
     "takes all memory": ("return len(bytearray(2**36))", "MemoryError"),
+    "takes too much memory": (
+        "x = b'1' * (2**29); import time; time.sleep(0.9)",
+        "more than 300 MiB",
+    ),
     "writes a large file": ("open('large', 'wb').write(bytes(2**21))", "OSError"),
     "fills its folder": (
         "\n    number = 0\n    while True:\n        number += 1; open(str(number), 'w')",

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from utils import check_inputs
 from utils.config import CourseError
 from utils.grade_wire import DEEPEST, Unknown, decode, encode
 
@@ -102,6 +103,15 @@ def test_exceptions_arrive_by_name():
     assert not isinstance(sent(SystemExit(1)), SystemExit)
 
 
+def test_inputs_that_are_returned_arrive():
+    model = check_inputs.Model(2)
+    model.layers[0].trainable = False
+    found = sent(model)
+    assert type(found) is check_inputs.Model
+    assert [layer.trainable for layer in found.layers] == [False, True]
+    assert sent(check_inputs.BeforeRestart("A")) == "A"
+
+
 def test_what_is_not_sent_is_known_by_its_name():
     class Trick:
         def __eq__(self, other):
@@ -142,6 +152,9 @@ def test_what_lies_too_deep_is_cut_off():
         {"kind": "objects", "shape": [3], "items": [1]},
         {"kind": "frame", "columns": [], "index": 3},
         {"kind": "error", "names": [], "text": ""},
+        {"kind": "input", "name": "np", "attributes": {"kind": "dict", "items": []}},
+        {"kind": "input", "name": "BeforeRestart", "attributes": {"kind": "dict", "items": []}},
+        {"kind": "input", "name": "Model", "attributes": 3},
     ],
 )
 def test_what_is_no_description_is_refused(data):

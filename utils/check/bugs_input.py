@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.bugs import standardise
+from utils.check_inputs import Model, as_floats
 from utils.checking import Case, Exercise
 
 
@@ -48,10 +49,6 @@ mend_input = Exercise(
 )
 
 
-def _scores(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, dtype=float)
-
-
 def _volume_judge(volume: np.ndarray):
     right = standardise(volume)
 
@@ -74,7 +71,7 @@ def _volume_judge(volume: np.ndarray):
 
 
 def _volume_case(said: str, volume: np.ndarray) -> Case:
-    return Case(said, (_scores, volume), _volume_judge(volume))
+    return Case(said, (as_floats, volume), _volume_judge(volume))
 
 
 _LEVELS = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
@@ -165,20 +162,6 @@ mend_rows = Exercise(
         _rows_case("slices that all have a tumour", 6, 0),
     ),
 )
-
-
-class Layer:
-    """A layer as far as freezing goes."""
-
-    def __init__(self):
-        self.trainable = True
-
-
-class Model:
-    """A model as far as freezing goes: `count` layers."""
-
-    def __init__(self, count: int):
-        self.layers = [Layer() for _ in range(count)]
 
 
 def _freezing_judge(output) -> str | None:

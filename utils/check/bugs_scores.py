@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from utils.check_inputs import Classifier
 from utils.checking import Case, Exercise
 
 
@@ -148,18 +149,6 @@ mend_dice = Exercise(
         _report_case("slices without any tumour", _blobs(0, 0), _blobs(0, 3)),
     ),
 )  # fmt: skip
-
-
-class Classifier:
-    """Say what each picture's first pixel says; refuse more pictures at once than a batch."""
-
-    def __init__(self, batch_size: int):
-        self.batch_size = batch_size
-
-    def __call__(self, images):
-        if len(images) > self.batch_size:
-            raise ValueError(f"{len(images)} pictures at once, {self.batch_size} fit in memory")
-        return np.asarray(images)[:, 0, 0] > 0
 
 
 def _accuracy_judge(right: np.ndarray, batch_size: int):
