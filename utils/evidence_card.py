@@ -1,7 +1,6 @@
-"""The model card of the real cohort, from the evidence tables alone.
+"""The model card of the real cohort, from the evidence tables; it says what is not computed yet.
 
 The headings follow Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993).
-What is not computed yet is said to be so.
 """
 
 import pandas as pd
@@ -34,7 +33,7 @@ def card(evidence: Evidence, compared: Compared) -> str:
     """Return the model card as Markdown; `compared` is from `comparisons.compare_all`."""
     sections = (
         _title(evidence),
-        _models(),
+        _models(evidence),
         intended_use(),
         _data(evidence),
         _results(evidence),
@@ -64,7 +63,7 @@ def _title(evidence: Evidence) -> str:
     )
 
 
-def _models() -> str:
+def _models(evidence: Evidence) -> str:
     return listed(
         "The models",
         (
@@ -77,10 +76,21 @@ def _models() -> str:
             "**Chosen on validation patients of each fold**: the epoch, the threshold and the "
             "cleaning of the masks, the temperature, the regression, and the threshold at which a "
             "slice is flagged (aimed at a sensitivity of 0.95).",
-            "**Shipped models**: trained on all patients of these tables, with the settings that "
-            "the folds chose. Their own performance is not in this card: nobody was left to test "
-            "them on.",
+            f"**Shipped models**: {_shipped(evidence.shipped)}",
         ),
+    )
+
+
+def _shipped(settings: dict[str, dict]) -> str:
+    """Return what is to be said of the models trained on all patients."""
+    segmenter, detector = (settings.get(name, {}) for name in ("segmenter", "detector"))
+    if not segmenter or not detector:
+        return "not trained yet."
+    return (
+        f"trained on {segmenter['trained_on']} patients, with the settings that the folds chose "
+        f"(tumour from a probability of {segmenter['postprocessing']['threshold']:.2f} on, a slice "
+        f"is flagged from {detector['threshold']:.2f} on). Their own performance is not in this "
+        "card: they have seen all of its patients."
     )
 
 

@@ -55,6 +55,9 @@ class Evidence:
         some of their folds only.
     attempts : pandas.DataFrame or None
         What other recipes gave on validation patients.
+    shipped : dict of str to dict
+        Settings of ``"segmenter"`` and ``"detector"`` trained on all patients; empty for a model
+        that is not there yet.
     """
 
     slices: pd.DataFrame = field(repr=False)
@@ -63,6 +66,7 @@ class Evidence:
     provenance: dict = field(repr=False)
     others: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     attempts: pd.DataFrame | None = field(default=None, repr=False)
+    shipped: dict[str, dict] = field(default_factory=dict, repr=False)
 
 
 def read_evidence(folder: str | Path = LGG) -> Evidence:
@@ -91,6 +95,7 @@ def read_evidence(folder: str | Path = LGG) -> Evidence:
         provenance,
         others,
         read_table(attempts, ATTEMPT_COLUMNS) if attempts.exists() else None,
+        {name: config.read_json(folder / f"{name}.json") for name in ("segmenter", "detector")},
     )
     check_evidence(evidence)
     return evidence

@@ -80,6 +80,24 @@ def test_a_comparison_is_told_in_three_rows_and_a_missing_one_in_one():
     assert {len(row) for row in rows} == {6}
 
 
+def test_the_card_says_whether_there_are_models(copy):
+    settings = {
+        "segmenter": {"trained_on": 80, "postprocessing": {"threshold": 0.45}},
+        "detector": {"trained_on": 80, "threshold": 0.71},
+    }
+    for name in settings:
+        (copy / "lgg" / f"{name}.json").unlink(missing_ok=True)
+    run(copy)
+    card = copy / "lgg" / "model_card.md"
+    assert "**Shipped models**: not trained yet" in card.read_text(encoding="utf-8")
+    for name, values in settings.items():
+        config.write_json(copy / "lgg" / f"{name}.json", values)
+    run(copy)
+    said = card.read_text(encoding="utf-8")
+    assert "trained on 80 patients" in said
+    assert "0.45" in said and "flagged from 0.71" in said
+
+
 def test_the_card_describes_the_recipe_that_is_trained():
     """From the text of utils/recipes.py: importing it would load TensorFlow."""
     tree = ast.parse((config.ROOT / "utils" / "recipes.py").read_text(encoding="utf-8"))
