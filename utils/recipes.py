@@ -91,6 +91,7 @@ SEED = Recipe(
     "standardised by itself, tumour slices only",
     network=_seed_resunet,
     size=128,
+    epochs=20,
     rate=1e-3,
     tumour_share=None,
     loss=lambda: losses.FocalTversky(alpha=0.7, beta=0.3, exponent=0.75),
