@@ -26,6 +26,7 @@ STAGES = {
     "detector from scratch": ("detector", "train_from_scratch"),
     "focal Tversky": ("segmenter", "train", "focal_tversky"),
     "Dice + cross-entropy": ("segmenter", "train", "dice_cross_entropy"),
+    "slice features": ("slice_features", "store_features"),
 }
 
 

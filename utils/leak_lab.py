@@ -1,0 +1,247 @@
+"""The leak lab, notebook 06: one model, one budget, and three ways to deal out the slices.
+
+The model is a support vector machine on the features of `utils.slice_features`. It is
+the same in every split; what changes is only which slices it has seen before it is tested.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn.svm import SVC
+
+from utils.comparisons import Comparison
+from utils.config import CourseError
+from utils.detection import auc
+from utils.findings import told
+from utils.intervals import Interval
+from utils.similarity import neighbour_in_training
+
+# Share of the slices that is tested, in every split.
+TEST_SHARE = 0.25
+# How far the machine bends to get single training slices right.
+FREEDOM = 10.0
+REPEATS = 20
+
+
+def faulty_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with a wrong `patient_id`, made by the mistake of a published one.
+
+    The names of the files were sorted by slice number, so that they no longer stand patient by
+    patient; the column of ids was made before, and was not moved along.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A cohort table: `patient, slice, image_path`, patient by patient.
+
+    Returns
+    -------
+    DataFrame
+        `patient_id` (as it was published), `image` (the file's name), `patient` (by the file's
+        name), `slice` and `row` (the place in `table`).
+    """
+    order = table["slice"].to_numpy().argsort(kind="stable")
+    moved = table.iloc[order]
+    return pd.DataFrame(
+        {
+            "patient_id": table["patient"].to_numpy(),
+            "image": [f"{patient}_{number}.tif" for patient, number in
+                      zip(moved["patient"], moved["slice"], strict=True)],
+            "patient": moved["patient"].to_numpy(),
+            "slice": moved["slice"].to_numpy(),
+            "row": order,
+        }
+    )  # fmt: skip
+
+
+def believed_patients(table: pd.DataFrame) -> np.ndarray:
+    """Return for each row of a cohort table whom `faulty_table` takes it for."""
+    faulty = faulty_table(table)
+    believed = np.empty(len(table), dtype=object)
+    believed[faulty["row"]] = faulty["patient_id"]
+    return believed
+
+
+def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SHARE) -> np.ndarray:
+    """Return which slices are tested: whole groups, in random order, until the share is reached.
+
+    Parameters
+    ----------
+    groups : array, shape (n,)
+        What stays together: the patient, what is believed to be the patient, or a number that
+        every slice has for itself.
+    random : numpy.random.Generator
+    share : float
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True for tested slices: the fewest whole groups that hold at least the share.
+    """
+    names, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = random.permutation(len(names))
+    needed = np.searchsorted(np.cumsum(counts[order]), share * len(groups)) + 1
+    return np.isin(numbers, order[:needed])
+
+
+def three_splits(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return by the name of a split what it keeps together; see `deal`."""
+    return {
+        "random slices": np.arange(len(table)),
+        "faulty patient_id": believed_patients(table),
+        "patients": table["patient"].to_numpy(),
+    }
+
+
+def kernel(features: np.ndarray) -> np.ndarray:
+    """Return how alike slices are, 0..1, by their features: a Gaussian of their distance.
+
+    Features are brought to length 1 by slice, so that nothing flows from one slice to another.
+    The width of the Gaussian is the median squared distance.
+    """
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    distance = np.maximum(0, 2 - 2 * units.astype(float) @ units.T.astype(float))
+    return np.exp(-distance / np.median(distance))
+
+
+def score(
+    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, freedom: float = FREEDOM
+) -> float:
+    """Return the AUC on the tested slices of a machine trained on the others.
+
+    Parameters
+    ----------
+    likeness : ndarray (n, n)
+        From `kernel`.
+    labels : ndarray of bool, shape (n,)
+        Whether the slice has a tumour.
+    test : ndarray of bool, shape (n,)
+    freedom : float
+        The penalty C for a training slice on the wrong side; the higher, the more the machine
+        bends to remember single slices.
+    """
+    machine = SVC(C=freedom, kernel="precomputed")
+    machine.fit(likeness[np.ix_(~test, ~test)], labels[~test])
+    return auc(labels[test], machine.decision_function(likeness[np.ix_(test, ~test)]))
+
+
+def compare_splits(
+    table: pd.DataFrame,
+    likeness: np.ndarray,
+    *,
+    repeats: int = REPEATS,
+    seed: int = 0,
+    freedom: float = FREEDOM,
+) -> pd.DataFrame:
+    """Train and test the same machine under the three splits, several times each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `patient, slice, has_tumour`, one row a slice.
+    likeness : ndarray (n, n)
+        From `kernel`, in the order of `table`.
+    repeats, seed : int
+        Each repeat deals anew.
+    freedom : float
+        See `score`.
+
+    Returns
+    -------
+    DataFrame
+        `split, repeat, auc, test_slices, leaked` (patients on both sides), `neighbours` (share of
+        the tested slices whose neighbour was trained on).
+    """
+    labels = table["has_tumour"].to_numpy(dtype=bool)
+    rows = []
+    for split, groups in three_splits(table).items():
+        for repeat in range(repeats):
+            test = deal(groups, np.random.default_rng([seed, repeat]))
+            dealt = table[["patient", "slice"]].assign(part=np.where(test, "test", "train"))
+            sides = dealt.drop_duplicates(["patient", "part"])["patient"]
+            rows.append(
+                {
+                    "split": split,
+                    "repeat": repeat,
+                    "auc": score(likeness, labels, test, freedom),
+                    "test_slices": int(test.sum()),
+                    "leaked": int(sides.duplicated().sum()),
+                    "neighbours": float(neighbour_in_training(dealt)[test].mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.95) -> Interval:
+    """Return by how much the AUC of a split exceeds the reference's, with its interval.
+
+    The repeats share most of their training slices, so they are not independent; the corrected
+    resampled t interval of Nadeau & Bengio (2003, doi:10.1023/A:1024068626366) allows for that.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `compare_splits`.
+    split, reference : str
+        Names in its column `split`.
+    level : float
+
+    Raises
+    ------
+    CourseError
+        With fewer than two repeats.
+    """
+    by_repeat = scores.pivot_table(index="repeat", columns="split", values="auc")
+    differences = (by_repeat[split] - by_repeat[reference]).to_numpy()
+    count = len(differences)
+    if count < 2:
+        raise CourseError(f"{count} repeat of the split: an interval needs at least 2")
+    spread = differences.std(ddof=1) * np.sqrt(1 / count + TEST_SHARE / (1 - TEST_SHARE))
+    reach = stats.t.ppf((1 + level) / 2, count - 1) * spread
+    mean = float(differences.mean())
+    return Interval(mean, float(mean - reach), float(mean + reach), level)
+
+
+def dial(
+    table: pd.DataFrame, likeness: np.ndarray, freedoms: tuple[float, ...], *, repeats=5, seed=0
+) -> pd.DataFrame:
+    """Return the mean AUC by `freedom` (rows) and split (columns); see `compare_splits`."""
+    means = {
+        freedom: compare_splits(table, likeness, repeats=repeats, seed=seed, freedom=freedom)
+        .groupby("split", sort=False)["auc"]
+        .mean()
+        for freedom in freedoms
+    }
+    return pd.DataFrame(means).T.rename_axis("freedom")
+
+
+def on_real_patients(
+    comparisons: Mapping[str, Comparison | None],
+) -> pd.DataFrame:
+    """Return how much better slices look than patients in the evidence of the real cohort.
+
+    Parameters
+    ----------
+    comparisons : mapping of str to Comparison or None
+        By recipe, split by patient against split by slice: `comparisons.compare_named` of
+        `comparisons.SPLITS`. None where one of the two has not been computed.
+
+    Returns
+    -------
+    DataFrame
+        `recipe, score, split by patient, split by slice, gap`, all of them text, with the
+        interval over patients; "not computed yet" where there is none.
+    """
+    rows = []
+    for recipe, found in comparisons.items():
+        for label, name in (("AUC of slices", "auc"), ("Dice by patient", "dice")):
+            if found is None:
+                rows.append((recipe, label, "-", "-", "not computed yet"))
+                continue
+            pair = getattr(found, name)
+            numbers = (f"{pair.first:.3f}", f"{pair.second:.3f}", told(pair.difference, sign=True))
+            rows.append((recipe, label, *numbers))
+    columns = ["recipe", "score", "split by patient", "split by slice", "gap"]
+    return pd.DataFrame(rows, columns=columns)

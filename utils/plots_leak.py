@@ -1,0 +1,106 @@
+"""Figures of notebook 06: who is tested, what it scores, and how much the model can remember."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from utils.plots import BLACK, BLUE, COLOURS, GREY, LINES, ORANGE, new_figure, styled
+
+
+@styled
+def who_is_where(
+    table: pd.DataFrame, tests: Mapping[str, np.ndarray], source: str, patients: int = 20
+) -> Figure:
+    """Show which slices are tested: a row a patient, a column a slice, a panel a split.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `patient, slice`, one row a slice.
+    tests : mapping of str to ndarray of bool, shape (n,)
+        By split: which rows are tested.
+    source : str
+        Which patients, here and in all figures below.
+    patients : int
+        How many are shown, the first by name.
+    """
+    names = sorted(table["patient"].unique())[:patients]
+    figure = new_figure("Which slices are tested", source, 9.5, 4.4)
+    grid = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
+    shown = table["patient"].isin(names).to_numpy()
+    rows = table.loc[shown, "patient"].map(names.index).to_numpy()
+    columns = table.loc[shown, "slice"].to_numpy()
+    for axes, (split, test) in zip(grid, tests.items(), strict=True):
+        last = columns.max()
+        picture = np.full((len(names), last), np.nan)
+        picture[rows, columns - 1] = test[shown]
+        look = {"cmap": mpl.colors.ListedColormap([BLUE, ORANGE]), "aspect": "auto"}
+        axes.imshow(picture, extent=(0.5, last + 0.5, len(names) - 0.5, -0.5), **look)
+        axes.set(title=split, xlabel="slice (from the neck upwards)", yticks=[])
+        axes.grid(False)
+    grid[0].set_ylabel("patient")
+    handles = [
+        mpl.patches.Patch(color=colour, label=label)
+        for colour, label in ((BLUE, "training"), (ORANGE, "test"))
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    return figure
+
+
+@styled
+def split_scores(scores: pd.DataFrame, source: str) -> Figure:
+    """Show the AUC of every repeat, one row a split, with the means.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `split, auc`, from `leak_lab.compare_splits`.
+    source : str
+    """
+    figure = new_figure("The same machine under three splits", source, 8, 3.4)
+    axes = figure.subplots()
+    groups = list(scores.groupby("split", sort=False)["auc"])[::-1]
+    for place, (_, values) in enumerate(groups):
+        # A fixed spread, so that like repeats stay apart and the figure stays the same.
+        height = place + np.linspace(-0.22, 0.22, len(values))
+        axes.plot(
+            values,
+            height,
+            "o",
+            color=BLUE,
+            markersize=4,
+            alpha=0.6,
+            label="one repeat" if not place else None,
+        )
+        axes.plot(values.mean(), place, "D", color=ORANGE, markeredgecolor=BLACK, markersize=9,
+                  label="mean" if not place else None)  # fmt: skip
+    axes.set_yticks(range(len(groups)), [f"split by\n{name}" for name, _ in groups])
+    axes.set(xlabel="AUC of the tested slices", ylabel="what stays together")
+    axes.legend(loc="upper left")
+    return figure
+
+
+@styled
+def dial(means: pd.DataFrame, source: str) -> Figure:
+    """Show the AUC against how much the machine may bend, one line a split.
+
+    Parameters
+    ----------
+    means : DataFrame
+        From `leak_lab.dial`.
+    source : str
+    """
+    figure = new_figure("The more it can remember, the wider the gap", source, 8, 4)
+    axes = figure.subplots()
+    for number, split in enumerate(means):
+        look = {"color": COLOURS[number], "marker": "osD"[number], "markersize": 4}
+        axes.plot(means.index, means[split], linestyle=LINES[number], label=split, **look)
+    axes.set(
+        xscale="log", xlabel="freedom of the machine (penalty C)", ylabel="AUC, mean of repeats"
+    )
+    axes.axhline(means.iloc[:, -1].max(), color=GREY, linewidth=0.8, label="best on new patients")
+    axes.legend()
+    return figure
