@@ -431,9 +431,10 @@ print("the gap is at least twice as wide for the freest machine as for the stiff
 
 # %% [markdown]
 # The leak does not lift every model alike: it lifts the one that remembers best. So a leaking
-# split is worse than optimistic. It *chooses wrongly*: whoever picks the penalty, the network or
-# the number of epochs by it picks memory, and gets a model that is worse on new patients than the
-# one that was thrown away. Deep networks stand at the far right of this figure.
+# split is worse than optimistic. It *chooses badly*: on the right, where the line of random slices
+# is flat or still rising, that of patients is already falling. Whoever picks the penalty, the
+# network or the number of epochs by a leaking split is told that memory costs nothing. Deep
+# networks stand at the far right of this figure.
 #
 # ## On real patients
 #
@@ -500,8 +501,7 @@ leak_lab.on_real_patients(compared)
 #
 # <details><summary>Answer</summary>
 #
-# (c). The last figure shows models whose order under a random split is the opposite of that by
-# patient. "By less" would be right if the leak were a constant added to both; it is not, it
+# (c). The last figure has models whose order under a random split is not that by patient. "By less" would be right if the leak were a constant added to both; it is not, it
 # rewards memory.
 #
 # </details>
