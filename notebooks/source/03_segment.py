@@ -860,7 +860,7 @@ compared = {name: resize_mask(masks[worst_row], (size, size)) for name, masks in
 show(
     plots_segmentation.masks_side_by_side(
         test.images[worst_row],
-        {"traced by hand": test.masks[worst_row], **compared},
+        {"true mask": test.masks[worst_row], **compared},
         run.describe("test"),
         f"{titles[-1].splitlines()[0]}: the baseline beside the networks",
     ),

@@ -501,8 +501,8 @@ leak_lab.on_real_patients(compared)
 #
 # <details><summary>Answer</summary>
 #
-# (c). The last figure has models whose order under a random split is not that by patient. "By less" would be right if the leak were a constant added to both; it is not, it
-# rewards memory.
+# (c). The last figure has models whose order under a random split is not that by patient. "By less"
+# would be right if the leak were a constant added to both; it is not, it rewards memory.
 #
 # </details>
 
