@@ -34,6 +34,8 @@ evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=.
 	@test -n "$$DATA" || { echo 'error: say where the cohort lies: make evidence DATA=/path/to/kaggle_3m' >&2; exit 2; }
 	@$(PY) -m utils.weights
 	@$(PY) -m utils.evidence "$$DATA" --final $(if $(HOURS),--hours "$$HOURS") $(if $(FOLD),--fold "$$FOLD")
+	@$(PY) -m utils.published
+	@$(PY) -m utils.notebooks --only 05
 
 grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv)
 	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }

@@ -29,55 +29,73 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     Parameters
     ----------
     work : Path
-        Holds ``<experiment>/<fold>/slices.csv, patients.csv, fold.json``. What `out` says of
-        experiments and attempts that this folder does not hold stays there.
+        Holds ``<experiment>/<fold>/slices.csv, patients.csv, fold.json``.
     out : Path
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
-        ``provenance.json``.
+        ``provenance.json``. What stands there of other folds and attempts stays, if it was
+        computed from the same cohort: the work may be shared among machines.
     table : pandas.DataFrame
         The cohort table.
     folds : int
         How many folds ``ours`` has.
     """
+    data = cohort_sha256(table)
+    kept = config.read_json(out / "provenance.json").get("data_sha256") == data
     settings = []
     for experiment in EXPERIMENTS:
         done = sorted(file.parent for file in (work / experiment).glob("*/fold.json"))
-        settings += [_setting(experiment, folder) for folder in done]
-        if not done or (experiment == "ours" and len(done) < folds):
+        if not done:
             continue
-        name = "slices" if experiment == "ours" else f"slices_{experiment}"
-        slices = _joined(done, "slices", ["patient", "slice"])[COLUMNS + PROBABILITIES]
-        _write(slices, out / f"{name}.csv")
-        if experiment == "ours":
-            patients = _joined(done, "patients", ["patient"])
-            _write(patients, out / "patients.csv")
+        settings += [_setting(experiment, folder) for folder in done]
+        ours = experiment == "ours"
+        path = out / ("slices.csv" if ours else f"slices_{experiment}.csv")
+        columns = COLUMNS + PROBABILITIES
+        slices = _merged(_joined(done, "slices")[columns], path, ["fold"], kept)
+        if ours and slices["fold"].nunique() < folds:
+            continue
+        _write(slices.sort_values(["patient", "slice"]), path)
+        if ours:
+            path = out / "patients.csv"
+            patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
+            _write(patients.sort_values("patient"), path)
     attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
-    if settings:
-        _merge(pd.DataFrame(settings), out / "folds.csv", "experiment")
     if attempts:
-        _merge(pd.DataFrame(attempts), out / "attempts.csv", "attempt")
+        path = out / "attempts.csv"
+        _write(_merged(pd.DataFrame(attempts), path, ["attempt"], kept), path)
+    seconds = 0
+    if settings:
+        path = out / "folds.csv"
+        rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
+        order = rows["experiment"].map(EXPERIMENTS.index)
+        _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
+        seconds = rows["seconds"].sum()
     if settings or attempts:
-        seconds = pd.read_csv(out / "folds.csv")["seconds"].sum() if settings else 0
-        config.write_json(out / "provenance.json", provenance(table, folds, seconds))
+        config.write_json(out / "provenance.json", provenance(table, data, folds, seconds))
 
 
-def _merge(rows: pd.DataFrame, path: Path, key: str) -> None:
-    """Write rows to a table; of those that stand in it, the ones with other keys stay."""
-    if path.exists():
-        before = pd.read_csv(path)
-        rows = pd.concat([before[~before[key].isin(rows[key])], rows], ignore_index=True)
-    _write(rows, path)
+def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.DataFrame:
+    """Return the rows and, if `kept`, those of the table at `path` whose keys are not among them.
+
+    Keys are compared, and come back, as text: the names of folds are numbers or institutions.
+    """
+    rows = rows.astype(dict.fromkeys(keys, str))
+    if not kept or not path.exists():
+        return rows
+    before = pd.read_csv(path, dtype=dict.fromkeys(keys, str))
+    new = set(rows[keys].itertuples(index=False, name=None))
+    stay = [each not in new for each in before[keys].itertuples(index=False, name=None)]
+    return pd.concat([before[stay], rows], ignore_index=True)
 
 
-def _joined(folders: list[Path], name: str, order: list[str]) -> pd.DataFrame:
-    """Return the rows of all folds, the name of the fold in front, sorted."""
+def _joined(folders: list[Path], name: str) -> pd.DataFrame:
+    """Return the rows of all folds, the name of the fold in front."""
     frames = []
     for folder in folders:
         frame = pd.read_csv(folder / f"{name}.csv")
         frame.insert(0, "fold", folder.name)
         frames.append(frame)
-    return pd.concat(frames).sort_values(order, ignore_index=True)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _setting(experiment: str, folder: Path) -> dict:
@@ -102,7 +120,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(temporary, index=False)
 
 
-def provenance(table: pd.DataFrame, folds: int, seconds: float) -> dict:
+def provenance(table: pd.DataFrame, data: str, folds: int, seconds: float) -> dict:
     """Return from what, with what and on what the evidence was computed.
 
     Returns
@@ -112,7 +130,7 @@ def provenance(table: pd.DataFrame, folds: int, seconds: float) -> dict:
         ``machine``.
     """
     return {
-        "data_sha256": cohort_sha256(table),
+        "data_sha256": data,
         "patients": int(table["patient"].nunique()),
         "slices": len(table),
         "split_sha256": split_sha256(patient_folds(table, folds)),

@@ -249,6 +249,7 @@ def standardise_slices(images: np.ndarray) -> np.ndarray:
 
 def flip_averaged(model: keras.Model) -> keras.Model:
     """Return a model whose output is the mean of that for a picture and for its mirror image."""
+    model = models.uncompiled(model)  # or its optimiser would be saved with it
     inputs = layers.Input(model.input_shape[1:], name="picture")
     mirrored = keras.ops.flip(model(keras.ops.flip(inputs, axis=2)), axis=2)
     outputs = layers.Average(name="mean_of_both", dtype="float32")([model(inputs), mirrored])

@@ -160,6 +160,26 @@ def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_
     assert (here / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
 
 
+def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours" / "1", there / "ours" / "1")
+    evidence_collect.collect(there, here, table, folds=2)
+    for name in ("slices.csv", "patients.csv", "folds.csv"):
+        assert (here / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours_random_split", there / "ours_random_split")
+    config.update_json(here / "provenance.json", {"data_sha256": "of other patients"})
+    evidence_collect.collect(there, here, table, folds=2)
+    assert pd.read_csv(here / "folds.csv")["experiment"].tolist() == ["ours_random_split"]
+
+
 def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
     recipe = recipes.Recipe("tiny", tiny_unet, size=32)
     with pytest.raises(config.CourseError, match="no fold done"):
@@ -212,3 +232,19 @@ def test_each_slice_is_standardised_by_itself():
 def test_the_seed_networks_are_of_the_described_size():
     network = recipes.SEED.network(64, 0)
     assert abs(network.count_params() / 1.21e6 - 1) < 0.02
+
+
+def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path):
+    set_precision("float32")
+    model = tiny_unet(32, 0)
+    model.compile("adam", "binary_crossentropy")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    model.train_on_batch(pictures, np.zeros((2, 32, 32, 1)))
+    both = recipes.flip_averaged(model)
+    expected = (model(pictures) + model(pictures[:, :, ::-1])[:, :, ::-1]) / 2
+    np.testing.assert_allclose(both(pictures), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        both(pictures[:, :, ::-1]), both(pictures)[:, :, ::-1], atol=1e-6, rtol=0
+    )
+    alone = models.save_model(model, tmp_path / "alone.keras").stat().st_size
+    assert models.save_model(both, tmp_path / "both.keras").stat().st_size < 1.2 * alone
