@@ -33,15 +33,17 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     out : Path
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
-        ``provenance.json``. What stands there of other folds and attempts stays, if it was
-        computed from the same cohort: the work may be shared among machines.
+        ``provenance.json``, which also tells the seconds of all training and the machines. What
+        stands there of other folds and attempts stays, if it was computed from the same cohort:
+        the work may be shared among machines.
     table : pandas.DataFrame
         The cohort table.
     folds : int
         How many folds ``ours`` has.
     """
     data = cohort_sha256(table)
-    kept = config.read_json(out / "provenance.json").get("data_sha256") == data
+    before = config.read_json(out / "provenance.json")
+    kept = before.get("data_sha256") == data
     settings = []
     for experiment in EXPERIMENTS:
         done = sorted(file.parent for file in (work / experiment).glob("*/fold.json"))
@@ -71,7 +73,10 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
         seconds = rows["seconds"].sum()
     if settings or attempts:
-        config.write_json(out / "provenance.json", provenance(table, data, folds, seconds))
+        machines = before["machine"].split("; ") if kept else []
+        machines = "; ".join(dict.fromkeys([*machines, _machine()]))
+        values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}
+        config.write_json(out / "provenance.json", values)
 
 
 def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.DataFrame:
@@ -120,14 +125,13 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(temporary, index=False)
 
 
-def provenance(table: pd.DataFrame, data: str, folds: int, seconds: float) -> dict:
-    """Return from what, with what and on what the evidence was computed.
+def provenance(table: pd.DataFrame, data: str, folds: int) -> dict:
+    """Return from what and with what the evidence was computed.
 
     Returns
     -------
     dict
-        ``data_sha256, patients, slices, split_sha256, commit, versions, seconds`` (of training),
-        ``machine``.
+        ``data_sha256, patients, slices, split_sha256, commit, versions``.
     """
     return {
         "data_sha256": data,
@@ -139,8 +143,6 @@ def provenance(table: pd.DataFrame, data: str, folds: int, seconds: float) -> di
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
-        "seconds": int(seconds),
-        "machine": _machine(),
     }
 
 
