@@ -65,14 +65,13 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     if attempts:
         path = out / "attempts.csv"
         _write(_merged(pd.DataFrame(attempts), path, ["attempt"], kept), path)
-    seconds = 0
+    path = out / "folds.csv"
     if settings:
-        path = out / "folds.csv"
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
         order = rows["experiment"].map(EXPERIMENTS.index)
         _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
-        seconds = rows["seconds"].sum()
     if settings or attempts:
+        seconds = pd.read_csv(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
         machines = before["machine"].split("; ") if kept else []
         machines = "; ".join(dict.fromkeys([*machines, _machine()]))
         values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}

@@ -170,6 +170,15 @@ def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
         assert (here / name).read_bytes() == (out / name).read_bytes()
 
 
+def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(done[1], here)
+    before = config.read_json(here / "provenance.json")["seconds"]
+    config.write_json(there / "attempts" / "one" / "attempt.json", {"attempt": "one"})
+    evidence_collect.collect(there, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["seconds"] == before > 0
+
+
 def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
