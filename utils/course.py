@@ -47,7 +47,7 @@ class Parameters:
     seed: int = 0
     patients: int = 60
     size: int = 128
-    detector_epochs: int = 4
+    detector_epochs: int = 3
     segmenter_epochs: int = 5
 
     def __post_init__(self) -> None:

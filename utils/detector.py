@@ -38,7 +38,7 @@ FINE_TUNING_RATE = 1e-4
 SCRATCH_RATE = 1e-3
 # Training every layer keeps the activations of all of them: smaller batches, for the memory.
 SCRATCH_BATCH_SIZE = 8
-SCRATCH_SHARE = 0.25
+SCRATCH_SHARE = 0.2
 
 
 def baseline(run: Run) -> tuple[object, np.ndarray]:
@@ -168,8 +168,9 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
 def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """Return the same network trained from random weights, and the table of its epochs.
 
-    For every two epochs of the fine-tuning it gets `SCRATCH_SHARE` of a pass over the training
-    slices: about as much computing as fine-tuning takes with all the output stored for it.
+    For every two epochs of the fine-tuning, begun or whole, it gets `SCRATCH_SHARE` of a pass over
+    the training slices: about as much computing as fine-tuning takes with all the output stored
+    for it.
 
     Returns
     -------
@@ -189,7 +190,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         run.volumes.images,
         np.flatnonzero(in_part(run, "train")),
         name="detector_from_scratch",
-        epochs=max(1, run.parameters.detector_epochs // 2),
+        epochs=-(-run.parameters.detector_epochs // 2),
         rate=SCRATCH_RATE,
         augment=True,
         batch_size=SCRATCH_BATCH_SIZE,

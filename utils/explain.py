@@ -63,7 +63,7 @@ def grad_cam(
     height, width = images.shape[1:3]
     maps = [np.zeros((0, height, width), np.float32)]
     for first in range(0, len(images), batch_size):
-        values = trunk(ops.convert_to_tensor(images[first : first + batch_size]), training=False)
+        values = ops.convert_to_tensor(trunk.predict_on_batch(images[first : first + batch_size]))
         weights = ops.mean(_gradient(head, values), axis=(1, 2), keepdims=True)
         coarse = ops.relu(ops.sum(ops.cast(weights * values, "float32"), axis=-1, keepdims=True))
         fine = ops.image.resize(coarse, (height, width), interpolation="bilinear")

@@ -24,8 +24,7 @@ STAGES = {
     "segmenter": ("segmenter", "obtain"),
     "stored features": ("detector", "trunk_features"),
     "detector from scratch": ("detector", "train_from_scratch"),
-    "focal Tversky": ("segmenter", "train", "focal_tversky"),
-    "Dice + cross-entropy": ("segmenter", "train", "dice_cross_entropy"),
+    "segmenter with both losses": ("segmenter", "train_all"),
     "slice features": ("slice_features", "store_features"),
 }
 

@@ -219,7 +219,7 @@ def masks_side_by_side(
 @styled
 def resunet_diagram(
     size: int = 128,
-    filters: Sequence[int] = (16, 32, 64, 128, 256),
+    filters: Sequence[int] = (32, 64, 128, 256),
     source: str = "the network's plan, no data",
 ) -> Figure:
     """Draw the ResUNet of `models.resunet`: resolution and filters by level, and the skips.
@@ -229,27 +229,29 @@ def resunet_diagram(
     size : int
         Side of the picture in pixels.
     filters : sequence of int
-        Filters at each level, the full resolution first.
+        Filters at each level, the finest, at half the resolution of the picture, first.
     source : str
     """
     levels = len(filters)
     figure = new_figure("The ResUNet: down, across, and up again", source, 10, 0.85 * levels + 1.2)
     axes = figure.subplots()
     bare(axes)
-    last = 2 * levels - 2  # the place of the last block, at full resolution again
-    axes.set(xlim=(-1.75, last + 1.75), ylim=(-levels + 0.35, 0.75))
-    _box(axes, -1.2, 0, "picture\n3 channels", "white")
-    _box(axes, last + 1.2, 0, "probability\nof tumour", "white")
+    last = 2 * levels - 2  # the place of the last block, at the finest level again
+    axes.set(xlim=(-2.2, last + 2.2), ylim=(-levels + 0.35, 0.75))
+    _box(axes, -1.6, 0, f"picture\n{size} x {size}, 3", "white")
+    _box(axes, last + 1.6, 0, f"probability\n{size} x {size}", "white")
     for level, width in enumerate(filters):
-        text = f"{size >> level} x {size >> level}\n{width} filters"
+        text = f"{size >> level + 1} x {size >> level + 1}\n{width} filters"
         _box(axes, level, -level, text, SKY if level < levels - 1 else ORANGE)
         if level < levels - 1:
             _box(axes, last - level, -level, text, GREEN)
             _arrow(axes, (level + 0.42, -level), (last - level - 0.42, -level), linestyle="--")
             _arrow(axes, (level, -level - 0.27), (level + 0.6, -level - 0.75))
             _arrow(axes, (last - level - 0.6, -level - 0.75), (last - level, -level - 0.27))
-    _arrow(axes, (-0.78, 0), (-0.42, 0))
-    _arrow(axes, (last + 0.42, 0), (last + 0.78, 0))
+    _arrow(axes, (-1.14, 0), (-0.42, 0))
+    _arrow(axes, (last + 0.42, 0), (last + 1.14, 0))
+    axes.text(-0.8, 0.4, "stem: a convolution\nthat halves", ha="center", color=GREY, fontsize=9)
+    axes.text(last + 0.8, 0.4, "enlarged by 2", ha="center", color=GREY, fontsize=9)
     axes.text(last / 2, 0.08, "skip connections: detail is copied across", ha="center", color=GREY)
     axes.text(0, -levels + 0.9, "each box: two 3 x 3 convolutions\nand a shortcut around them",
               ha="center", color=GREY, fontsize=9)  # fmt: skip

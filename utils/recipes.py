@@ -72,7 +72,11 @@ def _pretrained(size, seed):
 
 
 def _seed_resunet(size, seed):
-    return models.resunet(size, filters=(12, 24, 48, 96, 200), seed=seed)
+    return models.resunet(size, filters=(12, 24, 48, 96, 200), seed=seed, stem=False)
+
+
+def _plain_resunet(size, seed):
+    return models.resunet(size, filters=(16, 32, 64, 128, 256), seed=seed, stem=False)
 
 
 # Stronger than in the notebooks: 80 real patients differ more than simulated ones.
@@ -118,7 +122,7 @@ ATTEMPTS = {
     ),
     "ResUNet from scratch": replace(
         OURS,
-        network=lambda size, seed: models.resunet(size, seed=seed),
+        network=_plain_resunet,
         size=128,
         rate=1e-3,
         words="plain ResUNet (16 to 256 filters) at 128 px, otherwise as ours",

@@ -38,7 +38,7 @@ run_folder = ""
 seed = 0
 patients = 60
 size = 128
-detector_epochs = 4
+detector_epochs = 3
 segmenter_epochs = 5
 
 # %%

@@ -98,7 +98,7 @@ WRONG = {
     },
     "coarsest_shape": {
         "five halvings": ((4, 4, 512), "one step off"),
-        "channels stay": ((8, 8, 16), "16 channels"),
+        "channels stay": ((8, 8, 32), "32 channels"),
         "side only": ((8, 8), "2 lengths"),
         "no halving": ((128, 128, 256), "128 is not"),
         "one number": (8, "not the kind"),

@@ -23,7 +23,7 @@ def detector():
 
 
 def small_resunet(**options):
-    return models.resunet(32, filters=(4, 8, 8), **options)
+    return models.resunet(32, filters=(4, 8), **options)
 
 
 def weights_of(model):
@@ -34,8 +34,17 @@ def test_resunet_has_the_filters_asked_for():
     model = models.resunet()
     assert model.input_shape == (None, 128, 128, 3)
     assert model.output_shape == (None, 128, 128, 1)
-    widths = [model.get_layer(f"down{level}_conv2").filters for level in range(5)]
-    assert widths == [16, 32, 64, 128, 256]
+    widths = [model.get_layer(f"down{level}_conv2").filters for level in range(4)]
+    assert widths == [32, 64, 128, 256]
+
+
+def test_the_stem_halves_what_the_levels_see():
+    finest = {
+        stem: models.resunet(32, (4, 8), stem=stem).get_layer("down0_add").output.shape[1:3]
+        for stem in (True, False)
+    }
+    assert finest == {True: (16, 16), False: (32, 32)}
+    assert models.resunet(32, (4, 8), stem=False).output_shape == (None, 32, 32, 1)
 
 
 def test_resunet_starts_at_its_prior():

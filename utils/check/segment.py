@@ -77,13 +77,16 @@ def _coarsest(output) -> str | None:
     if shape[0] != shape[1]:
         return "height and width differ; the picture is a square and stays one"
     if shape[0] in (4, 16):
-        return f"a side of {shape[0]} is one step off; how many steps lie between five levels?"
+        return (
+            f"a side of {shape[0]} is one step off: the stem halves once, and how many steps lie "
+            "between four levels?"
+        )
     if shape[0] != 8:
         return f"a side of {shape[0]} is not what halving 128 leads to"
     if shape[2] in (128, 512):
         return f"the side is right; {shape[2]} channels are one step off"
     if shape[2] != 256:
-        return f"the side is right; {shape[2]} channels are not what doubling 16 leads to"
+        return f"the side is right; {shape[2]} channels are not what doubling 32 leads to"
     return None
 
 
