@@ -54,6 +54,28 @@ class Postprocessing:
     neighbours: float = 0.0
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What predicts a patient: two networks and what was decided with them.
+
+    Attributes
+    ----------
+    detector : keras.Model
+    detector_settings : dict
+        Its settings file, see `slice_probabilities`.
+    segmenter : keras.Model
+    postprocessing : Postprocessing
+    pictures : str
+        The channels that the segmenter takes, see `volumes.arrange_channels`.
+    """
+
+    detector: object
+    detector_settings: dict
+    segmenter: object
+    postprocessing: Postprocessing
+    pictures: str
+
+
 def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Return the output of a model for all images.
 
@@ -290,9 +312,10 @@ def load_detector(file: Path):
     from utils.models import load_model
 
     model = load_model(file)
+    from utils.pretrained import fold, folded_trunk
+
     if model.input_shape[-1] == 3:
-        return model, settings
-    from utils.pretrained import folded_trunk
+        return fold(model), settings
     from utils.weights import imagenet_resnet50
 
     trunk = folded_trunk(16 * model.input_shape[1], imagenet_resnet50())
@@ -326,15 +349,35 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     """
     # Keras takes seconds to import: a wrong path is told before that.
     table = read_cohort(open_cohort(cohort), masks="absent")
+    return predict_table(table, out, load_networks(detector_file, segmenter_file))
+
+
+def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
+    """Return a detector and a segmenter, ready to predict, with what was decided with them.
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read.
+    """
     choices = read_settings(Path(segmenter_file))
-    settings = Postprocessing(**choices["postprocessing"])
-    detector, combination = load_detector(Path(detector_file))
+    detector, settings = load_detector(Path(detector_file))
     from utils.models import load_model
 
-    segmenter = load_model(segmenter_file)
+    return Networks(
+        detector,
+        settings,
+        load_model(segmenter_file),
+        Postprocessing(**choices["postprocessing"]),
+        choices.get("pictures", "sequences"),
+    )
+
+
+def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
+    """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does."""
     views = [
-        (detector.input_shape[1], "sequences"),
-        (segmenter.input_shape[1], choices.get("pictures", "sequences")),
+        (networks.detector.input_shape[1], "sequences"),
+        (networks.segmenter.input_shape[1], networks.pictures),
     ]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
     written: list[Future] = []
@@ -344,12 +387,13 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
         tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
     ):
         patients = tee(_read_ahead(readers, groups, views), 3)
-        p_tumour = predict_stream(detector, (inputs[0] for _, inputs in patients[0]))
-        maps = predict_stream(segmenter, (inputs[1] for _, inputs in patients[1]))
+        p_tumour = predict_stream(networks.detector, (inputs[0] for _, inputs in patients[0]))
+        maps = predict_stream(networks.segmenter, (inputs[1] for _, inputs in patients[1]))
         for rows, (size, _), detected, own in zip(groups, patients[2], p_tumour, maps, strict=True):
-            detected = slice_probabilities(detected, own, combination)
+            detected = slice_probabilities(detected, own, networks.detector_settings)
+            choices = networks.postprocessing
             written.append(
-                writers.submit(_write_patient, rows, detected, own, size, settings, Path(out))
+                writers.submit(_write_patient, rows, detected, own, size, choices, Path(out))
             )
             bar.update(len(rows))
         slices = pd.concat([patient.result() for patient in written], ignore_index=True)

@@ -23,7 +23,7 @@ def detector():
 
 
 def small_resunet(**options):
-    return models.resunet(32, filters=(4, 8), **options)
+    return models.resunet(32, filters=(4, 8, 8), **options)
 
 
 def weights_of(model):
@@ -138,7 +138,8 @@ def test_any_precision_loads_in_any_other(trained, used, tmp_path):
     policies = {layer.name: layer.dtype_policy.name for layer in again.layers}
     in_float32 = {name for name, policy in policies.items() if policy == "float32"} - {"picture"}
     everything = policies.keys() - {"picture"}
-    assert in_float32 == (everything if used == "float32" else {"rescale", "logit", "probability"})
+    always = {"rescale", "logit", "enlarged", "probability"}
+    assert in_float32 == (everything if used == "float32" else always)
     assert again.predict_on_batch(PICTURES).dtype == np.float32
     for mine, saved in zip(weights_of(again), weights_of(model), strict=True):
         np.testing.assert_array_equal(mine, saved)

@@ -37,6 +37,18 @@ def test_folded_trunk_computes_what_the_detectors_trunk_does(weights):
     assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+def test_a_folded_detector_answers_as_before(weights):
+    detector = models.calibrated(models.detector(64, weights), temperature=2.0)
+    folded = pretrained.fold(detector)
+    assert "conv1_bn" not in {layer.name for layer in folded.layers}
+    np.testing.assert_allclose(folded(PICTURES), detector(PICTURES), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_of_another_kind_is_not_folded():
+    network = models.resunet(32, (4, 8))
+    assert pretrained.fold(network) is network
+
+
 def test_unet_starts_with_imagenets_way_down(weights):
     trunk = pretrained.folded_trunk(64, weights)
     unet = pretrained.pretrained_unet(64, weights)
