@@ -142,7 +142,8 @@ def prediction(repeats: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _untrained_models(folder)
-        table = read_cohort(simulate_cohort(folder / "cohort", patients=PATIENTS, seed=0))
+        cohort = simulate_cohort(folder / "cohort", patients=PATIENTS, seed=0)
+        table = read_cohort(cohort)
         networks = load_networks(*files)
         singles = [models.load_model(file) for file in files]
         paths = table["image_path"].iloc[:: len(table) // SINGLE_PICTURES]
@@ -150,7 +151,7 @@ def prediction(repeats: int) -> list[Row]:
         batches_needed = -(-len(table) // BATCH_SIZE)
 
         def ours():
-            predict_table(table, folder / "out", networks)
+            predict_table(read_cohort(cohort, masks="absent"), folder / "out", networks)
 
         def forward():
             for _ in range(batches_needed):

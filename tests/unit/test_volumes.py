@@ -36,6 +36,13 @@ def test_the_head_is_found_and_has_mean_96_and_sd_40():
         assert abs(values.std() - 40) < 1.5
 
 
+@given(seed=st.integers(0, 2**32 - 1), highest=st.integers(1, 255))
+def test_head_is_where_two_channels_exceed_a_tenth_of_their_percentile(seed, highest):
+    volume = np.random.default_rng(seed).integers(0, highest + 1, (2, 8, 8, 3), dtype=np.uint8)
+    tenth = 0.1 * np.percentile(volume[:, ::2, ::2].astype(float), 99.5, axis=(0, 1, 2))
+    assert np.array_equal(head_pixels(volume), (volume > tenth).sum(axis=-1) >= 2)
+
+
 @given(scale=st.floats(0.6, 1.5), offset=st.integers(0, 20))
 def test_normalisation_undoes_the_scale_of_a_scanner(scale, offset):
     volume = head_volume(np.random.default_rng(1))
