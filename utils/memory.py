@@ -1,7 +1,14 @@
-"""Keep the memory of a notebook small: one heap in place of one for every thread."""
+"""Keep the memory of a notebook small, and tell how much there is."""
 
 import ctypes
+import os
 import platform
+from pathlib import Path
+
+import psutil
+
+# Where Linux says what a container may use and uses; "max" without a limit.
+CGROUP = Path("/sys/fs/cgroup")
 
 # The number of this parameter in glibc's <malloc.h>.
 _ARENA_MAX = -8
@@ -17,3 +24,28 @@ def use_one_heap() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     return ctypes.CDLL(None).mallopt(_ARENA_MAX, 1) == 1
+
+
+def available_bytes() -> int:
+    """Return how much memory further processes may take, in bytes.
+
+    What the machine has free; less in a container with a limit, or where JupyterHub, as on Binder,
+    names one in ``MEM_LIMIT``.
+    """
+    free = [psutil.virtual_memory().available]
+    limit = os.environ.get("MEM_LIMIT", "")
+    if limit.isdigit():
+        free.append(int(limit) - psutil.Process().memory_info().rss)
+    most, used = (_number(CGROUP / name) for name in ("memory.max", "memory.current"))
+    if most is not None and used is not None:
+        free.append(most - used)
+    return max(0, min(free))
+
+
+def _number(path: Path) -> int | None:
+    """Return the number that a file holds, None if there is no such file or it holds none."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None

@@ -12,11 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from utils import config
 from utils.course import Run, open_run
+from utils.memory import available_bytes
 
+# What a training needs of memory at most, with some room.
+TRAINING_BYTES = 2 * 2**30
 NOTEBOOKS = {"detector": "02", "segmenter": "03"}
 # Name -> module of utils, its function of a run, and what that takes besides.
 STAGES = {
@@ -24,7 +28,8 @@ STAGES = {
     "segmenter": ("segmenter", "obtain"),
     "stored features": ("detector", "trunk_features"),
     "detector from scratch": ("detector", "train_from_scratch"),
-    "segmenter with both losses": ("segmenter", "train_all"),
+    "focal Tversky": ("segmenter", "train", "focal_tversky"),
+    "Dice + cross-entropy": ("segmenter", "train", "dice_cross_entropy"),
     "slice features": ("slice_features", "store_features"),
 }
 
@@ -50,25 +55,48 @@ def train_missing(run: Run) -> None:
             train_apart(run, name)
 
 
-def train_apart(run: Run, name: str) -> None:
-    """Do one of the `STAGES` of a run in a process that ends with it, or with this one.
+def train_apart(run: Run, *names: str) -> None:
+    """Do `STAGES` of a run, each in a process that ends with it, or with this one.
+
+    Several are done side by side if memory allows, each on its share of the processor's cores:
+    the two cores of a laptop train two networks in little more time than one, since a single
+    training leaves a second core half idle.
 
     Parameters
     ----------
     run : Run
-    name : str
-        A key of `STAGES`.
+    *names : str
+        Keys of `STAGES`.
 
     Raises
     ------
     CourseError
-        If it fails, with its last line.
+        If one fails, with its last line.
     """
+    cores = _cores()
+    at_once = min(len(names), max(1, len(cores)), max(1, available_bytes() // TRAINING_BYTES))
+    shares = [cores[number::at_once] if at_once > 1 else [] for number in range(at_once)]
+    with ThreadPoolExecutor(at_once) as pool:
+        started = [
+            pool.submit(_do_apart, run, name, shares[number % at_once])
+            for number, name in enumerate(names)
+        ]
+        for each in started:
+            each.result()
+
+
+def _cores() -> list[int]:
+    """Return the cores that this process may use; none where the system cannot share them out."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _do_apart(run: Run, name: str, cores: list[int]) -> None:
+    """Do a stage in a process of its own, on these cores; on all if none are given."""
     parameters = asdict(run.parameters) | {"run_folder": str(run.folder)}
     if parameters["data"]:
         parameters["data"] = os.path.abspath(parameters["data"])
     done = subprocess.run(
-        [sys.executable, "-m", "utils.missing", name, json.dumps(parameters)],
+        [sys.executable, "-m", "utils.missing", name, json.dumps(parameters), json.dumps(cores)],
         cwd=config.ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -89,9 +117,12 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Do the stage named first for the run whose parameters follow as JSON."""
+    """Do the stage named first for the run whose parameters, then the cores, follow as JSON."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
-    name, parameters = sys.argv[1:]
+    name, parameters, cores = sys.argv[1:]
+    if json.loads(cores):
+        # Before TensorFlow is loaded: it starts a thread for every core that it may use.
+        os.sched_setaffinity(0, json.loads(cores))
     run = open_run(**json.loads(parameters))
     module, function, *arguments = STAGES[name]
     # Only here: it loads TensorFlow.

@@ -92,13 +92,6 @@ def train(run: Run, loss: str = "focal_tversky"):
     return model, history
 
 
-def train_all(run: Run) -> None:
-    """Train the ResUNet with each of the `LOSSES`, one after the other, as `train` does."""
-    for loss in LOSSES:
-        train(run, loss)
-        keras.utils.clear_session()
-
-
 def native_probabilities(model, volumes: Volumes) -> dict[str, np.ndarray]:
     """Return for each patient its maps of probability at the size of its files.
 

@@ -565,8 +565,9 @@ check.move_together(move_together)
 # with a [learning rate](../docs/glossary.md#learning-rate) that rises to 0.002 in the first tenth
 # of the training and then falls to 0; `segmenter.train` holds it all. After each epoch the mean
 # patient Dice on the validation patients is taken (column `val_dice`), from every second slice at a
-# threshold of 0.5, and the weights of the best epoch are kept. Both trainings take place in a
-# process of their own, whose memory is given back at its end; the lines after it read the results.
+# threshold of 0.5, and the weights of the best epoch are kept. Each training takes place in a
+# process of its own, whose memory is given back at its end, both at the same time if there are
+# cores and memory for it; the lines after it read the results.
 #
 # *Predict before you run: after how many epochs will the network be better than the FLAIR threshold
 # was?*
@@ -574,7 +575,7 @@ check.move_together(move_together)
 # %%
 from utils import missing
 
-missing.train_apart(run, "segmenter with both losses")
+missing.train_apart(run, "focal Tversky", "Dice + cross-entropy")
 focal, focal_history = segmenter.train(run, "focal_tversky")
 focal_history.round(3)
 

@@ -2,8 +2,10 @@ import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
 
+from utils import memory
 from utils.config import ROOT
 
 # Blocks too small to be taken from the system one by one; eight threads, each with its own.
@@ -34,3 +36,36 @@ def test_all_threads_share_one_heap():
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert int(ended.stdout) <= 2
+
+
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """Return a function that sets the limit and the use that a container's files tell."""
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.delenv("MEM_LIMIT", raising=False)
+
+    def tell(most, used):
+        (tmp_path / "memory.max").write_text(f"{most}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+
+    return tell
+
+
+def test_a_container_has_what_its_limit_leaves(container):
+    container(5_000_000, 3_000_000)
+    assert memory.available_bytes() == 2_000_000
+    container(5_000_000, 6_000_000)
+    assert memory.available_bytes() == 0
+
+
+def test_without_a_limit_it_is_what_the_machine_has_free(container):
+    most = psutil.virtual_memory().total
+    assert 0 < memory.available_bytes() <= most
+    container("max", 3_000_000)
+    assert 0 < memory.available_bytes() <= most
+
+
+def test_binder_names_its_limit_in_the_environment(container, monkeypatch):
+    own = psutil.Process().memory_info().rss
+    monkeypatch.setenv("MEM_LIMIT", str(own + 50_000_000))
+    assert memory.available_bytes() == pytest.approx(50_000_000, abs=20_000_000)

@@ -1,12 +1,15 @@
 """What is missing is trained elsewhere, what is there is left alone, and failures are told."""
 
+import json
+import os
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from utils import missing
-from utils.config import CourseError
+from utils.config import ROOT, CourseError
 from utils.course import Parameters
 
 
@@ -20,21 +23,27 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Collect what would be trained, and train nothing."""
-    names = []
+def commands(monkeypatch):
+    """Collect what would be started, and start nothing."""
+    started = []
 
-    def train(command, **options):
-        names.append(command[3])
+    def start(command, **options):
+        started.append(command)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(missing.subprocess, "run", train)
-    return names
+    monkeypatch.setattr(missing.subprocess, "run", start)
+    return started
+
+
+@pytest.fixture
+def calls(commands):
+    """Return a function that tells what would have been trained, in order."""
+    return lambda: [command[3] for command in commands]
 
 
 def test_both_are_trained_one_after_the_other_and_said(run, calls, capsys):
     missing.train_missing(run)
-    assert calls == ["detector", "segmenter"]
+    assert calls() == ["detector", "segmenter"]
     told = capsys.readouterr().out.splitlines()
     assert [line.split(" in ")[0] for line in told] == ["No detector", "No segmenter"]
 
@@ -43,11 +52,11 @@ def test_what_is_there_is_left_alone(run, calls, capsys):
     run.folder.mkdir()
     (run.folder / "detector.json").write_text("{}")
     missing.train_missing(run)
-    assert calls == ["segmenter"]
+    assert calls() == ["segmenter"]
     (run.folder / "segmenter.json").write_text("{}")
     capsys.readouterr()
     missing.train_missing(run)
-    assert calls == ["segmenter"]
+    assert calls() == ["segmenter"]
     assert capsys.readouterr().out == ""
 
 
@@ -56,3 +65,40 @@ def test_a_failure_in_the_other_process_is_one_line_here(run):
         missing.train_missing(run)
     assert "\n" not in str(caught.value)
     assert "no such cohort" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "expected"),
+    [
+        ([0, 1], 8, [[0], [1]]),
+        ([2, 3, 5, 7], 8, [[2, 5], [3, 7]]),
+        ([0, 1], 3, [[], []]),
+        ([0], 8, [[], []]),
+        ([], 8, [[], []]),
+    ],
+)
+def test_two_trainings_share_the_cores_if_memory_allows(
+    cores, gigabytes, expected, run, commands, monkeypatch
+):
+    monkeypatch.setattr(missing, "_cores", lambda: cores)
+    monkeypatch.setattr(missing, "available_bytes", lambda: gigabytes * 2**30)
+    missing.train_apart(run, "focal Tversky", "Dice + cross-entropy")
+    assert sorted(command[3] for command in commands) == ["Dice + cross-entropy", "focal Tversky"]
+    assert sorted(json.loads(command[5]) for command in commands) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_a_stage_runs_on_the_cores_that_it_is_given():
+    code = (
+        "import os; from utils import missing\n"
+        "missing.open_run = lambda: 'a run'\n"
+        "missing.tell = lambda run: print(run, os.sched_getaffinity(0))\n"
+        "missing.STAGES = {'telling': ('missing', 'tell')}\n"
+        "missing.main()"
+    )
+    core = sorted(os.sched_getaffinity(0))[0]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "telling", "{}", json.dumps([core])],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.stdout == f"a run {{{core}}}\n", ended.stderr
