@@ -238,7 +238,7 @@ def resunet_diagram(
     bare(axes)
     last = 2 * levels - 2  # the place of the last block, at the finest level again
     axes.set(xlim=(-2.2, last + 2.2), ylim=(-levels + 0.35, 0.75))
-    _box(axes, -1.6, 0, f"picture\n{size} x {size}, 3", "white")
+    _box(axes, -1.6, 0, f"picture\n{size} x {size}", "white")
     _box(axes, last + 1.6, 0, f"probability\n{size} x {size}", "white")
     for level, width in enumerate(filters):
         text = f"{size >> level + 1} x {size >> level + 1}\n{width} filters"

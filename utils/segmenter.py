@@ -21,7 +21,7 @@ BATCH_SIZE = 8
 # Share of the slices in a batch that show tumour, against a third in the cohort: tumour-free slices
 # teach little once they are right.
 TUMOUR_SHARE = 0.75
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 1e-3
 LOSSES = {
     "focal_tversky": losses.FocalTversky,
     "dice_cross_entropy": losses.DiceCrossEntropy,

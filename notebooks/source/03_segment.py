@@ -230,10 +230,10 @@ print(f"weights: {small.count_params():,}")
 # 2018](https://arxiv.org/abs/1711.10684)): 32 filters at the finest, and twice as many at each
 # level below. One thing is new. At the full resolution a convolution costs most and decides least,
 # so a first convolution, the **stem**, halves the resolution before the first level, as in ResNet;
-# the answer is computed at that size and enlarged at the end. It makes the training twice as fast.
-# Look at `resunet` in `utils/models.py`: three dozen lines. Its last layer starts out
-# with a bias that answers 2 % everywhere, about the share of tumour pixels in a training batch
-# (more than the share printed above, because a batch holds more slices with tumour), so that
+# the answer is computed at that size and enlarged at the end. A step of the training then takes
+# two thirds of the time. Look at `resunet` in `utils/models.py`: three dozen lines. Its last layer
+# starts out with a bias that answers 2 % everywhere, about the share of tumour pixels in a training
+# batch (more than the share printed above, because a batch holds more slices with tumour), so that
 # training does not have to spend its first steps on unlearning "half of it is tumour".
 
 # %% [markdown]
@@ -562,7 +562,7 @@ check.move_together(move_together)
 # Same network, same first weights, same batches in the same order, same number of steps; only the
 # loss differs. An *epoch* here is the 50 batches of 8 slices planned above, six of them with
 # tumour, whatever the size of the cohort. The [optimiser](../docs/glossary.md#optimiser) is Adam,
-# with a [learning rate](../docs/glossary.md#learning-rate) that rises to 0.002 in the first tenth
+# with a [learning rate](../docs/glossary.md#learning-rate) that rises to 0.001 in the first tenth
 # of the training and then falls to 0; `segmenter.train` holds it all. After each epoch the mean
 # patient Dice on the validation patients is taken (column `val_dice`), from every second slice at a
 # threshold of 0.5, and the weights of the best epoch are kept. Each training takes place in a
