@@ -38,7 +38,7 @@ FINE_TUNING_RATE = 1e-4
 SCRATCH_RATE = 1e-3
 # Training every layer keeps the activations of all of them: smaller batches, for the memory.
 SCRATCH_BATCH_SIZE = 8
-SCRATCH_SHARE = 0.2
+SCRATCH_SHARE = 0.25
 
 
 def baseline(run: Run) -> tuple[object, np.ndarray]:

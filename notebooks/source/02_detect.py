@@ -392,7 +392,7 @@ fine_tuned_history.round(3)
 #
 # The same network again, from random weights: every layer is trained, on pictures that are
 # changed anew whenever they come up. Nothing can be stored, so every slice costs many times as
-# much. With about as much time, it sees two fifths of the training slices once, where the
+# much. With about as much time, it gets through half of the training slices once where the
 # fine-tuned network went through its stored output three times.
 #
 # `train_apart` lets it happen in a process of its own, whose memory is given back at its end; the
