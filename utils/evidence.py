@@ -33,6 +33,8 @@ EXPERIMENTS = {
     "seed_random_split": ("seed", "slices"),
     "leave_institution_out": ("ours", "institutions"),
 }
+# Attempts that are what fold 0 of an experiment trains: trained once, for both.
+SAME_TRAINING = {"ours": "ours", "seed course": "seed_patient_split"}
 INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
 
 
@@ -154,7 +156,10 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             raise CourseError(f"--attempt {name}: unknown; choose one of {known}")
         print(f"attempt: {name}", flush=True)
         split = fold_split(table, "patients", "0")
-        evidence_folds.run_attempt(table, split, name, arguments.work / "attempts" / name)
+        folder = arguments.work / "attempts" / name
+        same = SAME_TRAINING.get(name)
+        training = (arguments.work / same / "0" if same else folder) / "segmenter"
+        evidence_folds.run_attempt(table, split, name, folder, training)
     collect(arguments.work, arguments.out, table, FOLDS)
 
 

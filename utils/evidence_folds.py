@@ -256,16 +256,26 @@ def _tested(run: Run, maps: dict, rows: pd.DataFrame, settings: dict):
     return slices, patients[["patient", "institution", "dice", "hd95_px", "tumour_px"]].round(6)
 
 
-def run_attempt(table: pd.DataFrame, split: pd.DataFrame, name: str, folder: Path) -> None:
+def run_attempt(
+    table: pd.DataFrame, split: pd.DataFrame, name: str, folder: Path, training: Path
+) -> None:
     """Train one of `recipes.ATTEMPTS` and write how it does on the validation patients.
 
     The tested patients of the fold stay unseen: what is chosen by attempts is not chosen on them.
+
+    Parameters
+    ----------
+    table, split : pandas.DataFrame
+        See `run_fold`.
+    name : str
+    folder : Path
+        Gets ``attempt.json``.
+    training : Path
+        Of the segmenter. One that is found whole there is read, not repeated.
     """
     recipe = recipes.ATTEMPTS[name]
     run = _run(table, split, recipe.size, folder, recipe)
-    model, history = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", report=_reporter(recipe.epochs)
-    )
+    model, history = recipes.train_segmenter(run, recipe, training, report=_reporter(recipe.epochs))
     maps = _maps(run, model, ("validation",))
     chosen = detector.in_part(run, "validation")
     best, mean = choose_postprocessing(run, maps, chosen)

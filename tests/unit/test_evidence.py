@@ -257,3 +257,17 @@ def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path)
     )
     alone = models.save_model(model, tmp_path / "alone.keras").stat().st_size
     assert models.save_model(both, tmp_path / "both.keras").stat().st_size < 1.2 * alone
+
+
+def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkeypatch):
+    training = done[0] / "ours" / "0" / "segmenter"
+    written = (training / "history.csv").stat().st_mtime_ns
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
+    monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipe)
+    split = evidence.fold_split(table, "patients", "0")
+    evidence_folds.run_attempt(table, split, "tiny", tmp_path, training)
+    found = config.read_json(tmp_path / "attempt.json")
+    assert found["patients"] == (split["part"] == "validation").sum()
+    assert 0 <= found["dice_mean"] <= 1
+    assert (training / "history.csv").stat().st_mtime_ns == written
+    assert [path.name for path in tmp_path.iterdir()] == ["attempt.json"]
