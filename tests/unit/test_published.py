@@ -108,3 +108,24 @@ def test_the_card_describes_the_recipe_that_is_trained():
     )
     words = next(one.value.value for one in ours.keywords if one.arg == "words")
     assert words in (LGG / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_attempts_stand_beside_what_ours_reached_on_their_patients(copy):
+    attempt = {
+        "attempt": "smaller",
+        "recipe": "as ours, at 64 px",
+        "scored_on": "validation patients of fold 0",
+        "patients": 11,
+        "dice_mean": 0.7,
+        "dice_median": 0.75,
+        "auc": 0.9,
+        "minutes": 3,
+    }
+    pd.DataFrame([attempt]).to_csv(copy / "lgg" / "attempts.csv", index=False)
+    folds = pd.read_csv(copy / "lgg" / "folds.csv", dtype={"fold": str})
+    folds.loc[(folds["experiment"] == "ours") & (folds["fold"] == "0"), "validation_dice"] = 0.6543
+    folds.to_csv(copy / "lgg" / "folds.csv", index=False)
+    assert run(copy) == 0
+    card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
+    assert "| smaller | as ours, at 64 px | 0.700 | 0.750 | 0.900 | 3 |" in card
+    assert "where the recipe that was taken has a mean of 0.654" in card
