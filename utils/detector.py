@@ -180,10 +180,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """
     set_precision()
     model = models.detector(run.parameters.size, weights=None, seed=run.seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # With Keras's 0.99, the running means would still be half those of the start.
-            layer.momentum = 0.9
+    models.settle_norms_early(model)
     history = fit_rows(
         run,
         model,

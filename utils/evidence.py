@@ -33,8 +33,6 @@ EXPERIMENTS = {
     "seed_random_split": ("seed", "slices"),
     "leave_institution_out": ("ours", "institutions"),
 }
-# Attempts that are what fold 0 of an experiment trains: trained once, for both.
-SAME_TRAINING = {"ours": "ours", "seed course": "seed_patient_split"}
 INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
 
 
@@ -157,8 +155,13 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         print(f"attempt: {name}", flush=True)
         split = fold_split(table, "patients", "0")
         folder = arguments.work / "attempts" / name
-        same = SAME_TRAINING.get(name)
-        training = (arguments.work / same / "0" if same else folder) / "segmenter"
+        # What fold 0 of an experiment trains too is trained once, for both.
+        same = [
+            arguments.work / experiment / "0"
+            for experiment, (recipe, kind) in EXPERIMENTS.items()
+            if kind == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
+        ]
+        training = (*same, folder)[0] / "segmenter"
         evidence_folds.run_attempt(table, split, name, folder, training)
     collect(arguments.work, arguments.out, table, FOLDS)
 

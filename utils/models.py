@@ -185,6 +185,16 @@ def freeze_norms(model: keras.Model) -> None:
             layer.trainable = False
 
 
+def settle_norms_early(model: keras.Model) -> None:
+    """Let the running means and variances follow a training of few steps.
+
+    With Keras's momentum of 0.99, a good part of them would still be those of the start.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9
+
+
 def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     """Return the detector with a probability as output: sigmoid(logit / temperature).
 
