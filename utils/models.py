@@ -21,6 +21,10 @@ IMAGENET_MEAN = (123.68, 116.779, 103.939)
 # ResNet50 in three parts: what stays as ImageNet left it, what is fine-tuned, and its fifth stage,
 # which is left out: of a 128-pixel picture it keeps 4 x 4 places, too few to see a small tumour.
 TRUNK_END, FEATURES_END = "conv4_block3_out", "conv4_block6_out"
+# Of a convolution of 1 x 1 with a stride, oneDNN computes the gradient wrongly, or the process
+# crashes, if the channels that go in are fewer than the numbers that a register holds:
+# https://github.com/uxlfoundation/oneDNN/issues/6035.
+FEWEST_CHANNELS = 16
 # These layers compute in float32 under every precision.
 FLOAT32_LAYERS = (
     "rescale",
@@ -105,6 +109,10 @@ class _Residual:
         return keras.initializers.HeNormal(seed=self.seed)
 
     def conv(self, x, width, size, stride, name):
+        if size == 1 and stride > 1 and x.shape[-1] < FEWEST_CHANNELS:
+            # The same numbers: every second pixel first, then the convolution.
+            x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_every{stride}")(x)
+            stride = 1
         return layers.Conv2D(
             width,
             size,

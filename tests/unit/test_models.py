@@ -47,6 +47,19 @@ def test_the_stem_halves_what_the_levels_see():
     assert models.resunet(32, (4, 8), stem=False).output_shape == (None, 32, 32, 1)
 
 
+def test_few_channels_are_thinned_out_before_their_convolution():
+    few, enough = (models.resunet(32, widths) for widths in ((4, 8), (16, 32)))
+    assert few.get_layer("down1_shortcut").strides == (1, 1)
+    assert enough.get_layer("down1_shortcut").strides == (2, 2)
+
+    ends = [few.get_layer(name).output for name in ("down0_add", "down1_shortcut")]
+    picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    before, after = keras.Model(few.input, ends).predict_on_batch(picture)
+    kernel = few.get_layer("down1_shortcut").kernel
+    strided = keras.ops.conv(before, kernel, strides=2, padding="same")
+    np.testing.assert_allclose(after, strided, rtol=1e-4, atol=1e-5)
+
+
 def test_resunet_starts_at_its_prior():
     model = small_resunet(prior=0.02)
     assert model.get_layer("logit").bias.numpy() == pytest.approx(np.log(0.02 / 0.98))
