@@ -362,8 +362,8 @@ stored = detector.trunk_features(run)
 again = models.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype("float32"))
 print("stored:", stored.shape, stored.dtype)
 print("slices:", len(run.table), "and", detector.COPIES, "x", len(train), "changed copies")
-difference = np.abs(stored[:32] - again).mean() / np.abs(again).mean()
-print("computed again, the same but for rounding:", bool(difference < 0.03))
+same, next_slice = (np.abs(stored[i : i + 32] - again).mean() for i in (0, 1))
+print("computed again, the same but for rounding:", bool(same < next_slice / 5))
 del network, again  # their memory is needed below
 
 # %% [markdown]
