@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -31,8 +30,6 @@ COLUMNS = [
     "tumour_px",
     "has_tumour",
 ]
-# Reading waits for the disk; the decoding of one file is too short for more threads to help.
-_THREADS = 4
 _SAMPLE_BYTES = 4096
 
 Progress = Callable[[int, int], None]
@@ -120,12 +117,12 @@ def read_cohort(
     found = _first(root, list_patients(root), patients)
     if masks == "required":
         _check_for_learning(root, found)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = []
-        for done, new in enumerate(pool.map(lambda one: _read_patient(one, masks), found), 1):
-            rows += new
-            if progress is not None:
-                progress(done, len(found))
+    rows = []
+    # No threads: what is done with one file is so short that they only wait for each other.
+    for done, one in enumerate(found, 1):
+        rows += _read_patient(one, masks)
+        if progress is not None:
+            progress(done, len(found))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if masks == "absent":
         table = table.astype({"tumour_px": "Int64", "has_tumour": "boolean"})

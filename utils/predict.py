@@ -12,7 +12,9 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import tee
 from pathlib import Path
 
@@ -142,31 +144,44 @@ def predict_together(
     list of ndarray of float32, each of shape (n, ...)
         One for every model, see `predict_images`.
     """
-    lengths, waiting, outputs = deque(), [], []
-    with ThreadPoolExecutor(len(models)) as pool:
+    lengths, outputs = deque(), []
+    for output in _predict_ahead(models, _full_batches(groups, lengths, batch_size)):
+        outputs.append(output)
+        while lengths and sum(len(one[0]) for one in outputs) >= lengths[0]:
+            done, length = _joined(outputs), lengths.popleft()
+            yield [one[:length] for one in done]
+            outputs = [[one[length:] for one in done]]
 
-        def predict(images, start):
-            batches = [_full(one[start : start + batch_size], batch_size) for one in images]
-            return list(pool.map(_predict_batch, models, batches))
 
-        for images in groups:
-            lengths.append(len(images[0]))
-            waiting.append(images)
-            if sum(len(one[0]) for one in waiting) >= batch_size:
-                given = _joined(waiting)
-                whole = len(given[0]) - len(given[0]) % batch_size
-                outputs += [predict(given, start) for start in range(0, whole, batch_size)]
-                waiting = [[one[whole:] for one in given]]
-            while lengths and sum(len(one[0]) for one in outputs) >= lengths[0]:
-                done, length = _joined(outputs), lengths.popleft()
-                yield [one[:length] for one in done]
-                outputs = [[one[length:] for one in done]]
-        if waiting and len(_joined(waiting)[0]):
-            outputs.append(predict(_joined(waiting), 0))
-    for length in lengths:
-        done = _joined(outputs)
-        yield [one[:length] for one in done]
-        outputs = [[one[length:] for one in done]]
+def _full_batches(groups: Iterable, lengths: deque, batch_size: int) -> Iterator[list[np.ndarray]]:
+    """Yield full batches of the groups' images, for every model; note how long each group is."""
+    waiting = []
+    for images in groups:
+        lengths.append(len(images[0]))
+        waiting.append(images)
+        if sum(len(one[0]) for one in waiting) >= batch_size:
+            given = _joined(waiting)
+            whole = len(given[0]) - len(given[0]) % batch_size
+            for start in range(0, whole, batch_size):
+                yield [one[start : start + batch_size] for one in given]
+            waiting = [[one[whole:] for one in given]]
+    if sum(len(one[0]) for one in waiting):
+        yield [_filled_up(one, batch_size) for one in _joined(waiting)]
+
+
+def _predict_ahead(models: Sequence, batches: Iterable) -> Iterator[list[np.ndarray]]:
+    """Yield the models' outputs for each batch, having given them the next one."""
+    running = deque()
+    with ExitStack() as stack:
+        # A thread for each model: two batches of one model side by side would only take memory.
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in models]
+        for batch in batches:
+            work = zip(threads, models, batch, strict=True)
+            running.append([thread.submit(_predict_batch, *given) for thread, *given in work])
+            if len(running) > 1:
+                yield [future.result() for future in running.popleft()]
+        for futures in running:
+            yield [future.result() for future in futures]
 
 
 def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
@@ -174,10 +189,9 @@ def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _full(batch: np.ndarray, batch_size: int) -> np.ndarray:
+def _filled_up(batch: np.ndarray, batch_size: int) -> np.ndarray:
     """Return a batch filled up with copies of its last image."""
-    padding = np.repeat(batch[-1:], batch_size - len(batch), axis=0)
-    return np.concatenate([batch, padding]) if len(padding) else batch
+    return np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
 
 
 def _predict_batch(model, batch: np.ndarray) -> np.ndarray:
@@ -480,8 +494,11 @@ def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.Dat
     masks = postprocess(resize_probabilities(probabilities, size), settings)
     for row, mask in zip(rows.itertuples(), masks, strict=True):
         name = f"{row.patient}_{row.slice}_mask.png"
+        # In memory first: Pillow takes three times as long to write to a file.
+        encoded = BytesIO()
+        Image.fromarray(mask * np.uint8(255)).save(encoded, "PNG", compress_level=1)
         with atomic_path(out / "masks" / row.patient / name) as temporary:
-            Image.fromarray(mask * np.uint8(255)).save(temporary, compress_level=1)
+            temporary.write_bytes(encoded.getbuffer())
     table = rows[["patient", "slice"]].copy()
     table["p_tumour"] = np.round(p_tumour, 6)
     table["tumour_px"] = masks.sum(axis=(1, 2), dtype=int)
