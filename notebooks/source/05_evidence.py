@@ -465,12 +465,16 @@ for split, found in compared.recipes.items():
     gap = found.dice.difference
     ahead = "ours" if gap.estimate > 0 else "the seed's"
     decided = "" if gap.low > 0 or gap.high < 0 else ", which these patients do not decide"
-    print(f"{split}: higher mean Dice for {ahead}, by {abs(gap.estimate):.3f}{decided}")
+    print(f"{split} ({found.slices} slices of {found.patients} patients):")
+    print(f"  higher mean Dice for {ahead}, by {abs(gap.estimate):.3f}{decided}")
 
 # %% [markdown]
-# Which recipe would you have taken if you had seen one of these lines only? A leak does not add the
-# same to every model. It pays most to the one that memorises best, so it can spoil more than a
-# number: it can spoil the choice between two models.
+# Which recipe would you have taken if you had seen one of these results only? They rest on
+# different slices: each takes what both recipes predicted under that split. Still, the table of
+# inflation above, for each recipe on its own slices, says that a leak does not add the same to
+# every model. Presumably it pays most to the one that memorises best; that is an explanation, not
+# something that these tables measure. Either way a leak can spoil more than a number: it can spoil
+# the choice between two models.
 #
 # The interval belongs to the *difference* within patients
 # ([paired comparison](../docs/glossary.md#paired-comparison)). When an institution is left out, two
