@@ -387,7 +387,7 @@ print(f"AUC, {run.describe('validation')}: {auc(validation.labels, p_frozen[in_v
 
 # %%
 fine_tuned, fine_tuned_history = detector.fine_tune(run)
-p_fine_tuned = detector.predict_run(run, fine_tuned)
+p_fine_tuned = detector.probabilities(fine_tuned, test)  # from the pictures, as in use
 fine_tuned_history.round(3)
 
 # %% [markdown]
@@ -503,8 +503,8 @@ from utils import detection, metrics
 from utils.calibration import apply_temperature
 
 slices = test.table[["patient", "institution", "slice", "tumour_px"]].assign(
-    p_tumour=apply_temperature(p_fine_tuned[in_test], settings["temperature"]),
-    p_raw=p_fine_tuned[in_test],
+    p_tumour=apply_temperature(p_fine_tuned, settings["temperature"]),
+    p_raw=p_fine_tuned,
     p_frozen=p_frozen[in_test],
     p_from_scratch=p_from_scratch,
     p_baseline=p_baseline[in_test],

@@ -79,7 +79,8 @@ parts = bugs.split_rows(run.table, seed)
 copied = bug_symptoms.copied_labels(run.volumes, parts == "test", parts == "train")
 print(f"{100 * copied['right'].mean():.0f} % of {len(copied)} test slices are right")
 
-shown = copied[copied["right"] & run.volumes.labels[copied["row"]]].iloc[[15, 55, 95]]
+found = copied[copied["right"] & run.volumes.labels[copied["row"]]]
+shown = found.iloc[[len(found) // 8, len(found) // 2, 7 * len(found) // 8]]
 rows = shown[["row", "source"]].to_numpy().ravel()
 names = [f"{patient}\nslice {number}" for patient, number in
          run.table.loc[rows, ["patient", "slice"]].itertuples(index=False)]  # fmt: skip
@@ -255,8 +256,8 @@ check.mend_names(mend_names)
 #
 # ResNet50 was trained on ImageNet, and its layers are used as they are
 # ([frozen](../docs/glossary.md#frozen-layer)), to turn a slice into 2048
-# [features](../docs/glossary.md#feature). Sixteen slices of sixteen patients go in. If the
-# features tell slices apart, two slices correlate only so much.
+# [features](../docs/glossary.md#feature). One slice each of sixteen patients goes in (of all, if
+# there are fewer). If the features tell slices apart, two slices correlate only so much.
 
 # %%
 import keras

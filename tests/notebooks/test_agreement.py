@@ -1,0 +1,24 @@
+"""Two notebooks that give the same number in their stored outputs give the same value."""
+
+import re
+
+import nbformat
+import pytest
+
+from utils.notebooks import NOTEBOOKS
+
+
+def numbers(name, measure):
+    """Return what a notebook prints for a measure, such as "0.84 (95 % CI 0.78 to 0.91)"."""
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    text = "\n".join(output.get("text", "") for output in outputs)
+    return re.findall(rf"^{measure}:? (\d\.\d\d \(95 % CI .*?\))", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("measure", ["sensitivity", "specificity"])
+@pytest.mark.parametrize("folder", ["", "solutions/"])
+def test_the_detector_is_as_good_in_notebook_4_as_in_notebook_2(folder, measure):
+    detected, evaluated = (numbers(folder + name, measure) for name in ("02_detect", "04_evaluate"))
+    assert detected
+    assert set(detected) == set(evaluated)
