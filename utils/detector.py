@@ -270,7 +270,7 @@ def _predict_stored(model: keras.Model, features: StoredRows) -> np.ndarray:
 
 def probabilities(model: keras.Model, volumes: Volumes) -> np.ndarray:
     """Return sigmoid(logit) for every slice; float32, shape (n,)."""
-    return predict_images(models.calibrated(model), volumes.images)
+    return expit(predict_images(model, volumes.images))
 
 
 def finish(run: Run, model: keras.Model) -> dict:

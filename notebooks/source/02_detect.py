@@ -367,7 +367,7 @@ flat = [each.astype("float32").reshape(32, -1) for each in (stored[:32], again)]
 distances = cdist(*flat)
 itself = (distances.argmin(axis=1) == np.arange(32)).sum()
 print(f"nearest to the same slice computed again: {itself} of 32")
-del network, again  # their memory is needed below
+del network, again, flat  # their memory is needed below
 
 # %% [markdown]
 # ### Fit the last layer, then fine-tune the last blocks
