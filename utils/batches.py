@@ -177,10 +177,10 @@ def _recoloured(images, parameters):
 
 def _with_flair(images, flair):
     """Return pictures with FLAIR in the channels that `flair` (batch, 3) marks with 1."""
-    kept = (1.0 - flair)[:, None, :] * ops.eye(3)
-    from_flair = flair[:, None, :] * ops.eye(3)[1][:, None]
+    as_is = ops.eye(3)
+    mixing = as_is + flair[:, None, :] * (as_is[:, 1:2] - as_is)
     flat = ops.reshape(images, (ops.shape(images)[0], -1, 3))
-    return ops.reshape(ops.matmul(flat, kept + from_flair), ops.shape(images))
+    return ops.reshape(ops.matmul(flat, mixing), ops.shape(images))
 
 
 def _pixel_transform(transform, height, width):

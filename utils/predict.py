@@ -171,7 +171,7 @@ def _full_batches(groups: Iterable, lengths: deque, batch_size: int) -> Iterator
 
 def _predict_ahead(models: Sequence, batches: Iterable) -> Iterator[list[np.ndarray]]:
     """Yield the models' outputs for each batch, having given them the next one."""
-    if len(models) == 1:  # has nothing to work beside, and a thread would take 100 MB of memory
+    if len(models) == 1:  # has nothing to work beside
         for (images,) in batches:
             yield [_predict_batch(models[0], images)]
         return
