@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from utils import batches, config, models, training
 from utils.brightness import simple_features
-from utils.calibration import fit_temperature
+from utils.calibration import apply_temperature, fit_temperature
 from utils.course import Run
 from utils.detection import threshold_at_sensitivity
 from utils.precision import set_precision
@@ -29,6 +29,8 @@ from utils.weights import imagenet_resnet50
 
 # The threshold is the highest that finds this share of the validation patients' tumour slices.
 SENSITIVITY = 0.9
+# Relative, between a probability computed by the network in float32 and one computed outside it.
+ROUNDING = 1e-5
 BATCH_SIZE = 16
 # Each training slice is seen as it is and in so many changed copies.
 COPIES = 1
@@ -286,16 +288,16 @@ def finish(run: Run, model: keras.Model) -> dict:
     validation = run.part("validation")
     raw = probabilities(model, validation)
     temperature = fit_temperature(validation.labels, raw)
-    final = models.calibrated(model, temperature)
-    threshold = threshold_at_sensitivity(
-        validation.labels, predict_images(final, validation.images), SENSITIVITY
-    )
+    # Not from the calibrated network, which would be traced too and keep memory for it.
+    calibrated = apply_temperature(raw, temperature)
+    threshold = threshold_at_sensitivity(validation.labels, calibrated, SENSITIVITY)
     settings = {
         "temperature": temperature,
-        "threshold": float(threshold),
+        # A little lower, or rounding in the network could lose the slice that it was chosen on.
+        "threshold": threshold * (1 - ROUNDING),
         "sensitivity": SENSITIVITY,
     }
-    models.save_model(final, detector_file(run))
+    models.save_model(models.calibrated(model, temperature), detector_file(run))
     config.write_json(
         detector_file(run).with_suffix(".json"), {"configuration": _configuration(run), **settings}
     )

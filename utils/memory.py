@@ -1,6 +1,7 @@
 """Keep the memory of a notebook small, and tell how much there is."""
 
 import ctypes
+import gc
 import os
 import platform
 from pathlib import Path
@@ -21,9 +22,23 @@ def use_one_heap() -> bool:
     to the others. With the dozens of threads that TensorFlow starts, a tenth of a notebook's peak
     is lost to that. Call it before the first thread starts.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    return ctypes.CDLL(None).mallopt(_ARENA_MAX, 1) == 1
+    return _has_glibc() and ctypes.CDLL(None).mallopt(_ARENA_MAX, 1) == 1
+
+
+def release() -> None:
+    """Give the memory of deleted networks back to the system.
+
+    The parts of a network refer to each other, so deleting the last name of one frees nothing
+    until Python looks for such circles; and the GNU allocator keeps what is freed. In notebook 2
+    that was a ninth of the peak.
+    """
+    gc.collect()
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _has_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def available_bytes() -> int:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 
 from utils import config
 from utils.course import Run, open_run
-from utils.memory import available_bytes
+from utils.memory import available_bytes, release
 
 # What a training needs of memory at most, with some room.
 TRAINING_BYTES = 2 * 2**30
@@ -73,6 +73,7 @@ def train_apart(run: Run, *names: str) -> None:
     CourseError
         If one fails, with its last line.
     """
+    release()
     cores = _cores()
     at_once = min(len(names), max(1, len(cores)), max(1, available_bytes() // TRAINING_BYTES))
     shares = [cores[number::at_once] if at_once > 1 else [] for number in range(at_once)]

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from utils import config, models
+from utils.memory import release
 from utils.precision import has_gpu, set_precision
 
 __all__ = [
@@ -86,6 +87,7 @@ def fit(
     """
     if mode not in ("max", "min"):
         raise config.CourseError(f"mode {mode!r}: must be max or min")
+    release()
     folder = Path(folder)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=_jit())
     configuration = _whole_configuration(model, epochs, configuration, monitor, mode)

@@ -29,6 +29,36 @@ threads = [threading.Thread(target=take) for _ in range(8)]
 print(len({place >> 26 for place in places}))
 """
 
+# 100 MB in blocks that come from the heap, in a circle, and a block after them that is kept: the
+# heap cannot just be cut off at its end. Automatic collection is off so that only `release` can.
+CIRCLE = """
+import gc, psutil
+from utils.memory import release
+
+def megabytes():
+    return psutil.Process().memory_info().rss >> 20
+
+gc.disable()
+before = megabytes()
+circle = [bytes(1000) for _ in range(100_000)]
+circle.append(circle)
+kept = bytes(1000)
+del circle
+print(megabytes() - before)
+release()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give it back or not")
+def test_release_gives_back_what_nothing_names_any_more():
+    ended = subprocess.run(
+        [sys.executable, "-c", CIRCLE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    deleted, released = map(int, ended.stdout.split())
+    assert deleted >= 90
+    assert released <= 10
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this parameter")
 def test_all_threads_share_one_heap():
