@@ -62,11 +62,16 @@ class Comparison:
 
 
 class Compared(NamedTuple):
-    """All comparisons by name: of splits, of recipes, of institutions left out."""
+    """All comparisons by name.
+
+    Of splits, of recipes, of institutions known and left out, and of what the intensity
+    augmentation does for those left out.
+    """
 
     splits: dict[str, Comparison | None]
     recipes: dict[str, Comparison | None]
     left_out: dict[str, Comparison | None]
+    augmented: dict[str, Comparison | None]
 
 
 def experiment(evidence: Evidence, name: str) -> pd.DataFrame | None:
@@ -189,13 +194,37 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
         By institution, for those that are computed; with more than one of them, last of all
         together as ``"all"``. Empty if none is there yet.
     """
-    left_out = experiment(evidence, "leave_institution_out")
-    if left_out is None:
+    return _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
+
+
+def intensity_augmentation(evidence: Evidence) -> dict[str, Comparison]:
+    """Return what changing grey levels in training does for an institution that is left out.
+
+    First is the model whose training never changed them, second our recipe; neither knew a patient
+    of the institution.
+
+    Returns
+    -------
+    dict of str to Comparison
+        As `institutions_left_out` returns it, for the institutions that both experiments hold.
+    """
+    never = experiment(evidence, "no_intensity_institution_out")
+    ours = experiment(evidence, "leave_institution_out")
+    if never is None or ours is None:
         return {}
-    parts = dict(list(left_out.groupby("institution", sort=True)))
+    return _by_institution(never, ours[ours["institution"].isin(never["institution"])])
+
+
+def _by_institution(
+    first: pd.DataFrame, second: pd.DataFrame | None
+) -> dict[str, Comparison | None]:
+    """Return the comparisons for the institutions in `second`, if there are several also of all."""
+    if second is None:
+        return {}
+    parts = dict(list(second.groupby("institution", sort=True)))
     if len(parts) > 1:
-        parts["all"] = left_out
-    return {name: compare(evidence.slices, rows) for name, rows in parts.items()}
+        parts["all"] = second
+    return {name: compare(first, rows) for name, rows in parts.items()}
 
 
 def compare_all(evidence: Evidence) -> Compared:
@@ -204,6 +233,7 @@ def compare_all(evidence: Evidence) -> Compared:
         compare_named(evidence, SPLITS),
         compare_named(evidence, RECIPES),
         institutions_left_out(evidence) or {"any institution": None},
+        intensity_augmentation(evidence) or {"any institution": None},
     )
 
 

@@ -269,6 +269,10 @@ def _comparisons(evidence: Evidence, compared: Compared) -> str:
             compared.left_out,
             ("left out", "measure", "on", "known", "left out", "difference"),
         ),
+        "Such an institution, without and with grey levels changed in training": (
+            compared.augmented,
+            ("left out", "measure", "on", "never changed", "our recipe", "difference"),
+        ),
     }
     text = (
         "## Comparisons\n\nOnly slices that both experiments predicted count, and the intervals "

@@ -17,6 +17,7 @@ EXPERIMENTS = (
     "seed_patient_split",
     "seed_random_split",
     "leave_institution_out",
+    "no_intensity_institution_out",
 )
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]

@@ -14,6 +14,7 @@ NAMES = {
     "seed_patient_split": "seed recipe, split by patient",
     "seed_random_split": "seed recipe, random split of slices",
     "leave_institution_out": "our recipe, one institution left out",
+    "no_intensity_institution_out": "the same, grey levels never changed in training",
 }
 
 

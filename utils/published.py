@@ -39,6 +39,7 @@ def readme_part(evidence: Evidence, compared: Compared) -> str:
         ("A random split of slices instead of patients", compared.splits),
         ("From the seed course's recipe to ours", compared.recipes),
         ("Patients of an institution that the training never saw", compared.left_out),
+        ("The same patients, grey levels changed in training or never", compared.augmented),
     ):
         sentences += [_compared_sentence(title, name, one) for name, one in named.items()]
     return (

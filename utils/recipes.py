@@ -103,17 +103,25 @@ SEED = Recipe(
     slicewise=True,
     flips=False,
 )
-# One change each, to see what it is worth; at fewer epochs, to be affordable.
+# To see what it is worth, above all to patients of an institution that the training never saw.
+NO_INTENSITY = replace(
+    OURS,
+    strength=replace(STRONG, gain=0.0, gamma=0.0, drop=0.0),
+    words="as ours, but grey levels are never changed in training, nor is a channel dropped",
+)
+# One change each, to see what it is worth.
 ATTEMPTS = {
     "ours": OURS,
     "three sequences of one slice": replace(
         OURS, pictures="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
     ),
     "128 px": replace(OURS, size=128, words="as ours, at 128 px"),
+    "256 px": replace(OURS, size=256, words="as ours, at 256 px"),
     "focal Tversky": replace(OURS, loss=losses.FocalTversky, words="as ours, focal Tversky loss"),
     "gentle augmentation": replace(
         OURS, strength=batches.Strength(), words="as ours, augmentation of the notebooks"
     ),
+    "no intensity augmentation": NO_INTENSITY,
     "tumour slices only": replace(
         OURS, tumour_only=True, tumour_share=None, words="as ours, never shown a tumour-free slice"
     ),

@@ -111,6 +111,20 @@ def test_institutions_left_out_are_compared_one_by_one_and_together():
     assert comparisons.institutions_left_out(evidence()) == {}
 
 
+def test_intensity_augmentation_is_judged_where_both_experiments_left_the_institution_out():
+    ours = OURS.assign(fold=OURS["institution"])
+    never = OTHER.assign(fold=OTHER["institution"])
+    never = never[never["institution"] == "HT"]
+    found = comparisons.intensity_augmentation(
+        evidence(leave_institution_out=ours, no_intensity_institution_out=never)
+    )
+    assert list(found) == ["HT"]
+    # From never changed to ours: B's tumour is met whole, then by 10 of 20 pixels.
+    assert (found["HT"].dice.first, found["HT"].dice.second) == (1.0, 0.5)
+    assert comparisons.intensity_augmentation(evidence(leave_institution_out=ours)) == {}
+    assert comparisons.intensity_augmentation(evidence(no_intensity_institution_out=never)) == {}
+
+
 def test_the_folds_that_are_there():
     some = evidence(seed_patient_split=OTHER)
     assert comparisons.folds_there(some, "ours") == ["0", "1"]
