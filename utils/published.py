@@ -35,19 +35,25 @@ def readme_part(evidence: Evidence, compared: Compared) -> str:
         rows.append((row.measure, told(row.found), aim, cited))
     heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
     sentences = [_institution_sentence(evidence), _cascade_sentence(evidence)]
-    for title, named in (
-        ("A random split of slices instead of patients", compared.splits),
-        ("From the seed course's recipe to ours", compared.recipes),
-        ("Patients of an institution that the training never saw", compared.left_out),
-        ("The same patients, grey levels changed in training or never", compared.augmented),
-    ):
-        sentences += [_compared_sentence(title, name, one) for name, one in named.items()]
+    compared_rows = [
+        _compared_row(title, name, one)
+        for title, named in (
+            ("split by patient → random slices", compared.splits),
+            ("seed course's recipe → ours", compared.recipes),
+            ("institution known in training → never seen", compared.left_out),
+            ("never seen; grey levels never changed in training → changed", compared.augmented),
+        )
+        for name, one in named.items()
+    ]
     return (
         f"{evidence.provenance['patients']} real patients, {evidence.provenance['slices']:,} "
         "slices, five folds by patient: whoever predicted a patient never saw it.\n\n"
         + markdown_table(heads, rows)
         + "\n\n"
         + "\n".join(f"- {sentence}" for sentence in sentences)
+        + "\n\nTwo models on the same slices; in brackets the difference, in pairs over "
+        "patients:\n\n"
+        + markdown_table(("From → to", "For", "Dice by patient", "AUC", "On"), compared_rows)
     )
 
 
@@ -71,13 +77,11 @@ def _cascade_sentence(evidence: Evidence) -> str:
     )
 
 
-def _compared_sentence(title: str, name: str, found: Comparison | None) -> str:
+def _compared_row(title: str, name: str, found: Comparison | None) -> tuple[str, ...]:
     if found is None:
-        return f"**{title}**, {name}: {NOT_YET}."
-    return (
-        f"**{title}**, {name}: Dice {_change(found.dice)}, AUC {_change(found.auc)}, on the same "
-        f"{found.slices:,} slices of {found.patients} patients."
-    )
+        return title, name, NOT_YET, "", ""
+    on = f"{found.slices:,} slices of {found.patients} patients"
+    return title, name, _change(found.dice), _change(found.auc), on
 
 
 def _change(pair: comparisons.Pair) -> str:

@@ -503,6 +503,7 @@ draw_differences(
 # repeated with the grey levels never changed, and turning, shifting and mirroring as before.
 # Neither model knew a patient of the institution.
 
+
 # %%
 # NBVAL_CHECK_OUTPUT
 def say_of_help(gap):

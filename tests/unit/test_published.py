@@ -54,8 +54,8 @@ def test_what_is_late_is_told_then_written(copy, capsys):
     readme = (copy / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# Ours\n\n{BEGIN}\n80 real patients")
     assert readme.endswith(f"{END}\n\nrest\n")
-    assert f"on the same {len(some)} slices of 80 patients" in readme
-    assert "seed recipe: not computed yet" in readme
+    assert f"| {len(some)} slices of 80 patients |" in readme
+    assert "| seed recipe | not computed yet |" in readme
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
     assert "our recipe, random split of slices, 1 of 5 folds" in card
     assert "Not for clinical use" in card and "CC BY-NC-SA 4.0" in card
