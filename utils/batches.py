@@ -32,6 +32,9 @@ class Strength:
     drop : float
         Probability that the pre- or the post-contrast channel becomes a copy of FLAIR, as in the
         patients of the real cohort who lack a sequence.
+    alike : bool
+        Whether the three channels get the same factor and exponent, as where they are slices of
+        one sequence rather than three sequences.
     """
 
     rotation: float = 15.0
@@ -40,6 +43,7 @@ class Strength:
     gain: float = 0.15
     gamma: float = 0.25
     drop: float = 0.1
+    alike: bool = False
 
 
 def epoch_plan(count, batch_size, steps, *, seed, epoch, tumour=None, tumour_share=None):
@@ -127,10 +131,14 @@ def draw_parameters(count, *, seed, epoch, strength=None) -> dict:
     dropped = random.choice(
         [-1, 0, 2], count, p=[1 - strength.drop, strength.drop / 2, strength.drop / 2]
     )
+    drawn = random.uniform(-1, 1, (2, count, 3))
+    if strength.alike:
+        drawn[...] = drawn[..., :1]
+    gain, gamma = np.exp([strength.gain * drawn[0], strength.gamma * drawn[1]])
     return {
         "transform": transform.astype("float32"),
-        "gain": np.exp(strength.gain * random.uniform(-1, 1, (count, 3))).astype("float32"),
-        "gamma": np.exp(strength.gamma * random.uniform(-1, 1, (count, 3))).astype("float32"),
+        "gain": gain.astype("float32"),
+        "gamma": gamma.astype("float32"),
         "flair": (dropped[:, None] == np.arange(3)).astype("float32"),
     }
 

@@ -122,6 +122,11 @@ ATTEMPTS = {
         OURS, strength=batches.Strength(), words="as ours, augmentation of the notebooks"
     ),
     "no intensity augmentation": NO_INTENSITY,
+    "channels alike": replace(
+        OURS,
+        strength=replace(STRONG, gain=0.15, gamma=0.25, drop=0.0, alike=True),
+        words="as ours, but grey levels changed less, for the three slices alike, and none dropped",
+    ),
     "tumour slices only": replace(
         OURS, tumour_only=True, tumour_share=None, words="as ours, never shown a tumour-free slice"
     ),

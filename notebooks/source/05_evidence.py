@@ -502,6 +502,9 @@ draw_differences(
 # ([augmentation](../docs/glossary.md#augmentation)). To see what that is worth, the training was
 # repeated with the grey levels never changed, and turning, shifting and mirroring as before.
 # Neither model knew a patient of the institution.
+#
+# *Predict before you run: how much Dice does changing the grey levels gain at a hospital that the
+# training never saw?*
 
 
 # %%
@@ -519,10 +522,15 @@ for name, found in compared.augmented.items():
     print(f"{name}: {say_of_help(gap) if found else NOT_YET}")
 
 # %% [markdown]
-# Both trainings saw volumes that had been brought to the same mean and spread
-# ([normalisation](../docs/glossary.md#normalisation)), which alone takes away a part of what tells
-# scanners apart. The table says what augmentation adds to that, for this institution and one
-# training each; with another seed the last digits would differ.
+# Good advice in general need not be good advice here. Both trainings saw volumes that had been
+# brought to the same mean and spread ([normalisation](../docs/glossary.md#normalisation)), which
+# alone takes away a part of what tells scanners apart. And our three channels are neighbouring
+# slices of *one* sequence: to change each by itself imitates what no scanner does. That is an
+# explanation; the table only says what came out, for one training each.
+#
+# May we now take the better recipe? Not because of this table: its patients are tested patients,
+# and whoever chooses by them has none left to test on. The table gives an idea. Whether it is
+# followed has to be decided on [validation patients](../docs/glossary.md#validation-patients).
 #
 # ## For whom? Institutions
 
