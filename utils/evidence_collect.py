@@ -9,16 +9,10 @@ import pandas as pd
 
 from utils import config
 from utils.cohort import cohort_sha256
+from utils.evidence_tables import EXPERIMENTS as OTHER_EXPERIMENTS
 from utils.splits import patient_folds, split_sha256
 
-EXPERIMENTS = (
-    "ours",
-    "ours_random_split",
-    "seed_patient_split",
-    "seed_random_split",
-    "leave_institution_out",
-    "no_intensity_institution_out",
-)
+EXPERIMENTS = ("ours", *OTHER_EXPERIMENTS)
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
 PROBABILITIES = ["p_tumour", "p_detector", "p_segmenter", "flagged"]

@@ -3,7 +3,6 @@
 A fold has a folder of its own. ``fold.json`` is written last: where it is, the fold is done.
 """
 
-import gc
 import itertools
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from utils import config, detector, models, recipes, segmenter
 from utils.calibration import apply_temperature, fit_temperature, logits
 from utils.course import Parameters, Run
 from utils.detection import auc, threshold_at_sensitivity
+from utils.memory import release
 from utils.metrics import dice, patient_table
 from utils.predict import (
     Postprocessing,
@@ -93,7 +93,7 @@ def run_fold(
 
 def _forget_models() -> None:
     keras.utils.clear_session()
-    gc.collect()
+    release()
 
 
 def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
