@@ -18,6 +18,7 @@ from utils.intervals import Interval, bootstrap_patients, paired_bootstrap
 # Name -> the experiment that the difference is measured from, and the other one.
 SPLITS = {
     "our recipe": ("ours", "ours_random_split"),
+    "with intensity augmentation": ("intensity_patient_split", "intensity_random_split"),
     "seed recipe": ("seed_patient_split", "seed_random_split"),
 }
 RECIPES = {
@@ -64,14 +65,14 @@ class Comparison:
 class Compared(NamedTuple):
     """All comparisons by name.
 
-    Of splits, of recipes, of institutions known and left out, and of what the intensity
-    augmentation does for those left out.
+    Of splits, of recipes, of institutions known and left out, and of trainings with and without
+    intensity augmentation.
     """
 
     splits: dict[str, Comparison | None]
     recipes: dict[str, Comparison | None]
     left_out: dict[str, Comparison | None]
-    augmented: dict[str, Comparison | None]
+    intensity: dict[str, Comparison | None]
 
 
 def experiment(evidence: Evidence, name: str) -> pd.DataFrame | None:
@@ -197,22 +198,28 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     return _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
 
 
-def intensity_augmentation(evidence: Evidence) -> dict[str, Comparison]:
-    """Return what changing grey levels in training does for an institution that is left out.
+def without_intensity_augmentation(evidence: Evidence) -> dict[str, Comparison | None]:
+    """Return what it changes that our recipe leaves the grey levels as they are.
 
-    First is the model whose training never changed them, second our recipe; neither knew a patient
-    of the institution.
+    First is the same recipe with intensity augmentation, second ours.
 
     Returns
     -------
     dict of str to Comparison
-        As `institutions_left_out` returns it, for the institutions that both experiments hold.
+        Of all patients under the split by patient; then by institution, of models that knew no
+        patient of it, for those that both experiments hold, as `institutions_left_out` does.
     """
-    never = experiment(evidence, "no_intensity_institution_out")
-    ours = experiment(evidence, "leave_institution_out")
-    if never is None or ours is None:
-        return {}
-    return _by_institution(never, ours[ours["institution"].isin(never["institution"])])
+    known = compare(experiment(evidence, "intensity_patient_split"), evidence.slices)
+    first, second = (
+        experiment(evidence, name)
+        for name in ("intensity_institution_out", "leave_institution_out")
+    )
+    if first is None or second is None:
+        return {"known institutions": known}
+    unknown = _by_institution(first, second[second["institution"].isin(first["institution"])])
+    return {"known institutions": known} | {
+        f"{name} left out": found for name, found in unknown.items()
+    }
 
 
 def _by_institution(
@@ -233,7 +240,7 @@ def compare_all(evidence: Evidence) -> Compared:
         compare_named(evidence, SPLITS),
         compare_named(evidence, RECIPES),
         institutions_left_out(evidence) or {"any institution": None},
-        intensity_augmentation(evidence) or {"any institution": None},
+        without_intensity_augmentation(evidence),
     )
 
 

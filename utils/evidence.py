@@ -32,7 +32,9 @@ EXPERIMENTS = {
     "seed_patient_split": ("seed", "patients"),
     "seed_random_split": ("seed", "slices"),
     "leave_institution_out": ("ours", "institutions"),
-    "no_intensity_institution_out": ("no_intensity", "institutions"),
+    "intensity_patient_split": ("intensity", "patients"),
+    "intensity_random_split": ("intensity", "slices"),
+    "intensity_institution_out": ("intensity", "institutions"),
 }
 INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
 
@@ -124,7 +126,7 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     # Only here: it loads TensorFlow.
     from utils import evidence_folds, recipes
 
-    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "no_intensity": recipes.NO_INTENSITY}
+    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
     if arguments.epochs:
         chosen = {name: replace(one, epochs=arguments.epochs) for name, one in chosen.items()}
     pairs = [] if arguments.no_folds else wanted(arguments)

@@ -68,7 +68,8 @@ def _models(evidence: Evidence) -> str:
         "The models",
         (
             "**Segmenter**: U-Net on ImageNet's ResNet50, FLAIR of three neighbouring slices, "
-            "192 px, Dice + cross-entropy, strong augmentation; flips averaged.",
+            "192 px, Dice + cross-entropy, turned, scaled, shifted and mirrored at random; flips "
+            "averaged.",
             "**Detector**: ResNet50 trained on ImageNet, its last stage fine-tuned, 128 px; "
             "calibrated with a temperature.",
             "**Slice probability** (`p_tumour`): a logistic regression on what detector and "
@@ -269,9 +270,9 @@ def _comparisons(evidence: Evidence, compared: Compared) -> str:
             compared.left_out,
             ("left out", "measure", "on", "known", "left out", "difference"),
         ),
-        "Such an institution, without and with grey levels changed in training": (
-            compared.augmented,
-            ("left out", "measure", "on", "never changed", "our recipe", "difference"),
+        "With intensity augmentation, and our recipe, without": (
+            compared.intensity,
+            ("patients", "measure", "on", "with", "without", "difference"),
         ),
     }
     text = (

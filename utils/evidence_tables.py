@@ -21,7 +21,9 @@ EXPERIMENTS = {
     "seed_patient_split": "patients",
     "seed_random_split": "slices",
     "leave_institution_out": "institutions",
-    "no_intensity_institution_out": "institutions",
+    "intensity_patient_split": "patients",
+    "intensity_random_split": "slices",
+    "intensity_institution_out": "institutions",
 }
 KEYS = ["patient", "slice"]
 COUNTS = ["tumour_px", "predicted_px", "overlap_px"]

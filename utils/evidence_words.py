@@ -14,7 +14,9 @@ NAMES = {
     "seed_patient_split": "seed recipe, split by patient",
     "seed_random_split": "seed recipe, random split of slices",
     "leave_institution_out": "our recipe, one institution left out",
-    "no_intensity_institution_out": "the same, grey levels never changed in training",
+    "intensity_patient_split": "with intensity augmentation, split by patient",
+    "intensity_random_split": "with intensity augmentation, random split of slices",
+    "intensity_institution_out": "with intensity augmentation, one institution left out",
 }
 
 

@@ -41,7 +41,7 @@ def readme_part(evidence: Evidence, compared: Compared) -> str:
             ("split by patient → random slices", compared.splits),
             ("seed course's recipe → ours", compared.recipes),
             ("institution known in training → never seen", compared.left_out),
-            ("never seen; grey levels never changed in training → changed", compared.augmented),
+            ("intensity augmentation → none", compared.intensity),
         )
         for name, one in named.items()
     ]

@@ -111,18 +111,21 @@ def test_institutions_left_out_are_compared_one_by_one_and_together():
     assert comparisons.institutions_left_out(evidence()) == {}
 
 
-def test_intensity_augmentation_is_judged_where_both_experiments_left_the_institution_out():
-    ours = OURS.assign(fold=OURS["institution"])
-    never = OTHER.assign(fold=OTHER["institution"])
-    never = never[never["institution"] == "HT"]
-    found = comparisons.intensity_augmentation(
-        evidence(leave_institution_out=ours, no_intensity_institution_out=never)
+def test_intensity_augmentation_is_judged_where_both_experiments_hold_the_patients():
+    ours = OTHER.assign(fold=OTHER["institution"])
+    before = OURS.assign(fold=OURS["institution"])
+    before = before[before["institution"] == "HT"]
+    found = comparisons.without_intensity_augmentation(
+        evidence(leave_institution_out=ours, intensity_institution_out=before)
     )
-    assert list(found) == ["HT"]
-    # From never changed to ours: B's tumour is met whole, then by 10 of 20 pixels.
-    assert (found["HT"].dice.first, found["HT"].dice.second) == (1.0, 0.5)
-    assert comparisons.intensity_augmentation(evidence(leave_institution_out=ours)) == {}
-    assert comparisons.intensity_augmentation(evidence(no_intensity_institution_out=never)) == {}
+    assert found["known institutions"] is None
+    assert list(found) == ["known institutions", "HT left out"]
+    # From with to without: of B's tumour 10 of 20 pixels are met, then all.
+    assert (found["HT left out"].dice.first, found["HT left out"].dice.second) == (0.5, 1.0)
+
+    found = comparisons.without_intensity_augmentation(evidence(intensity_patient_split=OTHER))
+    assert list(found) == ["known institutions"]
+    assert (found["known institutions"].dice.first, found["known institutions"].slices) == (1.0, 5)
 
 
 def test_the_folds_that_are_there():
@@ -134,6 +137,6 @@ def test_the_folds_that_are_there():
 
 def test_all_comparisons_have_their_names_before_they_are_made():
     found = comparisons.compare_all(evidence())
-    assert list(found.splits) == ["our recipe", "seed recipe"]
+    assert list(found.splits) == ["our recipe", "with intensity augmentation", "seed recipe"]
     assert list(found.recipes) == ["split by patient", "random split of slices"]
     assert {one for named in found for one in named.values()} == {None}
