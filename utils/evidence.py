@@ -20,22 +20,12 @@ from utils import config
 from utils.cohort import open_cohort, read_cohort
 from utils.config import CourseError
 from utils.evidence_collect import collect
+from utils.evidence_tables import EXPERIMENTS
 from utils.splits import choose_patients, patient_folds
 
 FOLDS = 5
 VALIDATING = 6  # one part in so many of those that are not tested validates
 SEED = 0
-# Name -> recipe, and what is dealt into folds. In the order in which they are run.
-EXPERIMENTS = {
-    "ours": ("ours", "patients"),
-    "ours_random_split": ("ours", "slices"),
-    "seed_patient_split": ("seed", "patients"),
-    "seed_random_split": ("seed", "slices"),
-    "leave_institution_out": ("ours", "institutions"),
-    "intensity_patient_split": ("intensity", "patients"),
-    "intensity_random_split": ("intensity", "slices"),
-    "intensity_institution_out": ("intensity", "institutions"),
-}
 INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
 
 
@@ -45,18 +35,19 @@ class _TimeIsUp(Exception):
 
 def fold_names(experiment: str) -> list[str]:
     """Return the names of an experiment's folds: numbers, or the institution left out."""
-    kind = EXPERIMENTS[experiment][1]
-    return list(INSTITUTIONS) if kind == "institutions" else [str(fold) for fold in range(FOLDS)]
+    if EXPERIMENTS[experiment].dealt == "institutions":
+        return list(INSTITUTIONS)
+    return [str(fold) for fold in range(FOLDS)]
 
 
-def fold_split(table: pd.DataFrame, kind: str, fold: str, seed: int = SEED) -> pd.DataFrame:
+def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> pd.DataFrame:
     """Return who trains, validates and tests in one fold.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A cohort table; for `kind` "slices", as `each_slice_for_itself` returns it.
-    kind : {"patients", "slices", "institutions"}
+        A cohort table; for `dealt` "slices", as `each_slice_for_itself` returns it.
+    dealt : {"patients", "slices", "institutions"}
         What is dealt into folds.
     fold : str
         One of `fold_names`.
@@ -68,7 +59,7 @@ def fold_split(table: pd.DataFrame, kind: str, fold: str, seed: int = SEED) -> p
         ``patient, institution, part``. A sixth of those that are not tested validate.
     """
     patients = patient_folds(table, FOLDS, seed)
-    if kind == "institutions":
+    if dealt == "institutions":
         tested = patients["institution"] == fold
     else:
         tested = patients["fold"] == int(fold)
@@ -138,9 +129,9 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         if evidence_folds.is_done(arguments.work, experiment, fold):
             continue  # by another process, meanwhile
         print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
-        name, kind = EXPERIMENTS[experiment]
-        units = each_slice_for_itself(table) if kind == "slices" else table
-        split = fold_split(units, kind, fold)
+        name, dealt = EXPERIMENTS[experiment]
+        units = each_slice_for_itself(table) if dealt == "slices" else table
+        split = fold_split(units, dealt, fold)
         evidence_folds.run_fold(
             units, split, chosen[name], name == "seed", arguments.work / experiment / fold
         )
@@ -161,8 +152,8 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         # What fold 0 of an experiment trains too is trained once, for both.
         same = [
             arguments.work / experiment / "0"
-            for experiment, (recipe, kind) in EXPERIMENTS.items()
-            if kind == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
+            for experiment, (recipe, dealt) in EXPERIMENTS.items()
+            if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
         ]
         training = (*same, folder)[0] / "segmenter"
         evidence_folds.run_attempt(table, split, name, folder, training)

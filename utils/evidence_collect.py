@@ -9,10 +9,9 @@ import pandas as pd
 
 from utils import config
 from utils.cohort import cohort_sha256
-from utils.evidence_tables import EXPERIMENTS as OTHER_EXPERIMENTS
+from utils.evidence_tables import EXPERIMENTS
 from utils.splits import patient_folds, split_sha256
 
-EXPERIMENTS = ("ours", *OTHER_EXPERIMENTS)
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
 PROBABILITIES = ["p_tumour", "p_detector", "p_segmenter", "flagged"]
@@ -63,7 +62,7 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     path = out / "folds.csv"
     if settings:
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
-        order = rows["experiment"].map(EXPERIMENTS.index)
+        order = rows["experiment"].map(list(EXPERIMENTS).index)
         _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
     if settings or attempts:
         seconds = pd.read_csv(path)["seconds"].sum() if settings or (kept and path.exists()) else 0

@@ -17,6 +17,7 @@ from utils import config, detector, models, recipes, segmenter
 from utils.calibration import apply_temperature, fit_temperature, logits
 from utils.course import Parameters, Run
 from utils.detection import auc, threshold_at_sensitivity
+from utils.evidence_tables import EXPERIMENTS
 from utils.memory import release
 from utils.metrics import dice, patient_table
 from utils.predict import (
@@ -39,7 +40,9 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 PIECES = ((0, False), (100, False), (0, True))
 NEIGHBOURS = (0.0, 0.25)
 # Experiments with our recipe whose tested patients were held out whole.
-OURS_BY_PATIENT = ("ours", "leave_institution_out")
+OURS_BY_PATIENT = [
+    name for name, one in EXPERIMENTS.items() if one.recipe == "ours" and one.dealt != "slices"
+]
 # For the slice probability, the maps are always averaged over neighbouring slices.
 SCORE_NEIGHBOURS = 0.25
 

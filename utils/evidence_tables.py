@@ -5,6 +5,7 @@ Nothing here needs the cohort: that the tables hold together is proven from the 
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,27 @@ from utils.metrics import patient_table
 from utils.splits import assert_no_leak, split_sha256
 
 LGG = config.RESULTS / "lgg"
-# The experiments beside "ours", each in slices_<name>.csv, and what was dealt into folds.
+
+
+class Experiment(NamedTuple):
+    """Which recipe is trained, and what is dealt into folds: patients, slices or institutions."""
+
+    recipe: str
+    dealt: str
+
+
+# In the order in which they are run. Those beside "ours" each have a slices_<name>.csv.
 EXPERIMENTS = {
-    "ours_random_split": "slices",
-    "seed_patient_split": "patients",
-    "seed_random_split": "slices",
-    "leave_institution_out": "institutions",
-    "intensity_patient_split": "patients",
-    "intensity_random_split": "slices",
-    "intensity_institution_out": "institutions",
+    "ours": Experiment("ours", "patients"),
+    "ours_random_split": Experiment("ours", "slices"),
+    "seed_patient_split": Experiment("seed", "patients"),
+    "seed_random_split": Experiment("seed", "slices"),
+    "leave_institution_out": Experiment("ours", "institutions"),
+    "intensity_patient_split": Experiment("intensity", "patients"),
+    "intensity_random_split": Experiment("intensity", "slices"),
+    "intensity_institution_out": Experiment("intensity", "institutions"),
 }
+OTHERS = tuple(name for name in EXPERIMENTS if name != "ours")
 KEYS = ["patient", "slice"]
 COUNTS = ["tumour_px", "predicted_px", "overlap_px"]
 PROBABILITIES = ["p_tumour", "p_detector", "p_segmenter"]
@@ -54,7 +66,7 @@ class Evidence:
     provenance : dict
         ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``.
     others : dict of str to pandas.DataFrame
-        The slices tables of the experiments in `EXPERIMENTS` that are there, some perhaps with
+        The slices tables of the experiments in `OTHERS` that are there, some perhaps with
         some of their folds only.
     attempts : pandas.DataFrame or None
         What other recipes gave on validation patients.
@@ -87,7 +99,7 @@ def read_evidence(folder: str | Path = LGG) -> Evidence:
         raise CourseError(f"{folder}: no provenance.json; get the folder anew from git")
     others = {
         name: read_table(folder / f"slices_{name}.csv", SLICE_COLUMNS)
-        for name in EXPERIMENTS
+        for name in OTHERS
         if (folder / f"slices_{name}.csv").exists()
     }
     attempts = folder / "attempts.csv"
@@ -140,17 +152,17 @@ def check_evidence(evidence: Evidence) -> None:
     CourseError
         With the first thing that does not hold.
     """
-    check_slices(evidence.slices, "slices.csv", "patients")
+    check_slices(evidence.slices, "slices.csv", EXPERIMENTS["ours"].dealt)
     _check_whole(evidence)
     _check_patients(evidence)
     _check_flags(evidence.slices, evidence.folds, "ours")
     for name, slices in evidence.others.items():
-        check_slices(slices, f"slices_{name}.csv", EXPERIMENTS[name])
+        check_slices(slices, f"slices_{name}.csv", EXPERIMENTS[name].dealt)
         _check_same_cohort(slices, evidence.slices, f"slices_{name}.csv")
         _check_flags(slices, evidence.folds, name)
 
 
-def check_slices(slices: pd.DataFrame, name: str, kind: str) -> None:
+def check_slices(slices: pd.DataFrame, name: str, dealt: str) -> None:
     """Check one slices table by itself.
 
     Parameters
@@ -158,7 +170,7 @@ def check_slices(slices: pd.DataFrame, name: str, kind: str) -> None:
     slices : pandas.DataFrame
     name : str
         What to call it in an error.
-    kind : {"patients", "slices", "institutions"}
+    dealt : {"patients", "slices", "institutions"}
         What was dealt into folds.
 
     Raises
@@ -171,9 +183,9 @@ def check_slices(slices: pd.DataFrame, name: str, kind: str) -> None:
     if len(double):
         patient, number = double.iloc[0][KEYS]
         raise CourseError(f"{name}: slice {number} of {patient} is there twice")
-    if kind != "slices":
+    if dealt != "slices":
         assert_no_leak(slices, "fold")
-    if kind == "institutions" and (slices["fold"] != slices["institution"]).any():
+    if dealt == "institutions" and (slices["fold"] != slices["institution"]).any():
         raise CourseError(f"{name}: a fold holds another institution than the one left out")
     if (slices["patient"].str.split("_").str[1] != slices["institution"]).any():
         raise CourseError(f"{name}: an institution is not the one in the patient's name")

@@ -4,7 +4,7 @@ import pandas as pd
 
 from utils import comparisons, detection, findings
 from utils.comparisons import Comparison
-from utils.evidence_tables import EXPERIMENTS, Evidence
+from utils.evidence_tables import EXPERIMENTS, OTHERS, Evidence
 from utils.findings import AIMS, RESAMPLES, SEED, told
 
 NOT_YET = "not computed yet"
@@ -48,8 +48,9 @@ def aims(evidence: Evidence) -> pd.DataFrame:
 def folds_sentence(evidence: Evidence) -> str:
     """Return how many folds of each experiment beside "ours" are computed."""
     return "; ".join(
-        f"{NAMES[name]}, {len(comparisons.folds_there(evidence, name))} of {FOLDS[kind]} folds"
-        for name, kind in EXPERIMENTS.items()
+        f"{NAMES[name]}, {len(comparisons.folds_there(evidence, name))} of "
+        f"{FOLDS[EXPERIMENTS[name].dealt]} folds"
+        for name in OTHERS
     )
 
 

@@ -537,7 +537,8 @@ pair = {name: chosen_on.get(experiment) for name, experiment in pair.items()}
 for name, dice in pair.items():
     print(f"{name} intensity augmentation, validation Dice: mean of the folds {dice.mean():.3f}, "
           + ", ".join(f"{value:.3f}" for value in dice))  # fmt: skip
-print(f"folds in which leaving it out was better: {(pair['without'] > pair['with']).sum()} of 5")
+better = (pair["without"] > pair["with"]).sum()
+print(f"folds in which leaving it out was better: {better} of {len(pair['with'])}")
 
 # %% [markdown]
 # One debt has to be told: the *idea* to try it without came from DU, the first institution that was
