@@ -30,7 +30,7 @@ class Execution:
     """What it took to execute a notebook."""
 
     seconds: float
-    peak_rss_mb: float
+    peak_rss_mb: float  # MiB; the name is that of the key in metrics.json
 
 
 class MemoryWatch(threading.Thread):

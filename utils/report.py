@@ -230,7 +230,7 @@ def write_report(run_folder: Path) -> Path:
 def summary_table(run_folder: Path, names: Sequence[str]) -> str:
     """Return the short table that ends a run: notebook, seconds, peak memory, headline figure."""
     metrics = read_json(run_folder / "metrics.json")
-    rows = [("notebook", "seconds", "peak MB", "headline")]
+    rows = [("notebook", "seconds", "peak MiB", "headline")]
     for name in names:
         seconds = lookup(metrics, f"seconds.{name}")
         memory = lookup(metrics, f"peak_rss_mb.{name}")

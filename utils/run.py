@@ -139,7 +139,7 @@ def run_notebooks(
                 advanced=bar.update,
             )
             _record(run_folder, job, execution)
-            bar.write(f"{job.name}: {execution.seconds:.0f} s, {execution.peak_rss_mb:.0f} MB")
+            bar.write(f"{job.name}: {execution.seconds:.0f} s, {execution.peak_rss_mb:.0f} MiB")
 
 
 def _remove_figures(run_folder: Path, job: Job) -> None:

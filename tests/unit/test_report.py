@@ -144,10 +144,10 @@ def test_predictions_without_a_column_are_refused(run_folder):
 
 def test_the_summary_table(run_folder):
     assert summary_table(run_folder, ["01_explore", "03_segment", "04_evaluate"]) == (
-        "notebook     seconds  peak MB  headline\n"
-        "01_explore        12      512  2 test, 1 train patients\n"
-        "03_segment         -        -  mean patient Dice 0.812\n"
-        "04_evaluate      100    1,024  mean patient Dice 0.812 (95 % interval 0.750 to 0.860)"
+        "notebook     seconds  peak MiB  headline\n"
+        "01_explore        12       512  2 test, 1 train patients\n"
+        "03_segment         -         -  mean patient Dice 0.812\n"
+        "04_evaluate      100     1,024  mean patient Dice 0.812 (95 % interval 0.750 to 0.860)"
     )
 
 
