@@ -58,8 +58,10 @@ def _title(evidence: Evidence) -> str:
         f"{slices['patient'].nunique()} real patients of the LGG MRI Segmentation cohort "
         "([Buda et al. 2019](https://arxiv.org/abs/1906.03720)). Every number below is out of "
         "fold: the models that predicted a patient never saw that patient, and nothing was chosen "
-        "on it. Only the random splits of slices, shown for comparison, break this rule. The card "
-        "is written by `python -m utils.published` from the tables beside it."
+        "on it. Only the random splits of slices, shown for comparison, break this rule, and one "
+        "idea: to leave the grey levels alone in training was first tried with DU left out, and "
+        "looked at on its patients; it was then chosen on validation patients. The card is "
+        "written by `python -m utils.published` from the tables beside it."
     )
 
 
