@@ -519,11 +519,13 @@ for name, found in compared.intensity.items():
     print(f"{name}, Dice, leaving the grey levels alone: {side}")
 
 # %% [markdown]
-# Good advice in general need not be good advice here. Both trainings saw volumes that had been
-# brought to the same mean and spread ([normalisation](../docs/glossary.md#normalisation)), which
-# alone takes away a part of what tells scanners apart. And our three channels are neighbouring
-# slices of *one* sequence: to change each by itself imitates what no scanner does. That is an
-# explanation; the table only says what came out, for one training each.
+# Read the lines one by one: what helps at one hospital can harm at another, and one number for all
+# hides it. And good advice in general need not be good advice here. Both trainings saw volumes
+# that had been brought to the same mean and spread
+# ([normalisation](../docs/glossary.md#normalisation)), which alone takes away a part of what tells
+# scanners apart. And our three channels are neighbouring slices of *one* sequence: to change each
+# by itself imitates what no scanner does. That is an explanation; the table only says what came
+# out, for one training each.
 #
 # The table could not choose between the recipes: its patients are tested patients, and whoever
 # chooses by them has none left to test on. It was done on the
