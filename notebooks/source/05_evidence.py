@@ -533,14 +533,14 @@ for name, found in compared.intensity.items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-chosen_on = evidence.folds.set_index(["experiment", "fold"])["validation_dice"]
-pair = {"with": "intensity_patient_split", "without": "ours"}
-pair = {name: chosen_on.get(experiment) for name, experiment in pair.items()}
-for name, dice in pair.items():
-    print(f"{name} intensity augmentation, validation Dice: mean of the folds {dice.mean():.3f}, "
-          + ", ".join(f"{value:.3f}" for value in dice))  # fmt: skip
-better = (pair["without"] > pair["with"]).sum()
-print(f"folds in which leaving it out was better: {better} of {len(pair['with'])}")
+chosen_on = evidence.folds.pivot_table("validation_dice", "fold", "experiment")
+pair = chosen_on.reindex(columns=["intensity_patient_split", "ours"]).dropna()
+for name, dice in pair.set_axis(["with", "without"], axis=1).items():
+    said = ", ".join(f"{value:.3f}" for value in dice)
+    said = f"mean of the folds {dice.mean():.3f}, {said}" if said else NOT_YET
+    print(f"{name} intensity augmentation, validation Dice: {said}")
+better = (pair["ours"] > pair["intensity_patient_split"]).sum()
+print(f"folds in which leaving it out was better: {better} of {len(pair)}")
 
 # %% [markdown]
 # One debt has to be told: the *idea* to try it without came from DU, the first institution that was
