@@ -38,7 +38,7 @@ def identity(count):
     steps=st.integers(1, 9),
     seed=st.integers(0, 2**31),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_no_slice_comes_again_before_all_have_come(count, batch_size, steps, seed):
     epochs = [
         batches.epoch_plan(count, batch_size, steps, seed=seed, epoch=epoch) for epoch in range(3)
@@ -130,7 +130,7 @@ def test_gamma_gain_and_dropped_channel_by_hand():
 
 
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_picture_and_mask_move_together(seed):
     """A mask that marks the bright square still marks it after any movement."""
     size = 64

@@ -62,7 +62,7 @@ def test_voxel_sizes_are_those_of_the_head_not_of_the_file():
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), to=st.tuples(*[st.integers(1, 40)] * 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_padding_and_cropping_are_undone_where_nothing_was_cropped(height, width, to):
     slices = np.ones((1, height, width), np.uint8)
     there = nifti.centred(slices, to)
@@ -100,7 +100,7 @@ def test_a_constant_volume_becomes_black(value):
 
 
 @given(st.floats(0.01, 1e4), st.floats(-1e3, 1e3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_scale_of_the_scanner_does_not_matter(gain, offset):
     values = np.random.default_rng(1).normal(size=500)
     difference = nifti.robust_8_bit(gain * values + offset).astype(int) - nifti.robust_8_bit(values)

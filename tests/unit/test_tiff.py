@@ -65,9 +65,7 @@ def test_missing_file_and_several_pictures_in_one(tmp_path):
     assert_one_line([path, "5 pictures", "file of its own"], read_slice, path)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_header_gives_pixels_or_one_line_never_another_error(tmp_path, damage):
     data = bytearray(encoded(noise(32)))
