@@ -6,6 +6,7 @@ from utils import comparisons, detection, findings
 from utils.comparisons import Comparison
 from utils.evidence_tables import EXPERIMENTS, OTHERS, Evidence
 from utils.findings import AIMS, RESAMPLES, SEED, told
+from utils.intervals import Interval
 
 NOT_YET = "not computed yet"
 FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
@@ -73,6 +74,26 @@ def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]
             difference = told(pair.difference, sign=True)
             rows.append((name, measure, on, f"{pair.first:.3f}", f"{pair.second:.3f}", difference))
     return rows
+
+
+def split_verdicts(named: dict[str, Comparison | None]) -> list[str]:
+    """Return what the intervals of comparisons of splits decide, two lines each: Dice and AUC."""
+    lines = []
+    for name, found in named.items():
+        if found is None:
+            lines.append(f"{name}: {NOT_YET}")
+            continue
+        for measure, pair in (("Dice", found.dice), ("AUC", found.auc)):
+            lines.append(f"{name}: {_split_verdict(measure, pair.difference)}")
+    return lines
+
+
+def _split_verdict(measure: str, gap: Interval) -> str:
+    if gap.low > 0:
+        return f"the random split flatters the {measure}, by {gap.estimate:.3f}"
+    if gap.high < 0:
+        return f"the random split makes the {measure} look worse, by {-gap.estimate:.3f}"
+    return f"these patients do not decide whether the {measure} is inflated"
 
 
 def bounds(value: float, low: float, high: float) -> str:
