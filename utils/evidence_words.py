@@ -77,13 +77,17 @@ def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]
 
 
 def split_verdicts(named: dict[str, Comparison | None]) -> list[str]:
-    """Return what the intervals of comparisons of splits decide, two lines each: Dice and AUC."""
+    """Return what the intervals of comparisons of splits decide, a line a measure."""
     lines = []
     for name, found in named.items():
         if found is None:
             lines.append(f"{name}: {NOT_YET}")
             continue
-        for measure, pair in (("Dice", found.dice), ("AUC", found.auc)):
+        for measure, pair in (
+            ("Dice", found.dice),
+            ("AUC", found.auc),
+            ("AUC of the detector alone", found.detector_auc),
+        ):
             lines.append(f"{name}: {_split_verdict(measure, pair.difference)}")
     return lines
 

@@ -128,8 +128,8 @@ plots.show(figure, alt, run.figures, "06_who_is_where")
 # %% [markdown]
 # ## Count first
 #
-# Before any training: how many patients are on both sides? This count takes one line, and no leak of
-# this notebook survives it.
+# Before any training: how many patients are on both sides? This count takes one line, and no leak
+# in this notebook survives it.
 
 # %% [markdown]
 # ### Exercise 6.2 · Who is on both sides?
@@ -423,13 +423,15 @@ check.assert_no_leak(assert_no_leak)
 means_by_freedom = leak_lab.dial(run.table, likeness, (0.1, 0.3, 1, 3, 10, 30, 100), seed=seed)
 figure = plots_leak.dial(means_by_freedom, leak_lab.REPEATS, run.describe())
 widths = means_by_freedom["random slices"] - means_by_freedom["patients"]
+lines = [
+    f"{split}: {line.iloc[0]:.3f} at the left, {line.iloc[-1]:.3f} at the right, highest at "
+    f"C = {line.idxmax():g}." for split, line in means_by_freedom.items()
+]  # fmt: skip
 alt = (
     f"Three lines of AUC, mean of {leak_lab.REPEATS} repeats, against the freedom of the machine. "
+    f"{' '.join(lines)} Random slices minus patients: {widths.iloc[0]:.3f} at the left, "
+    f"{widths.iloc[-1]:.3f} at the right."
 )
-alt += " ".join(
-    f"{split}: from {line.iloc[0]:.3f} at the left to {line.iloc[-1]:.3f} at the right, highest at "
-    f"C = {line.idxmax():g}." for split, line in means_by_freedom.items()
-) + f" Random slices minus patients goes from {widths.iloc[0]:.3f} to {widths.iloc[-1]:.3f}."  # fmt: skip
 plots.show(figure, alt, run.figures, "06_dial")
 
 # %%
@@ -468,10 +470,10 @@ print("random slices lose less than 0.001:", lost["random slices"] < 0.001)
 # numbers come from tables computed beforehand on patients of the real LGG cohort; [notebook
 # 5](05_evidence.ipynb) shows the same comparisons, with how many folds each rests on. "Our recipe"
 # is the larger one described there, which no notebook teaches; "with intensity augmentation" is the
-# same, trained on pictures whose grey levels are changed at random; the "seed recipe" is rebuilt from
-# the course that this one grew from. Each gap is computed over the slices that both models predicted,
-# with an interval over patients. Where the table says "not computed yet", that training is still to
-# be done.
+# same, trained on pictures whose grey levels are changed at random; the "seed recipe" is rebuilt
+# from the course that this one grew from. Each gap is computed over the slices that both models
+# predicted, with an interval over patients. Where the table says "not computed yet", that training
+# is still to be done.
 #
 # *Predict before you run: will the gap of these networks lie above 0, too?*
 

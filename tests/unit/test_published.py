@@ -80,6 +80,20 @@ def test_a_comparison_is_told_in_three_rows_and_a_missing_one_in_one():
     assert {len(row) for row in rows} == {6}
 
 
+def test_a_verdict_follows_from_the_interval_alone():
+    up, down, open_ = (
+        Pair(0.8, 0.8 + gap, Interval(gap, low, high))
+        for gap, low, high in ((0.05, 0.01, 0.09), (-0.05, -0.09, -0.01), (0.05, -0.01, 0.11))
+    )
+    found = Comparison(1000, 80, 70, dice=up, auc=down, detector_auc=open_)
+    assert evidence_words.split_verdicts({"ours": found, "seed": None}) == [
+        "ours: the random split flatters the Dice, by 0.050",
+        "ours: the random split makes the AUC look worse, by 0.050",
+        "ours: these patients do not decide whether the AUC of the detector alone is inflated",
+        "seed: not computed yet",
+    ]
+
+
 def test_the_card_says_whether_there_are_models(copy):
     settings = {
         "segmenter": {"trained_on": 80, "postprocessing": {"threshold": 0.45}},
