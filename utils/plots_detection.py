@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.detection import OperatingPoint
+from utils.detection import OperatingPoint, peaks
 from utils.intervals import Interval
 from utils.plots import (
     BLACK,
@@ -202,7 +202,7 @@ def grad_cam_panels(
     images : ndarray (n, height, width, 3)
     masks : ndarray (n, height, width)
     maps : ndarray (n, height, width), 0..1
-        From `explain.grad_cam`.
+        From `explain.grad_cam`. One that is the same everywhere has no peak, and says so.
     names : sequence of str
         Heads of the columns, with the probability.
     source : str
@@ -213,14 +213,19 @@ def grad_cam_panels(
     title = "Where the detector looks (Grad-CAM)" + (f"\n{share}" if share else "")
     figure = new_figure(title, source, 1.65 * columns + 0.8, 4.4)
     grid = figure.subplots(2, columns, squeeze=False)
-    for column in range(columns):
+    for column, peak in enumerate(peaks(maps)):
         draw_slice(grid[0, column], images[column, ..., 1])
         draw_contour(grid[0, column], masks[column])
         grid[0, column].set_title(names[column], fontsize=8.5)
         draw_slice(grid[1, column], images[column, ..., 1])
         drawn = grid[1, column].imshow(maps[column], cmap="viridis", alpha=0.55, vmin=0, vmax=1)
-        row, place = np.unravel_index(np.argmax(maps[column]), maps[column].shape)
-        grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)
+        if peak is None:
+            middle = {"x": 0.5, "y": 0.5, "transform": grid[1, column].transAxes}
+            grid[1, column].text(s="no peak:\nnothing speaks\nfor tumour", ha="center", va="center",
+                                 color="white", fontsize=9, **middle)  # fmt: skip
+        else:
+            row, place = peak
+            grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)
     grid[0, 0].set_ylabel("FLAIR")
     grid[1, 0].set_ylabel("map, x: its peak")
     bar = figure.colorbar(drawn, ax=grid[1, :], shrink=0.8, pad=0.01)

@@ -736,10 +736,10 @@ print(f"peak in the tumour: {peaks.share:.0%} of {peaks.slices} slices; chance {
 p_shown = slices["p_tumour"].to_numpy()[with_tumour]
 order = np.argsort(p_shown)[::-1]
 places = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
-hits = explain.peak_hits(maps, masks)
+said = explain.peaks_in_words(maps, masks)
 names = [
     f"{slices['patient'].iloc[with_tumour[i]]}, {slices['slice'].iloc[with_tumour[i]]}\np = "
-    f"{p_shown[i]:.2f}, peak {'inside' if hits[i] else 'outside'}"
+    f"{p_shown[i]:.2f}, {said[i]}"
     for i in places
 ]
 share = f"peak in the tumour in {peaks.share:.0%} of {peaks.slices} slices; by chance"
@@ -748,8 +748,8 @@ show(
         images[places], masks[places], maps[places], names, run.describe("test"),
         f"{share} {peaks.chance:.0%}",
     ),
-    f"Grad-CAM maps of six tumour slices, from the surest answer to the least sure; the {share} "
-    f"in {peaks.chance:.0%}.",
+    f"Grad-CAM maps of six tumour slices, from the surest answer to the least sure: "
+    f"{', '.join(said[i] for i in places)}. The {share} in {peaks.chance:.0%}.",
     run.figures,
     "02_grad_cam",
 )  # fmt: skip
