@@ -72,11 +72,12 @@ def pixel_features(images: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     images : ndarray (n, size, size, 3)
-        Normalised pictures; size is a multiple of `STEP`.
+        Normalised pictures.
 
     Returns
     -------
-    ndarray of float32, shape (n, size / STEP, size / STEP, 3 * len(WIDTHS) + 2)
+    ndarray of float32, shape (n, fields, fields, 3 * len(WIDTHS) + 2)
+        The fields in the last row and column are filled up if `STEP` does not divide the size.
     """
     small = _field_means(images) / 40
     means = [ndimage.uniform_filter(small, (0, width, width, 0)) for width in WIDTHS]
@@ -87,6 +88,8 @@ def pixel_features(images: np.ndarray) -> np.ndarray:
 
 def _field_means(pictures: np.ndarray) -> np.ndarray:
     """Return the means over fields of `STEP` x `STEP` pixels; the height is the second axis."""
+    missing = [(0, -side % STEP) for side in pictures.shape[1:3]]
+    pictures = np.pad(pictures, [(0, 0), *missing] + [(0, 0)] * (pictures.ndim - 3), "edge")
     number, height, width, *channels = pictures.shape
     fields = pictures.reshape(number, height // STEP, STEP, width // STEP, STEP, *channels)
     return fields.mean(axis=(2, 4), dtype=np.float32)
@@ -118,7 +121,11 @@ def segment(train: Volumes, rows: np.ndarray, test: Volumes, fields=40_000, seed
     model = LogisticRegression(max_iter=500).fit(features[drawn], wanted[drawn])
     asked = pixel_features(test.images)
     coarse = model.predict_proba(asked.reshape(-1, asked.shape[-1]))[:, 1].astype(np.float32)
-    return resize_probabilities(coarse.reshape(asked.shape[:3]), test.masks.shape[1:]) > 0.5
+    number, rows, columns = asked.shape[:3]
+    fine = resize_probabilities(
+        coarse.reshape(number, rows, columns), (rows * STEP, columns * STEP)
+    )
+    return fine[:, : test.masks.shape[1], : test.masks.shape[2]] > 0.5
 
 
 def features_of(network: Callable, pictures: np.ndarray, batch: int = 2) -> np.ndarray:
