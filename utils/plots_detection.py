@@ -220,9 +220,17 @@ def grad_cam_panels(
         draw_slice(grid[1, column], images[column, ..., 1])
         drawn = grid[1, column].imshow(maps[column], cmap="viridis", alpha=0.55, vmin=0, vmax=1)
         if peak is None:
-            middle = {"x": 0.5, "y": 0.5, "transform": grid[1, column].transAxes}
-            grid[1, column].text(s="no peak:\nnothing speaks\nfor tumour", ha="center", va="center",
-                                 color="white", fontsize=9, **middle)  # fmt: skip
+            grid[1, column].text(
+                0.5,
+                0.5,
+                "no peak:\nnothing speaks\nfor tumour",
+                color="white",
+                fontsize=9,
+                ha="center",
+                va="center",
+                bbox={"facecolor": BLACK, "alpha": 0.6, "edgecolor": "none"},
+                transform=grid[1, column].transAxes,
+            )
         else:
             row, place = peak
             grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)

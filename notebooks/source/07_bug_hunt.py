@@ -382,8 +382,8 @@ check.mend_prediction(mend_prediction)
 # %% [markdown]
 # ### The sixth symptom: outlines beside the tumours
 #
-# [Augmentation](../docs/glossary.md#augmentation) turns and mirrors training pictures. The loss of
-# a segmenter trained with this one falls at first, and then stays high. Six of its training pairs:
+# [Augmentation](../docs/glossary.md#augmentation) turns and mirrors training pictures. Whoever only
+# looks at the pictures finds nothing wrong. Six training pairs, pictures with their masks:
 
 # %%
 rows = train.table.groupby("patient")["tumour_px"].idxmax().to_numpy()[:6]
@@ -617,8 +617,8 @@ print(inspect.getsource(bugs_scores.focal_tversky))
 #
 # <details><summary>Hint 2</summary>
 #
-# Lin et al. use exponents of 2 and more. The paper of this loss writes the exponent as 1 / gamma,
-# with gamma = 4/3; compare with 4/3 itself.
+# The paper of this loss (Abraham & Khan, below) writes the exponent as 1 / gamma, with gamma = 4/3.
+# What exponent is that? Compare with 4/3 itself.
 #
 # </details>
 
