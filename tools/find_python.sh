@@ -42,7 +42,10 @@ for each in "$@"; do
         command -v "$each"
         exit
     fi
-    faults="$faults${faults:+; }$each $answer"
+    case $faults in
+        *"$answer"*) ;;  # often one Python under two names
+        *) faults="$faults${faults:+; }$each $answer" ;;
+    esac
 done
 echo "error: ${faults:-none of $* can be run}. Install Python 3.$oldest to 3.$newest (with venv)," \
     "or name it: make PYTHON=/path/to/python3.$newest" >&2
