@@ -4,43 +4,60 @@ What is read is brought to the cohort's view, so that everything that works on t
 on it: 8 bits, axial, 256 x 256 pixels, pre-contrast, FLAIR and post-contrast as the channels.
 """
 
-import re
-from dataclasses import dataclass
+import math
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from utils import grey_levels
 from utils.config import CourseError, atomic_path
+from utils.grey_levels import Levels
 from utils.layout import PatientFiles, find_cohort_folder, list_patients, patient_files, slice_of
 from utils.nifti import (
+    FRAME,
+    PIXEL_MM,
+    SAME_MM,
     Grid,
+    Nifti,
+    axes_like,
+    check_regular,
+    disagreement_mm,
     from_frame,
     from_slices,
     is_nifti,
-    read_nifti,
-    robust_8_bit,
+    middle_start,
+    open_nifti,
+    size_at_pixel_mm,
+    stem_of,
     to_frame,
     to_slices,
-    write_nifti,
+    write_like,
 )
+from utils.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
 from utils.tiff import read_mask, read_slice
 from utils.volumes import normalise_volume, resize_image
 
-# Words in a file's name that tell what it is, such as BraTS and dcm2niix use. The first row that
-# fits counts: t1_post is post-contrast.
-WORDS = {
-    "mask": {"mask", "seg", "segmentation", "label", "labels"},
-    "flair": {"flair", "t2f"},
-    "post": {"post", "t1ce", "t1c", "t1gd", "gd"},
-    "pre": {"pre", "t1", "t1n", "t1w"},
-}
-SEQUENCES = ("pre", "flair", "post")
-NAMES = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
+__all__ = ["SEQUENCES", "Patient", "kind_of", "read_patient", "save_masks"]
+
 # Slices cut through a volume whose voxels are longer than this in the plane are blurred.
 LONGEST_IN_PLANE_MM = 2.0
-# Affines that differ by less lie on one grid: what rounding does to them.
-SAME_MM = 0.05
+# Slices that a patient may have, and how wide they are at least, in mm.
+MOST_SLICES = 1024
+NARROWEST_MM = 20.0
+# Values that are looked at to find the head and its grey levels; of larger volumes, a part.
+MOST_SAMPLED = 2**25
+# A mask that covers more of the head is no tumour's.
+MOST_OF_HEAD = 0.5
+# The head may reach so far beyond the frame before a note says so: what its edge is uncertain by.
+CUT_MM = 5.0
+# Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
+LONGEST_NAME = 200
+# How deep below the folder given NIfTI files are looked for, and in how many folders.
+DEEPEST, MOST_FOLDERS = 4, 200
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,14 @@ class Patient:
         Of the NIfTI files; None for slices in TIFF, which say nothing about where they lie.
     notes : tuple of str
         What a reader should know before believing anything.
+    start : (int, int), optional
+        Row and column of the file's slices (at 0.94 mm) at which `images` begin; without it they
+        lie about the middle.
+    occupied : (int, int), optional
+        First and one after the last slice with some of the head: grey levels are normalised by
+        these. Without it, by all.
+    sources : dict of str to str
+        Which file serves as ``pre``, ``flair``, ``post`` and ``mask``; empty for slices in TIFF.
     """
 
     name: str
@@ -65,23 +90,34 @@ class Patient:
     truth: np.ndarray | None = None
     grid: Grid | None = None
     notes: tuple[str, ...] = ()
+    start: tuple[int, int] | None = None
+    occupied: tuple[int, int] | None = None
+    sources: dict[str, str] = field(default_factory=dict)
 
     def pictures(self, size: int) -> np.ndarray:
         """Return the slices normalised as a volume, uint8, shape (slices, size, size, 3)."""
-        volume = normalise_volume(self.images)
+        volume = normalise_volume(self.images, slice(*(self.occupied or (None, None))))
         return np.stack([resize_image(image, (size, size)) for image in volume])
+
+    def files(self) -> list[str]:
+        """Return a line for each sequence that says which file serves as it."""
+        return [f"{NAMES[kind]}: {file}" for kind, file in self.sources.items()]
 
 
 def read_patient(path: str | Path) -> Patient:
     """Read one patient.
 
+    The scale to 8 bits is measured on the head alone, and the frame of 240 mm lies about the
+    middle of the file, or about the head where it would be cut off there.
+
     Parameters
     ----------
     path : path-like
         One of: the patient's folder in the cohort layout, or a folder that holds only that one; a
-        folder with a NIfTI file a sequence, told apart by their names (``pre`` or ``t1``,
-        ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``); a NIfTI file with pre,
-        FLAIR and post along its fourth axis, or with FLAIR alone.
+        folder with a NIfTI file a sequence, or one folder above it, told apart by their names
+        (``pre`` or ``t1``, ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``; see
+        `utils.sequences`); a NIfTI file with pre, FLAIR and post along its fourth axis, or with
+        FLAIR alone.
 
     Returns
     -------
@@ -96,14 +132,64 @@ def read_patient(path: str | Path) -> Patient:
     if not str(path):
         raise CourseError("my_patient is empty: give the folder or the file of your patient")
     path = Path(path).expanduser()
-    if path.is_file():
-        if not is_nifti(path):
-            raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
-        return _from_one_file(path)
-    if not path.is_dir():
-        raise CourseError(f"{path}: no such file or folder; check the path")
-    files = sorted(each for each in path.iterdir() if is_nifti(each) and each.name[0] != ".")
-    return _from_nifti_files(path, files) if files else _from_slices(_only_patient(path))
+    if _is_folder(path):
+        folder, files = _nifti_files(path)
+        return _from_nifti_files(folder, files) if files else _from_slices(_only_patient(path))
+    check_regular(path)
+    if not (is_nifti(path) or path.name.lower().endswith((".img", ".img.gz"))):
+        raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
+    return _from_one_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long: check_regular says so
+        return False
+
+
+def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
+    """Return the folder with a patient's NIfTI files, and these: in `path` or, once, below it."""
+    files = _in_folder(path)
+    if files:
+        return path, files
+    below = []
+    for place, (folder, names, _) in enumerate(os.walk(path)):
+        deep = len(Path(folder).relative_to(path).parts)
+        names[:] = sorted(name for name in names if name[0] != ".") if deep < DEEPEST else []
+        found = _in_folder(Path(folder))
+        if found:
+            below.append((Path(folder), found))
+        if place >= MOST_FOLDERS:
+            break
+    telling = [each for each in below if any(kind_of(file.name) == "flair" for file in each[1])]
+    if len(telling) == 1 or (len(below) == 1 and not telling):
+        return (telling or below)[0]
+    if below:
+        words = ", ".join(str(folder.relative_to(path)) for folder, _ in (telling or below)[:3])
+        more = "which hold a FLAIR each" if telling else "and no file's name says FLAIR"
+        raise CourseError(
+            f"{path}: NIfTI files lie in {len(telling or below)} folders below it ({words}), "
+            f"{more}; put the files of one patient into one folder and give that; {HOW_TO_NAME}"
+        )
+    return path, []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder; a folder or a link to nowhere so named is refused."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise CourseError(
+            f"{folder}: cannot be listed ({os.strerror(error.errno)}); check its rights"
+        ) from error
+    files = []
+    for child in children:
+        # A folder by such a name is what some programs unpack a file into: looked into later.
+        if is_nifti(child) and child.name[0] != "." and not _is_folder(child):
+            check_regular(child)
+            files.append(child)
+    return files
 
 
 def _only_patient(path: Path) -> PatientFiles:
@@ -120,6 +206,7 @@ def _only_patient(path: Path) -> PatientFiles:
 
 
 def _from_slices(files: PatientFiles) -> Patient:
+    check_name(files.folder, files.patient)
     numbers = sorted(files.slices)
     images = [read_slice(files.slices[number]) for number in numbers]
     for number, image in zip(numbers, images, strict=True):
@@ -132,108 +219,327 @@ def _from_slices(files: PatientFiles) -> Patient:
     if set(files.masks) == set(files.slices):
         size = images[0].shape[:2]
         truth = np.stack([read_mask(files.masks[number], size) for number in numbers])
-    _check_flair(files.folder, np.stack(images)[..., 1])
+    pictures = np.stack(images)
+    if np.ptp(pictures[..., 1]) == 0:
+        raise CourseError(
+            f"{files.folder}: its FLAIR is empty, every voxel is {pictures[0, 0, 0, 1]}; export it "
+            "again"
+        )
     notes = ("TIFF slices do not say which side is left, nor how large a pixel is",)
-    return Patient(files.patient, np.stack(images), truth, None, notes)
+    return Patient(files.patient, pictures, truth, None, notes)
+
+
+class _Sequence(NamedTuple):
+    """One volume of a file: which, and how its axes run."""
+
+    file: Nifti
+    volume: int
+    axes: np.ndarray
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
 
 
 def _from_one_file(path: Path) -> Patient:
-    values, grid = read_nifti(path)
-    if values.ndim == 4 and values.shape[-1] != 3:
+    file = open_nifti(path)
+    if file.volumes not in (1, 3):
         raise CourseError(
-            f"{path}: holds {values.shape[-1]} volumes, 3 are expected (pre-contrast, FLAIR, "
-            "post-contrast); keep these, or give a folder with a file each"
+            f"{path}: holds {file.volumes} volumes, 3 are expected (pre-contrast, FLAIR, "
+            "post-contrast, in this order); keep these, or give a folder with a file each"
         )
-    volumes = values[..., np.newaxis] if values.ndim == 3 else values
-    names = ("flair",) if values.ndim == 3 else SEQUENCES
-    found = {name: volumes[..., place] for place, name in enumerate(names)}
-    name = path.name[: path.name.lower().rindex(".nii")]
-    return _assemble(name, path, found, None, grid, [])
+    if file.volumes == 3:
+        sources = {kind: f"{path.name}, volume {place}" for place, kind in enumerate(SEQUENCES, 1)}
+    else:
+        _check_flair_name(path)
+        sources = {"flair": path.name}
+    sequences = {kind: _Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
+    return _assemble(stem_of(path.name), path, sequences, sources, [])
 
 
-def _from_nifti_files(folder: Path, files: list[Path]) -> Patient:
+def _check_flair_name(path: Path) -> None:
+    """Refuse a single volume whose name says that it is something else than FLAIR."""
+    reading = read_name(path.name)
+    if reading.kind in ("pre", "post", "mask") or "T2" in reading.why:
+        said = NAMES.get(reading.kind, reading.why)
+        raise CourseError(
+            f"{path}: a single volume is taken as FLAIR, and its name says {said}; give the FLAIR, "
+            "or a folder with a file a sequence"
+        )
+
+
+def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
     """Read a folder that holds a file a sequence."""
-    paths: dict[str, Path] = {}
-    notes = []
-    for file in files:
-        kind = kind_of(file.name)
-        if kind is None:
-            notes.append(f"{file.name} was not used: its name tells no sequence that we know")
-        elif kind in paths:
-            raise CourseError(f"{file}: a second file for {kind}, beside {paths[kind].name}; "
-                              "keep one")  # fmt: skip
-        else:
-            paths[kind] = file
-    if "flair" not in paths:
+    sources, notes = tell_apart(path.name for path in paths)
+    if "flair" not in sources:
+        taken = [f"{file} as {NAMES[kind]}" for kind, file in sources.items()]
         raise CourseError(
-            f"{folder}: no FLAIR in it, and the tumour is seen there; name it flair.nii.gz"
+            f"{folder}: no FLAIR in it ({'; '.join([*taken, *notes])}), and the tumour is seen "
+            "there; name it flair.nii.gz"
         )
-    first, grid = read_nifti(paths["flair"])
-    found = {"flair": first}
-    for kind, file in paths.items():
-        if kind != "flair":
-            found[kind], other = read_nifti(file)
-            _check_same_grid(file, other, paths["flair"], grid)
-    for kind, values in found.items():
-        if values.ndim != 3:
+    files = {kind: open_nifti(folder / name) for kind, name in sources.items()}
+    flair = files["flair"]
+    for kind, file in files.items():
+        if file.volumes != 1:
             raise CourseError(
-                f"{paths[kind]}: holds {values.shape[-1]} volumes, one is expected; keep one"
+                f"{folder / sources[kind]}: holds {file.volumes} volumes, one is expected; keep one"
             )
-    return _assemble(folder.absolute().name, folder, found, found.pop("mask", None), grid, notes)
+    sequences = {
+        kind: _Sequence(file, 0, _axes_on_grid(folder / sources[kind], file.grid, flair))
+        for kind, file in files.items()
+    }
+    order = [kind for kind in (*SEQUENCES, "mask") if kind in sources]
+    ordered = {kind: sources[kind] for kind in order}
+    name = folder.absolute().name
+    return _assemble(name, folder, sequences, ordered, notes)
 
 
-def kind_of(name: str) -> str | None:
-    """Return ``pre``, ``flair``, ``post`` or ``mask`` by the words in a file's name, or None."""
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    return next((kind for kind, known in WORDS.items() if words & known), None)
-
-
-def _check_same_grid(file: Path, grid: Grid, flair_file: Path, flair: Grid) -> None:
-    if grid.shape != flair.shape:
+def _axes_on_grid(path: Path, grid: Grid, flair: Nifti) -> np.ndarray:
+    """Return how a file's axes run; raise a `CourseError` if its voxels are not those of FLAIR."""
+    axes = axes_like(grid, flair.grid)
+    if axes is not None:
+        return axes
+    if sorted(grid.shape) != sorted(flair.grid.shape):
         raise CourseError(
-            f"{file}: has the shape {grid.shape}, {flair_file.name} has {flair.shape}; register "
-            "and resample all sequences to one grid first"
-        )
-    # How far apart the two files place the same corner voxels.
-    corners = np.array([[0, 0, 0, 1], [*flair.shape, 1]], float)
-    apart = np.abs(corners @ (grid.affine - flair.affine).T).max()
-    if apart > SAME_MM:
-        raise CourseError(
-            f"{file}: lies elsewhere in space than {flair_file.name}, by up to {apart:.1f} mm; "
+            f"{path}: has the shape {grid.shape}, {flair.path.name} has {flair.grid.shape}; "
             "register and resample all sequences to one grid first"
         )
+    # How far apart the two files place the middle and the ends of what they show.
+    apart = np.abs(_extent(grid) - _extent(flair.grid)).max()
+    said = f"by up to {apart:.1f} mm" if apart > SAME_MM else "its voxels lie between the others"
+    raise CourseError(
+        f"{path}: lies elsewhere in space than {flair.path.name}, {said}; "
+        "register and resample all sequences to one grid first"
+    )
 
 
-def _assemble(name, path, found, mask, grid: Grid, notes: list[str]) -> Patient:
+def _extent(grid: Grid) -> np.ndarray:
+    """Return the lowest and the highest place of a grid's corners along each axis, in mm."""
+    corners = np.array([(*index, 1) for index in np.ndindex(2, 2, 2)], float)
+    corners[:, :3] *= np.array(grid.shape) - 1
+    places = (corners @ grid.affine.T)[:, :3]
+    return np.stack([places.min(axis=0), places.max(axis=0)])
+
+
+def _assemble(
+    name: str, path: Path, sequences: dict[str, _Sequence], sources: dict[str, str], notes: list
+) -> Patient:
     """Bring the volumes of a patient to the cohort's view."""
-    _check_flair(path, found["flair"])
+    check_name(path, name)
+    grid = sequences["flair"].file.grid
+    size = _check_extent(path, grid)
+    notes = [*notes, *_notes_on_space(grid)]
+    levels = {kind: _levels(each) for kind, each in sequences.items() if kind != "mask"}
+    if not levels["flair"].white > levels["flair"].black:
+        raise CourseError(
+            f"{path}: its FLAIR is empty, every voxel is {levels['flair'].white:g}; export it again"
+        )
+    for kind in ("pre", "post"):
+        if kind in levels and not levels[kind].white > levels[kind].black:
+            notes.append(f"{sources.pop(kind)} is empty: it is left out")
+            del levels[kind]
+        elif kind in levels:
+            notes += _notes_on_levels(sources[kind], levels[kind], sequences[kind])
+    notes += _notes_on_levels(sources["flair"], levels["flair"], sequences["flair"])
+    box = next((levels[kind].box for kind in ("flair", "post", "pre")
+                if kind in levels and levels[kind].box), None)  # fmt: skip
+    lost = [sources[kind] for kind in levels if levels[kind].box is None]
+    if lost:
+        notes.append(
+            f"no head could be told from the air around it in {', '.join(lost)}: the grey levels "
+            "are those of all that is not air"
+        )
+    start, more = _place_frame(size, grid, box)
+    notes += more
+    channels = {}
+    for kind in SEQUENCES:
+        if kind not in levels:
+            notes.append(f"no {_SHORT[kind]} sequence: a copy of FLAIR stands in for it")
+            continue
+        bytes_ = _volume(sequences[kind], lambda plane, kind=kind: grey_levels.to_8_bit(
+            plane, levels[kind]))  # fmt: skip
+        channels[kind] = to_frame(to_slices(bytes_, grid, sequences[kind].axes), grid, start)
+    images = np.stack([channels.get(kind, channels["flair"]) for kind in SEQUENCES], axis=-1)
+    truth = None
+    if "mask" in sequences:
+        traced, note = _traced(sequences["mask"], sources["mask"])
+        if note:
+            notes.append(note)
+        if traced is not None:
+            truth = (to_frame(traced, grid, start) >= 128).astype(np.uint8)
+            truth, note = _checked_truth(truth, images, levels["flair"], sources["mask"])
+            if note:
+                notes.append(note)
+        if truth is None:
+            sources = {kind: file for kind, file in sources.items() if kind != "mask"}
+    return Patient(name, images, truth, grid, tuple(notes), start, box and box[0], sources)
+
+
+_SHORT = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
+
+
+def check_name(path: Path, name: str) -> None:
+    """Refuse a name that leaves no room for what is added to it in the names of files."""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise CourseError(
+            f"{path}: a name of {len(os.fsencode(name))} bytes is too long for the files that are "
+            f"written for it; shorten it to {LONGEST_NAME}"
+        )
+
+
+def _check_extent(path: Path, grid: Grid) -> tuple[int, int]:
+    """Return height and width of the slices at 0.94 mm; refuse what can be no scan of a head."""
+    x, y, z = np.asarray(grid.shape)[np.argsort(grid.axes[:, 0])]
+    across, down, _ = grid.voxel_mm
+    if z > MOST_SLICES:
+        raise CourseError(
+            f"{path}: has {z} axial slices, at most {MOST_SLICES} are read; crop it to the head"
+        )
+    if min(x * across, y * down) < NARROWEST_MM and x > 1 and y > 1:
+        raise CourseError(
+            f"{path}: its axial slices would measure {x * across:.3g} x {y * down:.3g} mm, which "
+            "cannot be a head's; put the right voxel size and unit into the header"
+        )
+    return size_at_pixel_mm((y, x), grid)
+
+
+def _notes_on_space(grid: Grid) -> list[str]:
+    notes = []
     across, down, _ = grid.voxel_mm
     if not grid.stated:
         notes.append("the file does not say how it is oriented; NIfTI's fallback was taken")
+    apart = disagreement_mm(grid)
+    if apart > 1.0:
+        notes.append(
+            f"the header places the voxels in two ways that lie up to {apart:.0f} mm apart; its "
+            "sform was taken: check left and right"
+        )
     if max(across, down) > LONGEST_IN_PLANE_MM:
         notes.append(
             f"voxels are {across:.1f} x {down:.1f} mm in the axial plane: the volume was not "
             "acquired in axial slices, and the pictures are blurred"
         )
-    channels = {}
-    for sequence in SEQUENCES:
-        if sequence not in found:
-            notes.append(f"no {NAMES[sequence]} sequence: a copy of FLAIR stands in for it")
-            continue
-        channels[sequence] = to_frame(to_slices(robust_8_bit(found[sequence]), grid), grid)
-    images = [channels.get(sequence, channels["flair"]) for sequence in SEQUENCES]
-    truth = None
-    if mask is not None:
-        traced = to_slices((mask > 0).astype(np.uint8) * np.uint8(255), grid)
-        truth = (to_frame(traced, grid) >= 128).astype(np.uint8)
-    return Patient(name, np.stack(images, axis=-1), truth, grid, tuple(notes))
+    return notes
 
 
-def _check_flair(path: Path, flair: np.ndarray) -> None:
-    if np.ptp(flair) == 0:
+def _notes_on_levels(file: str, levels: Levels, sequence: _Sequence) -> list[str]:
+    if levels.inverted:
         raise CourseError(
-            f"{path}: its FLAIR is empty, every voxel is {flair.flat[0]:g}; export it again"
+            f"{sequence.path}: the air is brighter than the head, its grey levels are inverted; "
+            "save the largest value minus each value"
         )
+    notes = []
+    if levels.no_number:
+        notes.append(f"{file}: some voxels are no number (NaN or infinite); they are black")
+    if levels.bright_padding is not None:
+        notes.append(
+            f"{file}: what lies around the head is {levels.bright_padding:g}, as bright as the "
+            "brightest tissue; it was made black. Are the grey levels inverted?"
+        )
+    return notes
+
+
+def _levels(sequence: _Sequence) -> Levels:
+    """Measure the grey levels of a sequence, on a part of the voxels if there are very many."""
+    shape = sequence.file.grid.shape
+    steps = [1, 1, 1]
+    while math.prod(-(-length // step) for length, step in zip(shape, steps, strict=True)) > (
+        MOST_SAMPLED
+    ):
+        steps[max(range(3), key=lambda axis: shape[axis] // steps[axis])] *= 2
+    thinned = [-(-length // step) for length, step in zip(shape, steps, strict=True)]
+    sample = np.empty(thinned, np.float32, order="F")
+    for place, plane in enumerate(sequence.file.planes(sequence.volume)):
+        if place % steps[2] == 0:
+            sample[:, :, place // steps[2]] = plane[:: steps[0], :: steps[1]]
+    # Steps and edges in the order of the slices: upwards, downwards in the picture, across.
+    order = [int(np.flatnonzero(sequence.axes[:, 0] == axis)[0]) for axis in (2, 1, 0)]
+    edges = np.linalg.norm(sequence.file.grid.affine[:3, :3], axis=0) * steps
+    return grey_levels.measure(
+        to_slices(sample, sequence.file.grid, sequence.axes),
+        tuple(float(edges[axis]) for axis in order),
+        tuple(steps[axis] for axis in order),
+    )
+
+
+def _volume(sequence: _Sequence, convert) -> np.ndarray:
+    """Return a volume with the file's axes as bytes, converted plane by plane."""
+    out = np.empty(sequence.file.grid.shape, np.uint8, order="F")
+    for place, plane in enumerate(sequence.file.planes(sequence.volume)):
+        out[:, :, place] = convert(plane)
+    return out
+
+
+def _place_frame(size: tuple[int, int], grid: Grid, box) -> tuple[tuple[int, int], list[str]]:
+    """Return where the frame begins: about the middle of the file, unless that cuts the head.
+
+    Returns
+    -------
+    (int, int)
+        Row and column, in pixels of 0.94 mm.
+    list of str
+        A note if some of the head, or of a file without one, lies beyond the frame.
+    """
+    start = list(middle_start(size, (FRAME, FRAME)))
+    across, down, _ = grid.voxel_mm
+    cut = 0.0
+    for axis, mm in ((0, down), (1, across)):
+        if size[axis] <= FRAME:
+            continue
+        if box is None:
+            cut = max(cut, (size[axis] - FRAME) * PIXEL_MM)
+            continue
+        first, last = (edge * mm / PIXEL_MM for edge in box[axis + 1])
+        last = min(last, size[axis])
+        if first < start[axis] or last > start[axis] + FRAME:
+            middle = round((first + last - FRAME) / 2)
+            start[axis] = min(max(middle, 0), size[axis] - FRAME)
+        beyond = max(start[axis] - first, 0) + max(last - start[axis] - FRAME, 0)
+        cut = max(cut, beyond * PIXEL_MM)
+    notes = []
+    if cut > CUT_MM:
+        what = "the file" if box is None else "the head"
+        notes.append(
+            f"{what} is larger than the frame of 240 mm: up to {cut:.0f} mm of it are cut off, "
+            "and nothing is predicted there"
+        )
+    return (int(start[0]), int(start[1])), notes
+
+
+def _traced(sequence: _Sequence, file: str) -> tuple[np.ndarray | None, str]:
+    """Return the slices of a mask as bytes (0 or 255), or None and why it cannot be one."""
+    grid = sequence.file.grid
+    least, most, whole, numbers = math.inf, -math.inf, True, True
+    for plane in sequence.file.planes():
+        numbers &= bool(np.isfinite(plane).all())
+        if not numbers:
+            return None, f"{file} was not used: it holds voxels that are no number"
+        least, most = min(least, float(plane.min())), max(most, float(plane.max()))
+        whole &= bool((plane == np.round(plane)).all())
+    if least < 0 or (not whole and most > 1):
+        return None, (
+            f"{file} was not used: its values run from {least:g} to {most:g}, and a mask is 0 "
+            "outside the tumour and a whole number inside"
+        )
+    above = np.float32(0) if whole else np.float32(0.5)
+    bytes_ = _volume(sequence, lambda plane: (plane > above) * np.uint8(255))
+    note = "" if whole else f"{file} holds shares between 0 and 1: tumour is what exceeds 0.5"
+    return to_slices(bytes_, grid, sequence.axes), note
+
+
+def _checked_truth(
+    truth: np.ndarray, images: np.ndarray, levels: Levels, file: str
+) -> tuple[np.ndarray | None, str]:
+    """Return the truth, or None and why it is no tumour's."""
+    # What is not black in FLAIR is the head and some noise: at least as much as the head.
+    head = images[..., 1] > 25
+    share = np.count_nonzero(truth) / max(1, np.count_nonzero(head))
+    if share > MOST_OF_HEAD and levels.white > levels.black:
+        return None, (
+            f"{file} was not used: it covers {100 * min(share, 1):.0f} % of the head, as a mask of "
+            "the brain does"
+        )
+    return truth, ""
 
 
 def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Path]:
@@ -270,7 +576,7 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
             Image.fromarray(mask * np.uint8(255)).save(temporary)
         written.append(file)
     if patient.grid is not None:
-        own = from_slices(from_frame(masks, patient.grid), patient.grid)
+        own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
         file = folder / f"{patient.name}_mask.nii.gz"
-        written.append(write_nifti(file, np.ascontiguousarray(own), patient.grid.affine))
+        written.append(write_like(file, np.ascontiguousarray(own), patient.grid))
     return written
