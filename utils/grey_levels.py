@@ -27,6 +27,7 @@ AIR_SPREADS = 6
 SPECK = 0.1
 
 _IN_PLANE = np.ones((1, 3, 3), bool)
+_THICK = np.ones((1, 5, 5), bool)
 _CROSS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 
 
@@ -188,7 +189,8 @@ def _constant(values: np.ndarray):
 
 def _air(volume: np.ndarray, inside: np.ndarray) -> _Air | None:
     """Return the noise at the rim of a region; None if what lies there is no dark, even noise."""
-    rim = volume[_rim(inside)]
+    edge = _rim(inside)
+    rim = volume[edge]
     if not rim.size:
         return None
     # The rim may cut through the neck, or through the ears: the darker part of it is the air.
@@ -202,7 +204,13 @@ def _air(volume: np.ndarray, inside: np.ndarray) -> _Air | None:
     bright = float(np.percentile(brighter, 99))
     if reach - floor > 0.5 * (bright - floor):
         return None
-    return _Air(max(reach, level + 0.1 * (bright - level)), floor)
+    ceiling = max(reach, level + 0.1 * (bright - level))
+    # Air is a thick layer; the dark outermost voxels of a head or of a brain are a thin one.
+    dark = inside & (volume <= ceiling)
+    thick = ndimage.binary_opening(dark, _THICK)
+    if np.count_nonzero(edge & thick) < 0.5 * np.count_nonzero(edge & dark):
+        return None
+    return _Air(ceiling, floor)
 
 
 def _foreground(signed, volume, padding, air: _Air | None) -> np.ndarray:

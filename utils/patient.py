@@ -4,38 +4,29 @@ What is read is brought to the cohort's view, so that everything that works on t
 on it: 8 bits, axial, 256 x 256 pixels, pre-contrast, FLAIR and post-contrast as the channels.
 """
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from utils import grey_levels
+from utils.axial import Grid, from_frame, from_slices, to_frame, to_slices
 from utils.config import CourseError, atomic_path
-from utils.grey_levels import Levels
 from utils.layout import PatientFiles, find_cohort_folder, list_patients, patient_files, slice_of
-from utils.nifti import (
-    FRAME,
-    PIXEL_MM,
-    SAME_MM,
-    Grid,
-    Nifti,
-    axes_like,
-    check_regular,
-    disagreement_mm,
-    from_frame,
-    from_slices,
-    is_nifti,
-    middle_start,
-    open_nifti,
-    size_at_pixel_mm,
-    stem_of,
-    to_frame,
-    to_slices,
-    write_like,
+from utils.nifti import check_regular, is_nifti, open_nifti, stem_of, write_like
+from utils.patient_nifti import (
+    Sequence,
+    axes_on_grid,
+    check_extent,
+    check_truth,
+    measure_levels,
+    notes_on_levels,
+    notes_on_space,
+    place_frame,
+    read_bytes,
+    read_mask_slices,
 )
 from utils.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
 from utils.tiff import read_mask, read_slice
@@ -43,17 +34,6 @@ from utils.volumes import normalise_volume, resize_image
 
 __all__ = ["SEQUENCES", "Patient", "kind_of", "read_patient", "save_masks"]
 
-# Slices cut through a volume whose voxels are longer than this in the plane are blurred.
-LONGEST_IN_PLANE_MM = 2.0
-# Slices that a patient may have, and how wide they are at least, in mm.
-MOST_SLICES = 1024
-NARROWEST_MM = 20.0
-# Values that are looked at to find the head and its grey levels; of larger volumes, a part.
-MOST_SAMPLED = 2**25
-# A mask that covers more of the head is no tumour's.
-MOST_OF_HEAD = 0.5
-# The head may reach so far beyond the frame before a note says so: what its edge is uncertain by.
-CUT_MM = 5.0
 # Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
 LONGEST_NAME = 200
 # How deep below the folder given NIfTI files are looked for, and in how many folders.
@@ -229,18 +209,6 @@ def _from_slices(files: PatientFiles) -> Patient:
     return Patient(files.patient, pictures, truth, None, notes)
 
 
-class _Sequence(NamedTuple):
-    """One volume of a file: which, and how its axes run."""
-
-    file: Nifti
-    volume: int
-    axes: np.ndarray
-
-    @property
-    def path(self) -> Path:
-        return self.file.path
-
-
 def _from_one_file(path: Path) -> Patient:
     file = open_nifti(path)
     if file.volumes not in (1, 3):
@@ -253,7 +221,7 @@ def _from_one_file(path: Path) -> Patient:
     else:
         _check_flair_name(path)
         sources = {"flair": path.name}
-    sequences = {kind: _Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
+    sequences = {kind: Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
     return _assemble(stem_of(path.name), path, sequences, sources, [])
 
 
@@ -285,7 +253,7 @@ def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
                 f"{folder / sources[kind]}: holds {file.volumes} volumes, one is expected; keep one"
             )
     sequences = {
-        kind: _Sequence(file, 0, _axes_on_grid(folder / sources[kind], file.grid, flair))
+        kind: Sequence(file, 0, axes_on_grid(folder / sources[kind], file.grid, flair))
         for kind, file in files.items()
     }
     order = [kind for kind in (*SEQUENCES, "mask") if kind in sources]
@@ -294,42 +262,15 @@ def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
     return _assemble(name, folder, sequences, ordered, notes)
 
 
-def _axes_on_grid(path: Path, grid: Grid, flair: Nifti) -> np.ndarray:
-    """Return how a file's axes run; raise a `CourseError` if its voxels are not those of FLAIR."""
-    axes = axes_like(grid, flair.grid)
-    if axes is not None:
-        return axes
-    if sorted(grid.shape) != sorted(flair.grid.shape):
-        raise CourseError(
-            f"{path}: has the shape {grid.shape}, {flair.path.name} has {flair.grid.shape}; "
-            "register and resample all sequences to one grid first"
-        )
-    # How far apart the two files place the middle and the ends of what they show.
-    apart = np.abs(_extent(grid) - _extent(flair.grid)).max()
-    said = f"by up to {apart:.1f} mm" if apart > SAME_MM else "its voxels lie between the others"
-    raise CourseError(
-        f"{path}: lies elsewhere in space than {flair.path.name}, {said}; "
-        "register and resample all sequences to one grid first"
-    )
-
-
-def _extent(grid: Grid) -> np.ndarray:
-    """Return the lowest and the highest place of a grid's corners along each axis, in mm."""
-    corners = np.array([(*index, 1) for index in np.ndindex(2, 2, 2)], float)
-    corners[:, :3] *= np.array(grid.shape) - 1
-    places = (corners @ grid.affine.T)[:, :3]
-    return np.stack([places.min(axis=0), places.max(axis=0)])
-
-
 def _assemble(
-    name: str, path: Path, sequences: dict[str, _Sequence], sources: dict[str, str], notes: list
+    name: str, path: Path, sequences: dict[str, Sequence], sources: dict[str, str], notes: list
 ) -> Patient:
     """Bring the volumes of a patient to the cohort's view."""
     check_name(path, name)
     grid = sequences["flair"].file.grid
-    size = _check_extent(path, grid)
-    notes = [*notes, *_notes_on_space(grid)]
-    levels = {kind: _levels(each) for kind, each in sequences.items() if kind != "mask"}
+    size = check_extent(path, grid)
+    notes = [*notes, *notes_on_space(grid)]
+    levels = {kind: measure_levels(each) for kind, each in sequences.items() if kind != "mask"}
     if not levels["flair"].white > levels["flair"].black:
         raise CourseError(
             f"{path}: its FLAIR is empty, every voxel is {levels['flair'].white:g}; export it again"
@@ -339,8 +280,8 @@ def _assemble(
             notes.append(f"{sources.pop(kind)} is empty: it is left out")
             del levels[kind]
         elif kind in levels:
-            notes += _notes_on_levels(sources[kind], levels[kind], sequences[kind])
-    notes += _notes_on_levels(sources["flair"], levels["flair"], sequences["flair"])
+            notes += notes_on_levels(sources[kind], levels[kind], sequences[kind])
+    notes += notes_on_levels(sources["flair"], levels["flair"], sequences["flair"])
     box = next((levels[kind].box for kind in ("flair", "post", "pre")
                 if kind in levels and levels[kind].box), None)  # fmt: skip
     lost = [sources[kind] for kind in levels if levels[kind].box is None]
@@ -349,25 +290,25 @@ def _assemble(
             f"no head could be told from the air around it in {', '.join(lost)}: the grey levels "
             "are those of all that is not air"
         )
-    start, more = _place_frame(size, grid, box)
+    start, more = place_frame(size, grid, box)
     notes += more
     channels = {}
     for kind in SEQUENCES:
         if kind not in levels:
             notes.append(f"no {_SHORT[kind]} sequence: a copy of FLAIR stands in for it")
             continue
-        bytes_ = _volume(sequences[kind], lambda plane, kind=kind: grey_levels.to_8_bit(
+        bytes_ = read_bytes(sequences[kind], lambda plane, kind=kind: grey_levels.to_8_bit(
             plane, levels[kind]))  # fmt: skip
         channels[kind] = to_frame(to_slices(bytes_, grid, sequences[kind].axes), grid, start)
     images = np.stack([channels.get(kind, channels["flair"]) for kind in SEQUENCES], axis=-1)
     truth = None
     if "mask" in sequences:
-        traced, note = _traced(sequences["mask"], sources["mask"])
+        traced, note = read_mask_slices(sequences["mask"], sources["mask"])
         if note:
             notes.append(note)
         if traced is not None:
             truth = (to_frame(traced, grid, start) >= 128).astype(np.uint8)
-            truth, note = _checked_truth(truth, images, levels["flair"], sources["mask"])
+            truth, note = check_truth(truth, images, levels["flair"], sources["mask"])
             if note:
                 notes.append(note)
         if truth is None:
@@ -385,161 +326,6 @@ def check_name(path: Path, name: str) -> None:
             f"{path}: a name of {len(os.fsencode(name))} bytes is too long for the files that are "
             f"written for it; shorten it to {LONGEST_NAME}"
         )
-
-
-def _check_extent(path: Path, grid: Grid) -> tuple[int, int]:
-    """Return height and width of the slices at 0.94 mm; refuse what can be no scan of a head."""
-    x, y, z = np.asarray(grid.shape)[np.argsort(grid.axes[:, 0])]
-    across, down, _ = grid.voxel_mm
-    if z > MOST_SLICES:
-        raise CourseError(
-            f"{path}: has {z} axial slices, at most {MOST_SLICES} are read; crop it to the head"
-        )
-    if min(x * across, y * down) < NARROWEST_MM and x > 1 and y > 1:
-        raise CourseError(
-            f"{path}: its axial slices would measure {x * across:.3g} x {y * down:.3g} mm, which "
-            "cannot be a head's; put the right voxel size and unit into the header"
-        )
-    return size_at_pixel_mm((y, x), grid)
-
-
-def _notes_on_space(grid: Grid) -> list[str]:
-    notes = []
-    across, down, _ = grid.voxel_mm
-    if not grid.stated:
-        notes.append("the file does not say how it is oriented; NIfTI's fallback was taken")
-    apart = disagreement_mm(grid)
-    if apart > 1.0:
-        notes.append(
-            f"the header places the voxels in two ways that lie up to {apart:.0f} mm apart; its "
-            "sform was taken: check left and right"
-        )
-    if max(across, down) > LONGEST_IN_PLANE_MM:
-        notes.append(
-            f"voxels are {across:.1f} x {down:.1f} mm in the axial plane: the volume was not "
-            "acquired in axial slices, and the pictures are blurred"
-        )
-    return notes
-
-
-def _notes_on_levels(file: str, levels: Levels, sequence: _Sequence) -> list[str]:
-    if levels.inverted:
-        raise CourseError(
-            f"{sequence.path}: the air is brighter than the head, its grey levels are inverted; "
-            "save the largest value minus each value"
-        )
-    notes = []
-    if levels.no_number:
-        notes.append(f"{file}: some voxels are no number (NaN or infinite); they are black")
-    if levels.bright_padding is not None:
-        notes.append(
-            f"{file}: what lies around the head is {levels.bright_padding:g}, as bright as the "
-            "brightest tissue; it was made black. Are the grey levels inverted?"
-        )
-    return notes
-
-
-def _levels(sequence: _Sequence) -> Levels:
-    """Measure the grey levels of a sequence, on a part of the voxels if there are very many."""
-    shape = sequence.file.grid.shape
-    steps = [1, 1, 1]
-    while math.prod(-(-length // step) for length, step in zip(shape, steps, strict=True)) > (
-        MOST_SAMPLED
-    ):
-        steps[max(range(3), key=lambda axis: shape[axis] // steps[axis])] *= 2
-    thinned = [-(-length // step) for length, step in zip(shape, steps, strict=True)]
-    sample = np.empty(thinned, np.float32, order="F")
-    for place, plane in enumerate(sequence.file.planes(sequence.volume)):
-        if place % steps[2] == 0:
-            sample[:, :, place // steps[2]] = plane[:: steps[0], :: steps[1]]
-    # Steps and edges in the order of the slices: upwards, downwards in the picture, across.
-    order = [int(np.flatnonzero(sequence.axes[:, 0] == axis)[0]) for axis in (2, 1, 0)]
-    edges = np.linalg.norm(sequence.file.grid.affine[:3, :3], axis=0) * steps
-    return grey_levels.measure(
-        to_slices(sample, sequence.file.grid, sequence.axes),
-        tuple(float(edges[axis]) for axis in order),
-        tuple(steps[axis] for axis in order),
-    )
-
-
-def _volume(sequence: _Sequence, convert) -> np.ndarray:
-    """Return a volume with the file's axes as bytes, converted plane by plane."""
-    out = np.empty(sequence.file.grid.shape, np.uint8, order="F")
-    for place, plane in enumerate(sequence.file.planes(sequence.volume)):
-        out[:, :, place] = convert(plane)
-    return out
-
-
-def _place_frame(size: tuple[int, int], grid: Grid, box) -> tuple[tuple[int, int], list[str]]:
-    """Return where the frame begins: about the middle of the file, unless that cuts the head.
-
-    Returns
-    -------
-    (int, int)
-        Row and column, in pixels of 0.94 mm.
-    list of str
-        A note if some of the head, or of a file without one, lies beyond the frame.
-    """
-    start = list(middle_start(size, (FRAME, FRAME)))
-    across, down, _ = grid.voxel_mm
-    cut = 0.0
-    for axis, mm in ((0, down), (1, across)):
-        if size[axis] <= FRAME:
-            continue
-        if box is None:
-            cut = max(cut, (size[axis] - FRAME) * PIXEL_MM)
-            continue
-        first, last = (edge * mm / PIXEL_MM for edge in box[axis + 1])
-        last = min(last, size[axis])
-        if first < start[axis] or last > start[axis] + FRAME:
-            middle = round((first + last - FRAME) / 2)
-            start[axis] = min(max(middle, 0), size[axis] - FRAME)
-        beyond = max(start[axis] - first, 0) + max(last - start[axis] - FRAME, 0)
-        cut = max(cut, beyond * PIXEL_MM)
-    notes = []
-    if cut > CUT_MM:
-        what = "the file" if box is None else "the head"
-        notes.append(
-            f"{what} is larger than the frame of 240 mm: up to {cut:.0f} mm of it are cut off, "
-            "and nothing is predicted there"
-        )
-    return (int(start[0]), int(start[1])), notes
-
-
-def _traced(sequence: _Sequence, file: str) -> tuple[np.ndarray | None, str]:
-    """Return the slices of a mask as bytes (0 or 255), or None and why it cannot be one."""
-    grid = sequence.file.grid
-    least, most, whole, numbers = math.inf, -math.inf, True, True
-    for plane in sequence.file.planes():
-        numbers &= bool(np.isfinite(plane).all())
-        if not numbers:
-            return None, f"{file} was not used: it holds voxels that are no number"
-        least, most = min(least, float(plane.min())), max(most, float(plane.max()))
-        whole &= bool((plane == np.round(plane)).all())
-    if least < 0 or (not whole and most > 1):
-        return None, (
-            f"{file} was not used: its values run from {least:g} to {most:g}, and a mask is 0 "
-            "outside the tumour and a whole number inside"
-        )
-    above = np.float32(0) if whole else np.float32(0.5)
-    bytes_ = _volume(sequence, lambda plane: (plane > above) * np.uint8(255))
-    note = "" if whole else f"{file} holds shares between 0 and 1: tumour is what exceeds 0.5"
-    return to_slices(bytes_, grid, sequence.axes), note
-
-
-def _checked_truth(
-    truth: np.ndarray, images: np.ndarray, levels: Levels, file: str
-) -> tuple[np.ndarray | None, str]:
-    """Return the truth, or None and why it is no tumour's."""
-    # What is not black in FLAIR is the head and some noise: at least as much as the head.
-    head = images[..., 1] > 25
-    share = np.count_nonzero(truth) / max(1, np.count_nonzero(head))
-    if share > MOST_OF_HEAD and levels.white > levels.black:
-        return None, (
-            f"{file} was not used: it covers {100 * min(share, 1):.0f} % of the head, as a mask of "
-            "the brain does"
-        )
-    return truth, ""
 
 
 def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Path]:

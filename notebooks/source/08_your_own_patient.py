@@ -61,7 +61,8 @@ from utils import (
     plots_patient,
     uncertainty,
 )
-from utils.nifti import PIXEL_MM, read_nifti
+from utils.axial import PIXEL_MM
+from utils.nifti import read_nifti
 from utils.predict import postprocess, predict_images, resize_probabilities, slice_probabilities
 
 run = course.open_run(
