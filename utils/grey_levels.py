@@ -25,8 +25,9 @@ MOST_LAYERS = 3
 # share of the largest one are specks.
 AIR_SPREADS = 6
 SPECK = 0.1
+# The share of voxels that may be darker than air after all.
+DARKER_THAN_AIR = 0.005
 
-_IN_PLANE = np.ones((1, 3, 3), bool)
 _THICK = np.ones((1, 5, 5), bool)
 _CROSS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 
@@ -40,7 +41,7 @@ class Levels:
     black, white : float
         The values that become 0 and 255; equal for a volume in which nothing is to be seen.
     padding : tuple of float
-        Constant values around the head; they become 0, whatever they are.
+        Constant values around the head; areas of them become 0, whatever they are.
     box : tuple of three (int, int), or None
         First and one after the last voxel of the head: slices, rows, columns. None where no head
         can be told from what is around it.
@@ -121,8 +122,8 @@ def to_8_bit(values: np.ndarray, levels: Levels) -> np.ndarray:
 
     Parameters
     ----------
-    values : ndarray of float32
-        NaN becomes 0.
+    values : ndarray of float32, shape (..., height, width)
+        What is no number becomes 0.
     levels : Levels
 
     Returns
@@ -134,11 +135,20 @@ def to_8_bit(values: np.ndarray, levels: Levels) -> np.ndarray:
         return np.zeros(values.shape, np.uint8)
     outside = ~np.isfinite(values)
     for value in levels.padding:
-        outside |= values == np.float32(value)
+        same = values == np.float32(value)
+        # What is darker than black is cut off anyway. A single voxel of that value is tissue.
+        if value > levels.black and same.any():
+            solid = ndimage.binary_opening(same, _square(values.ndim))
+            outside |= ndimage.binary_propagation(solid, mask=same)
     # In double precision, in which no difference of two floats overflows.
     scaled = (values.astype(np.float64) - levels.black) * (255 / (levels.white - levels.black))
     scaled[outside] = 0
     return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+
+def _square(dimensions: int) -> np.ndarray:
+    """Return the 3 x 3 voxels of the last two axes."""
+    return np.ones((*[1] * (dimensions - 2), 3, 3), bool)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
@@ -163,7 +173,7 @@ def _padding(volume: np.ndarray) -> tuple[tuple[float, ...], np.ndarray]:
         if constant is None:
             break
         # Scattered voxels of noise have the value of the padding by chance; padding is solid.
-        solid = ndimage.binary_opening(volume == constant, _IN_PLANE)
+        solid = ndimage.binary_opening(volume == constant, _square(3))
         if not solid.any():
             break
         found.append(float(constant))
@@ -204,6 +214,9 @@ def _air(volume: np.ndarray, inside: np.ndarray) -> _Air | None:
     bright = float(np.percentile(brighter, 99))
     if reach - floor > 0.5 * (bright - floor):
         return None
+    # Nothing is darker than air: around a brain without its skull lies brain, and fluid in it.
+    if np.count_nonzero(values < level - 4 * (level - low)) > DARKER_THAN_AIR * values.size:
+        return None
     ceiling = max(reach, level + 0.1 * (bright - level))
     # Air is a thick layer; the dark outermost voxels of a head or of a brain are a thin one.
     dark = inside & (volume <= ceiling)
@@ -237,9 +250,9 @@ def _natural_black(black: float, white: float, padding: tuple[float, ...]) -> fl
 
 def _box(head: np.ndarray, scale, edges_mm) -> tuple[tuple[int, int], ...] | None:
     """Return the box around the large pieces of `head`, in voxels of the whole volume."""
-    solid = ndimage.binary_opening(head, _IN_PLANE)
-    pieces, count = ndimage.label(solid)
-    if not count:
+    pieces, count = ndimage.label(head, np.ones((3, 3, 3)))
+    # Where all is head, nothing shows that it is one.
+    if not count or head.all():
         return None
     sizes = np.bincount(pieces.ravel())[1:]
     large = [place for place, size in enumerate(sizes) if size >= SPECK * sizes.max()]
