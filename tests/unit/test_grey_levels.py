@@ -139,11 +139,11 @@ def test_the_scale_of_the_scanner_does_not_matter(gain, offset):
 
 
 def test_the_scale_is_linear_clipped_and_rounded_and_areas_of_padding_are_black():
-    levels = Levels(black=100, white=200, padding=(150,))
-    values = np.float32([[0, 100, 120.2, 200, 1e30, np.nan, 150]])
-    # 20.2 of 100 is 51.51 of 255, and 50 is 127.5: halves are rounded to the even number.
-    assert to_8_bit(values, levels).tolist() == [[0, 0, 52, 255, 255, 0, 128]]
-    area = np.full((5, 5), 150, np.float32)
-    area[:, 3:] = [[120.2, 150]] * 5
+    levels = Levels(black=100, white=200, padding=(151,))
+    values = np.float32([[0, 100, 120.2, 200, 1e30, np.nan, 151]])
+    # 20.2 of 100 is 51.51 of 255, and 51 is 130.05.
+    assert to_8_bit(values, levels).tolist() == [[0, 0, 52, 255, 255, 0, 130]]
+    area = np.full((5, 5), 151, np.float32)
+    area[:, 3:] = [[120.2, 151]] * 5
     # A column alone is no area.
-    assert to_8_bit(area, levels).tolist() == [[0, 0, 0, 52, 128]] * 5
+    assert to_8_bit(area, levels).tolist() == [[0, 0, 0, 52, 130]] * 5
