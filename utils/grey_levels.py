@@ -110,7 +110,7 @@ def measure(
     black = _natural_black(black, white, padding)
     high = [value for value in padding if value >= np.percentile(tissue, 95) and value > black]
     scale = np.multiply(thin, steps)
-    box = _box(_foreground(coarse * np.float32(sign), coarse, padding, air), scale,
+    box = _box(_foreground(coarse if sign == 1 else -coarse, coarse, padding, air), scale,
                np.multiply(voxel_mm, thin))  # fmt: skip
     inverted = air is not None and sign == -1
     holes = not np.isfinite(volume).all()

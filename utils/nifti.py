@@ -41,6 +41,8 @@ LONGEST_MM = 2000.0
 LONGEST_AXIS = 2048
 MOST_VOXELS = 2**29
 MOST_FLOATS = 2**28
+# No value of a scanner is as large, and with all of them 32 bits can be computed with.
+LARGEST = 1e30
 # No gzip stream becomes longer than this by unpacking.
 MOST_BY_GZIP = 1032
 # What lies behind the last voxel is read for the check sum up to here.
@@ -97,7 +99,7 @@ class Nifti:
         Yields
         ------
         ndarray of float32, shape (x, y)
-            Infinite where a value is beyond what 32 bits hold.
+            NaN where a value is infinite, or as large as no scanner's (1e30).
 
         Raises
         ------
@@ -115,6 +117,7 @@ class Nifti:
                     if (self.slope, self.inter) != (1.0, 0.0):
                         raw = raw * np.float64(self.slope) + self.inter
                     values = raw.astype(np.float32)
+                    values[~(np.abs(values) < LARGEST)] = np.nan
                 yield values.reshape((x, y), order="F")
             # Only at its end does a packed stream prove that it came through unharmed.
             extra = _bytes_left(stream) - (self.volumes - 1 - volume) * z * count
@@ -217,7 +220,7 @@ def read_nifti(path: str | Path) -> tuple[np.ndarray, Grid]:
     wrong = sum(np.count_nonzero(~np.isfinite(volumes[..., v])) for v in range(file.volumes))
     if wrong:
         raise CourseError(
-            f"{path}: {wrong} voxels are no number (NaN or infinite); replace them by 0 and save "
+            f"{path}: {wrong} voxels are no number (NaN, infinite or absurd); replace them by 0 and save "
             "again"
         )
     return (volumes if file.volumes > 1 else volumes[..., 0]), file.grid

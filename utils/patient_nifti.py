@@ -121,7 +121,7 @@ def notes_on_levels(file: str, levels: Levels, sequence: Sequence) -> list[str]:
         )
     notes = []
     if levels.no_number:
-        notes.append(f"{file}: some voxels are no number (NaN or infinite); they are black")
+        notes.append(f"{file}: some voxels are no number (NaN, infinite or absurd); they are black")
     if levels.bright_padding is not None:
         notes.append(
             f"{file}: what lies around the head is {levels.bright_padding:g}, as bright as the "
