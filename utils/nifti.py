@@ -220,8 +220,8 @@ def read_nifti(path: str | Path) -> tuple[np.ndarray, Grid]:
     wrong = sum(np.count_nonzero(~np.isfinite(volumes[..., v])) for v in range(file.volumes))
     if wrong:
         raise CourseError(
-            f"{path}: {wrong} voxels are no number (NaN, infinite or absurd); replace them by 0 and save "
-            "again"
+            f"{path}: {wrong} voxels are no number (NaN, infinite or absurd); replace them by 0 "
+            "and save again"
         )
     return (volumes if file.volumes > 1 else volumes[..., 0]), file.grid
 
