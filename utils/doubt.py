@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from utils import models, patient_examples
+from utils.axial import PIXEL_MM
 from utils.course import Run
 from utils.detector import in_part, trunk_features
 from utils.exploration import missing_sequences
 from utils.familiarity import Familiar
 from utils.metrics import dice
-from utils.nifti import PIXEL_MM
 from utils.patient import Patient
 from utils.predict import Postprocessing, predict_images, predict_stream
 from utils.segmenter import true_masks

@@ -4,43 +4,40 @@ What is read is brought to the cohort's view, so that everything that works on t
 on it: 8 bits, axial, 256 x 256 pixels, pre-contrast, FLAIR and post-contrast as the channels.
 """
 
-import re
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from utils import grey_levels
+from utils.axial import Grid, from_frame, from_slices, to_frame, to_slices
 from utils.config import CourseError, atomic_path
 from utils.layout import PatientFiles, find_cohort_folder, list_patients, patient_files, slice_of
-from utils.nifti import (
-    Grid,
-    from_frame,
-    from_slices,
-    is_nifti,
-    read_nifti,
-    robust_8_bit,
-    to_frame,
-    to_slices,
-    write_nifti,
+from utils.nifti import check_regular, is_nifti, open_nifti, stem_of, write_like
+from utils.patient_nifti import (
+    Sequence,
+    axes_on_grid,
+    check_extent,
+    check_truth,
+    measure_levels,
+    notes_on_levels,
+    notes_on_space,
+    place_frame,
+    read_bytes,
+    read_mask_slices,
 )
+from utils.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
 from utils.tiff import read_mask, read_slice
 from utils.volumes import normalise_volume, resize_image
 
-# Words in a file's name that tell what it is, such as BraTS and dcm2niix use. The first row that
-# fits counts: t1_post is post-contrast.
-WORDS = {
-    "mask": {"mask", "seg", "segmentation", "label", "labels"},
-    "flair": {"flair", "t2f"},
-    "post": {"post", "t1ce", "t1c", "t1gd", "gd"},
-    "pre": {"pre", "t1", "t1n", "t1w"},
-}
-SEQUENCES = ("pre", "flair", "post")
-NAMES = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
-# Slices cut through a volume whose voxels are longer than this in the plane are blurred.
-LONGEST_IN_PLANE_MM = 2.0
-# Affines that differ by less lie on one grid: what rounding does to them.
-SAME_MM = 0.05
+__all__ = ["SEQUENCES", "Patient", "kind_of", "read_patient", "save_masks"]
+
+# Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
+LONGEST_NAME = 200
+# How deep below the folder given NIfTI files are looked for, and in how many folders.
+DEEPEST, MOST_FOLDERS = 4, 200
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,14 @@ class Patient:
         Of the NIfTI files; None for slices in TIFF, which say nothing about where they lie.
     notes : tuple of str
         What a reader should know before believing anything.
+    start : (int, int), optional
+        Row and column of the file's slices (at 0.94 mm) at which `images` begin; without it they
+        lie about the middle.
+    occupied : (int, int), optional
+        First and one after the last slice with some of the head: grey levels are normalised by
+        these. Without it, by all.
+    sources : dict of str to str
+        Which file serves as ``pre``, ``flair``, ``post`` and ``mask``; empty for slices in TIFF.
     """
 
     name: str
@@ -65,23 +70,34 @@ class Patient:
     truth: np.ndarray | None = None
     grid: Grid | None = None
     notes: tuple[str, ...] = ()
+    start: tuple[int, int] | None = None
+    occupied: tuple[int, int] | None = None
+    sources: dict[str, str] = field(default_factory=dict)
 
     def pictures(self, size: int) -> np.ndarray:
         """Return the slices normalised as a volume, uint8, shape (slices, size, size, 3)."""
-        volume = normalise_volume(self.images)
+        volume = normalise_volume(self.images, slice(*(self.occupied or (None, None))))
         return np.stack([resize_image(image, (size, size)) for image in volume])
+
+    def files(self) -> list[str]:
+        """Return a line for each sequence that says which file serves as it."""
+        return [f"{NAMES[kind]}: {file}" for kind, file in self.sources.items()]
 
 
 def read_patient(path: str | Path) -> Patient:
     """Read one patient.
 
+    The scale to 8 bits is measured on the head alone, and the frame of 240 mm lies about the
+    middle of the file, or about the head where it would be cut off there.
+
     Parameters
     ----------
     path : path-like
         One of: the patient's folder in the cohort layout, or a folder that holds only that one; a
-        folder with a NIfTI file a sequence, told apart by their names (``pre`` or ``t1``,
-        ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``); a NIfTI file with pre,
-        FLAIR and post along its fourth axis, or with FLAIR alone.
+        folder with a NIfTI file a sequence, or one folder above it, told apart by their names
+        (``pre`` or ``t1``, ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``; see
+        `utils.sequences`); a NIfTI file with pre, FLAIR and post along its fourth axis, or with
+        FLAIR alone.
 
     Returns
     -------
@@ -96,14 +112,64 @@ def read_patient(path: str | Path) -> Patient:
     if not str(path):
         raise CourseError("my_patient is empty: give the folder or the file of your patient")
     path = Path(path).expanduser()
-    if path.is_file():
-        if not is_nifti(path):
-            raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
-        return _from_one_file(path)
-    if not path.is_dir():
-        raise CourseError(f"{path}: no such file or folder; check the path")
-    files = sorted(each for each in path.iterdir() if is_nifti(each) and each.name[0] != ".")
-    return _from_nifti_files(path, files) if files else _from_slices(_only_patient(path))
+    if _is_folder(path):
+        folder, files = _nifti_files(path)
+        return _from_nifti_files(folder, files) if files else _from_slices(_only_patient(path))
+    check_regular(path)
+    if not (is_nifti(path) or path.name.lower().endswith((".img", ".img.gz"))):
+        raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
+    return _from_one_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long: check_regular says so
+        return False
+
+
+def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
+    """Return the folder with a patient's NIfTI files, and these: in `path` or, once, below it."""
+    files = _in_folder(path)
+    if files:
+        return path, files
+    below = []
+    for place, (folder, names, _) in enumerate(os.walk(path)):
+        deep = len(Path(folder).relative_to(path).parts)
+        names[:] = sorted(name for name in names if name[0] != ".") if deep < DEEPEST else []
+        found = _in_folder(Path(folder))
+        if found:
+            below.append((Path(folder), found))
+        if place >= MOST_FOLDERS:
+            break
+    telling = [each for each in below if any(kind_of(file.name) == "flair" for file in each[1])]
+    if len(telling) == 1 or (len(below) == 1 and not telling):
+        return (telling or below)[0]
+    if below:
+        words = ", ".join(str(folder.relative_to(path)) for folder, _ in (telling or below)[:3])
+        more = "which hold a FLAIR each" if telling else "and no file's name says FLAIR"
+        raise CourseError(
+            f"{path}: NIfTI files lie in {len(telling or below)} folders below it ({words}), "
+            f"{more}; put the files of one patient into one folder and give that; {HOW_TO_NAME}"
+        )
+    return path, []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder; a folder or a link to nowhere so named is refused."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise CourseError(
+            f"{folder}: cannot be listed ({os.strerror(error.errno)}); check its rights"
+        ) from error
+    files = []
+    for child in children:
+        # A folder by such a name is what some programs unpack a file into: looked into later.
+        if is_nifti(child) and child.name[0] != "." and not _is_folder(child):
+            check_regular(child)
+            files.append(child)
+    return files
 
 
 def _only_patient(path: Path) -> PatientFiles:
@@ -120,6 +186,7 @@ def _only_patient(path: Path) -> PatientFiles:
 
 
 def _from_slices(files: PatientFiles) -> Patient:
+    check_name(files.folder, files.patient)
     numbers = sorted(files.slices)
     images = [read_slice(files.slices[number]) for number in numbers]
     for number, image in zip(numbers, images, strict=True):
@@ -132,107 +199,132 @@ def _from_slices(files: PatientFiles) -> Patient:
     if set(files.masks) == set(files.slices):
         size = images[0].shape[:2]
         truth = np.stack([read_mask(files.masks[number], size) for number in numbers])
-    _check_flair(files.folder, np.stack(images)[..., 1])
+    pictures = np.stack(images)
+    if np.ptp(pictures[..., 1]) == 0:
+        raise CourseError(
+            f"{files.folder}: its FLAIR is empty, every voxel is {pictures[0, 0, 0, 1]}; export it "
+            "again"
+        )
     notes = ("TIFF slices do not say which side is left, nor how large a pixel is",)
-    return Patient(files.patient, np.stack(images), truth, None, notes)
+    return Patient(files.patient, pictures, truth, None, notes)
 
 
 def _from_one_file(path: Path) -> Patient:
-    values, grid = read_nifti(path)
-    if values.ndim == 4 and values.shape[-1] != 3:
+    file = open_nifti(path)
+    if file.volumes not in (1, 3):
         raise CourseError(
-            f"{path}: holds {values.shape[-1]} volumes, 3 are expected (pre-contrast, FLAIR, "
-            "post-contrast); keep these, or give a folder with a file each"
+            f"{path}: holds {file.volumes} volumes, 3 are expected (pre-contrast, FLAIR, "
+            "post-contrast, in this order); keep these, or give a folder with a file each"
         )
-    volumes = values[..., np.newaxis] if values.ndim == 3 else values
-    names = ("flair",) if values.ndim == 3 else SEQUENCES
-    found = {name: volumes[..., place] for place, name in enumerate(names)}
-    name = path.name[: path.name.lower().rindex(".nii")]
-    return _assemble(name, path, found, None, grid, [])
+    if file.volumes == 3:
+        sources = {kind: f"{path.name}, volume {place}" for place, kind in enumerate(SEQUENCES, 1)}
+    else:
+        _check_flair_name(path)
+        sources = {"flair": path.name}
+    sequences = {kind: Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
+    return _assemble(stem_of(path.name), path, sequences, sources, [])
 
 
-def _from_nifti_files(folder: Path, files: list[Path]) -> Patient:
+def _check_flair_name(path: Path) -> None:
+    """Refuse a single volume whose name says that it is something else than FLAIR."""
+    reading = read_name(path.name)
+    if reading.kind in ("pre", "post", "mask") or "T2" in reading.why:
+        said = NAMES.get(reading.kind, reading.why)
+        raise CourseError(
+            f"{path}: a single volume is taken as FLAIR, and its name says {said}; give the FLAIR, "
+            "or a folder with a file a sequence"
+        )
+
+
+def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
     """Read a folder that holds a file a sequence."""
-    paths: dict[str, Path] = {}
-    notes = []
-    for file in files:
-        kind = kind_of(file.name)
-        if kind is None:
-            notes.append(f"{file.name} was not used: its name tells no sequence that we know")
-        elif kind in paths:
-            raise CourseError(f"{file}: a second file for {kind}, beside {paths[kind].name}; "
-                              "keep one")  # fmt: skip
-        else:
-            paths[kind] = file
-    if "flair" not in paths:
+    sources, notes = tell_apart(path.name for path in paths)
+    if "flair" not in sources:
+        taken = [f"{file} as {NAMES[kind]}" for kind, file in sources.items()]
         raise CourseError(
-            f"{folder}: no FLAIR in it, and the tumour is seen there; name it flair.nii.gz"
+            f"{folder}: no FLAIR in it ({'; '.join([*taken, *notes])}), and the tumour is seen "
+            "there; name it flair.nii.gz"
         )
-    first, grid = read_nifti(paths["flair"])
-    found = {"flair": first}
-    for kind, file in paths.items():
-        if kind != "flair":
-            found[kind], other = read_nifti(file)
-            _check_same_grid(file, other, paths["flair"], grid)
-    for kind, values in found.items():
-        if values.ndim != 3:
+    files = {kind: open_nifti(folder / name) for kind, name in sources.items()}
+    flair = files["flair"]
+    for kind, file in files.items():
+        if file.volumes != 1:
             raise CourseError(
-                f"{paths[kind]}: holds {values.shape[-1]} volumes, one is expected; keep one"
+                f"{folder / sources[kind]}: holds {file.volumes} volumes, one is expected; keep one"
             )
-    return _assemble(folder.absolute().name, folder, found, found.pop("mask", None), grid, notes)
+    sequences = {
+        kind: Sequence(file, 0, axes_on_grid(folder / sources[kind], file.grid, flair))
+        for kind, file in files.items()
+    }
+    order = [kind for kind in (*SEQUENCES, "mask") if kind in sources]
+    ordered = {kind: sources[kind] for kind in order}
+    name = folder.absolute().name
+    return _assemble(name, folder, sequences, ordered, notes)
 
 
-def kind_of(name: str) -> str | None:
-    """Return ``pre``, ``flair``, ``post`` or ``mask`` by the words in a file's name, or None."""
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    return next((kind for kind, known in WORDS.items() if words & known), None)
-
-
-def _check_same_grid(file: Path, grid: Grid, flair_file: Path, flair: Grid) -> None:
-    if grid.shape != flair.shape:
-        raise CourseError(
-            f"{file}: has the shape {grid.shape}, {flair_file.name} has {flair.shape}; register "
-            "and resample all sequences to one grid first"
-        )
-    # How far apart the two files place the same corner voxels.
-    corners = np.array([[0, 0, 0, 1], [*flair.shape, 1]], float)
-    apart = np.abs(corners @ (grid.affine - flair.affine).T).max()
-    if apart > SAME_MM:
-        raise CourseError(
-            f"{file}: lies elsewhere in space than {flair_file.name}, by up to {apart:.1f} mm; "
-            "register and resample all sequences to one grid first"
-        )
-
-
-def _assemble(name, path, found, mask, grid: Grid, notes: list[str]) -> Patient:
+def _assemble(
+    name: str, path: Path, sequences: dict[str, Sequence], sources: dict[str, str], notes: list
+) -> Patient:
     """Bring the volumes of a patient to the cohort's view."""
-    _check_flair(path, found["flair"])
-    across, down, _ = grid.voxel_mm
-    if not grid.stated:
-        notes.append("the file does not say how it is oriented; NIfTI's fallback was taken")
-    if max(across, down) > LONGEST_IN_PLANE_MM:
-        notes.append(
-            f"voxels are {across:.1f} x {down:.1f} mm in the axial plane: the volume was not "
-            "acquired in axial slices, and the pictures are blurred"
-        )
-    channels = {}
-    for sequence in SEQUENCES:
-        if sequence not in found:
-            notes.append(f"no {NAMES[sequence]} sequence: a copy of FLAIR stands in for it")
-            continue
-        channels[sequence] = to_frame(to_slices(robust_8_bit(found[sequence]), grid), grid)
-    images = [channels.get(sequence, channels["flair"]) for sequence in SEQUENCES]
-    truth = None
-    if mask is not None:
-        traced = to_slices((mask > 0).astype(np.uint8) * np.uint8(255), grid)
-        truth = (to_frame(traced, grid) >= 128).astype(np.uint8)
-    return Patient(name, np.stack(images, axis=-1), truth, grid, tuple(notes))
-
-
-def _check_flair(path: Path, flair: np.ndarray) -> None:
-    if np.ptp(flair) == 0:
+    check_name(path, name)
+    grid = sequences["flair"].file.grid
+    size = check_extent(path, grid)
+    notes = [*notes, *notes_on_space(grid)]
+    levels = {kind: measure_levels(each) for kind, each in sequences.items() if kind != "mask"}
+    if not levels["flair"].white > levels["flair"].black:
         raise CourseError(
-            f"{path}: its FLAIR is empty, every voxel is {flair.flat[0]:g}; export it again"
+            f"{path}: its FLAIR is empty, every voxel is {levels['flair'].white:g}; export it again"
+        )
+    for kind in ("pre", "post"):
+        if kind in levels and not levels[kind].white > levels[kind].black:
+            notes.append(f"{sources.pop(kind)} is empty: it is left out")
+            del levels[kind]
+        elif kind in levels:
+            notes += notes_on_levels(sources[kind], levels[kind], sequences[kind])
+    notes += notes_on_levels(sources["flair"], levels["flair"], sequences["flair"])
+    box = next((levels[kind].box for kind in ("flair", "post", "pre")
+                if kind in levels and levels[kind].box), None)  # fmt: skip
+    lost = [sources[kind] for kind in levels if levels[kind].box is None]
+    if lost:
+        notes.append(
+            f"no head could be told from the air around it in {', '.join(lost)}: the grey levels "
+            "are those of all that is not air"
+        )
+    start, more = place_frame(size, grid, box)
+    notes += more
+    channels = {}
+    for kind in SEQUENCES:
+        if kind not in levels:
+            notes.append(f"no {_SHORT[kind]} sequence: a copy of FLAIR stands in for it")
+            continue
+        bytes_ = read_bytes(sequences[kind], lambda plane, kind=kind: grey_levels.to_8_bit(
+            plane, levels[kind]))  # fmt: skip
+        channels[kind] = to_frame(to_slices(bytes_, grid, sequences[kind].axes), grid, start)
+    images = np.stack([channels.get(kind, channels["flair"]) for kind in SEQUENCES], axis=-1)
+    truth = None
+    if "mask" in sequences:
+        traced, note = read_mask_slices(sequences["mask"], sources["mask"])
+        if note:
+            notes.append(note)
+        if traced is not None:
+            truth = (to_frame(traced, grid, start) >= 128).astype(np.uint8)
+            truth, note = check_truth(truth, images, levels["flair"], sources["mask"])
+            if note:
+                notes.append(note)
+        if truth is None:
+            sources = {kind: file for kind, file in sources.items() if kind != "mask"}
+    return Patient(name, images, truth, grid, tuple(notes), start, box and box[0], sources)
+
+
+_SHORT = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
+
+
+def check_name(path: Path, name: str) -> None:
+    """Refuse a name that leaves no room for what is added to it in the names of files."""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise CourseError(
+            f"{path}: a name of {len(os.fsencode(name))} bytes is too long for the files that are "
+            f"written for it; shorten it to {LONGEST_NAME}"
         )
 
 
@@ -270,7 +362,7 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
             Image.fromarray(mask * np.uint8(255)).save(temporary)
         written.append(file)
     if patient.grid is not None:
-        own = from_slices(from_frame(masks, patient.grid), patient.grid)
+        own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
         file = folder / f"{patient.name}_mask.nii.gz"
-        written.append(write_nifti(file, np.ascontiguousarray(own), patient.grid.affine))
+        written.append(write_like(file, np.ascontiguousarray(own), patient.grid))
     return written

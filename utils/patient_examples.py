@@ -10,8 +10,9 @@ import numpy as np
 from scipy import ndimage
 from skimage import data
 
+from utils.axial import FRAME, PIXEL_MM, centred
 from utils.config import CourseError
-from utils.nifti import FRAME, PIXEL_MM, centred, write_nifti
+from utils.nifti import write_nifti
 from utils.patient import SEQUENCES, Patient
 from utils.volumes import head_pixels, resize_image
 

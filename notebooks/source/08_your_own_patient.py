@@ -61,7 +61,8 @@ from utils import (
     plots_patient,
     uncertainty,
 )
-from utils.nifti import PIXEL_MM, read_nifti
+from utils.axial import PIXEL_MM
+from utils.nifti import read_nifti
 from utils.predict import postprocess, predict_images, resize_probabilities, slice_probabilities
 
 run = course.open_run(
@@ -74,12 +75,14 @@ run = course.open_run(
 # **This is the cell to change.** Give the path of
 #
 # - a folder with a NIfTI file a sequence, their names containing `pre` (or `t1`), `flair`, and
-#   `post` (or `t1ce`), and optionally `mask` (or `seg`); or
+#   `post` (or `t1ce`), and optionally `mask` (or `seg`); names as in BIDS, BraTS and TCIA are
+#   understood, and where one can be read in two ways you are asked to rename the file; or
 # - one NIfTI file: FLAIR alone, or pre-contrast, FLAIR and post-contrast along its fourth axis; or
 # - the folder of one patient in the cohort's layout, `<patient>/<patient>_<n>.tif`.
 #
-# Left empty, the notebook takes its example. All sequences must lie on one grid of voxels; tools
-# such as ANTs or FSL's FLIRT bring them there. DICOM series become NIfTI with `dcm2niix`.
+# Left empty, the notebook takes its example. All sequences must lie on one grid of voxels, in
+# whatever order of the axes; tools such as ANTs or FSL's FLIRT bring them there. DICOM series
+# become NIfTI with `dcm2niix`. Below it is printed which file serves as what: compare.
 
 # %%
 my_patient = ""  # a folder or file of your own
@@ -94,6 +97,8 @@ person = patient.read_patient(path)
 SOURCE = f"your own patient, {person.name}" if my_patient else (
     f"{run.describe('test')}: {person.name}, as NIfTI")  # fmt: skip
 print(f"{person.name}:", *person.images.shape)
+for line in person.files():
+    print(line)
 for note in person.notes:
     print("note:", note)
 
@@ -164,7 +169,8 @@ check.axis_letters(axis_letters)
 # neck upwards, the brow at the top, the patient's right on the left of the picture (the
 # *radiological convention*: as if you stood at the patient's feet). It only swaps and reverses
 # axes; a tilted head stays tilted. Then it brings pixels to 0.94 mm and the frame to 256 x 256, so
-# that a head is as large as in training.
+# that a head is as large as in training. The frame lies about the middle of the file, or about the
+# head where that would cut it; if the head is too large for it, a note says how much is lost.
 #
 # Next, grey levels. A scanner may write values from 0 to 4095, or from -3 to 1.7. The models expect
 # what the normalisation of notebook 1 makes of 8-bit pictures, so the values are brought to 0…255.
@@ -205,6 +211,10 @@ def to_8_bit(values):
 check.to_8_bit(to_8_bit)
 
 # %% [markdown]
+# `read_patient` does the same, but takes its percentiles over the *head* alone. Files have more or
+# less air around it, stored as 0, as noise or as -1024; if that had a say, the same head would have
+# other grey levels in a larger field of view.
+#
 # Now look. Always look before you predict: is the brow at the top, is the head whole, does the
 # second row look like FLAIR (dark ventricles), are the three rows different?
 
@@ -270,7 +280,7 @@ print("a PNG for each slice:", len(person.images) == sum(file.suffix == ".png" f
 if person.grid is not None:
     saved, own = nibabel.load(files[-1]), person.grid
     print("mask on the grid of the file:", saved.shape == own.shape)
-    print("same affine:", np.allclose(saved.affine, own.affine))
+    print("same affine:", np.allclose(saved.affine, own.file_affine))
     print("same number of voxels drawn:", int(np.asarray(saved.dataobj).sum()) == int(masks.sum())
           or own.voxel_mm[0] != PIXEL_MM)  # fmt: skip
 
@@ -741,7 +751,8 @@ shares.round(2)
 #
 # - A volume without its affine does not know left from right; a mask goes back to the space that it
 #   came from.
-# - Grey levels are scaled by percentiles, never by the extremes, and a constant picture is a case.
+# - Grey levels are scaled by percentiles of the head, never by the extremes, and a constant picture
+#   is a case.
 # - The spread over changed copies shows how far an answer hangs on what should not matter. Whether
 #   that predicts errors is measured on validation patients.
 # - A network has no answer "I do not know this". A distance to the training slices gives it one,

@@ -1,115 +1,22 @@
-"""NIfTI volumes come to the cohort's view and back; what cannot be read is told in one line."""
+"""NIfTI files are read in every form that they come in; what cannot be is told in one line."""
 
-import itertools
+import gzip
+import os
 
 import nibabel
 import numpy as np
 import pytest
 from cohort_files import assert_one_line, cut
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from nifti_files import affine_of, save
 
 from utils import nifti
-from utils.nifti import Grid
 
-ORIENTATIONS = [
-    "".join(axes[place] for axes, place in zip(("RL", "AP", "SI"), flips, strict=True))
-    for flips in itertools.product((0, 1), repeat=3)
-]
-
-
-def grid_of(codes="RAS", shape=(4, 5, 3), mm=(1.0, 1.0, 1.0)):
-    """Return a grid whose axes point as the letters say, the millimetres per axis of the file."""
-    turned = nibabel.orientations.axcodes2ornt(codes)
-    affine = np.zeros((4, 4))
-    for axis, (target, sign) in enumerate(turned):
-        affine[int(target), axis] = sign * mm[axis]
-    affine[3, 3] = 1
-    return Grid(shape, affine)
-
-
-def save(path, values, affine=None):
-    nibabel.save(nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
-    return path
-
-
-def test_a_slice_shows_the_brow_at_the_top_and_the_right_side_on_the_left():
-    values = np.zeros((4, 5, 3), np.uint8)
-    values[3, 4, 2] = 9  # RAS: rightmost, foremost, topmost
-    slices = nifti.to_slices(values, grid_of("RAS"))
-    assert slices.shape == (3, 5, 4)
-    assert np.argwhere(slices).tolist() == [[2, 0, 0]]
-
-
-def test_lps_is_the_cohorts_view_transposed():
-    values = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    assert np.array_equal(nifti.to_slices(values, grid_of("LPS")), values.T)
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-@pytest.mark.parametrize("codes", ORIENTATIONS)
-def test_every_orientation_is_undone(codes, order):
-    grid = grid_of("".join(codes[place] for place in order), shape=(4, 5, 3))
-    values = np.arange(60).reshape(4, 5, 3)
-    slices = nifti.to_slices(values, grid)
-    assert np.array_equal(nifti.from_slices(slices, grid), values)
-
-
-def test_voxel_sizes_are_those_of_the_head_not_of_the_file():
-    grid = grid_of("SRA", mm=(6.0, 0.5, 2.0))
-    assert grid.voxel_mm == (0.5, 2.0, 6.0)
-    assert grid.voxel_ml == pytest.approx(0.006)
-
-
-@given(height=st.integers(1, 40), width=st.integers(1, 40), to=st.tuples(*[st.integers(1, 40)] * 2))
-@settings(max_examples=60)
-def test_padding_and_cropping_are_undone_where_nothing_was_cropped(height, width, to):
-    slices = np.ones((1, height, width), np.uint8)
-    there = nifti.centred(slices, to)
-    assert there.shape == (1, *to)
-    back = nifti.centred(there, (height, width))
-    assert back.sum() == min(height, to[0]) * min(width, to[1])
-
-
-def test_pixels_of_the_cohorts_size_are_left_alone_and_others_resampled():
-    exact = grid_of("LPS", shape=(256, 256, 1), mm=(nifti.PIXEL_MM,) * 3)
-    slices = np.random.default_rng(0).integers(0, 255, (1, 256, 256), dtype=np.uint8)
-    assert np.array_equal(nifti.to_frame(slices, exact), slices)
-    # 120 voxels of 2 mm fill 240 mm, the whole frame; back again, a square keeps its size.
-    coarse = grid_of("LPS", shape=(120, 120, 1), mm=(2.0, 2.0, 5.0))
-    mask = np.zeros((1, 120, 120), np.uint8)
-    mask[0, 30:60, 40:80] = 1
-    framed = (nifti.to_frame(mask * np.uint8(255), coarse) >= 128).astype(np.uint8)
-    assert framed.shape == (1, 256, 256)
-    assert framed.sum() == pytest.approx(30 * 40 * (256 / 120) ** 2, rel=0.02)
-    assert np.array_equal(nifti.from_frame(framed, coarse), mask)
-
-
-def test_one_wild_voxel_does_not_set_the_scale():
-    values = np.tile(np.linspace(0, 1000, 10_000, dtype=np.float32), 2)
-    values[0] = 1e7
-    scaled = nifti.robust_8_bit(values)
-    assert scaled.dtype == np.uint8
-    assert float(scaled[10_000 + 5000]) == pytest.approx(127, abs=2)
-    assert (scaled[0], scaled[1], scaled[9_999]) == (255, 0, 255)
-
-
-@pytest.mark.parametrize("value", [0, -3, 1e6])
-def test_a_constant_volume_becomes_black(value):
-    assert not nifti.robust_8_bit(np.full((3, 3, 3), value)).any()
-
-
-@given(st.floats(0.01, 1e4), st.floats(-1e3, 1e3))
-@settings(max_examples=30)
-def test_the_scale_of_the_scanner_does_not_matter(gain, offset):
-    values = np.random.default_rng(1).normal(size=500)
-    difference = nifti.robust_8_bit(gain * values + offset).astype(int) - nifti.robust_8_bit(values)
-    assert np.abs(difference).max() <= 1
+VALUES = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 
 def test_what_is_written_is_read_again_and_like_values_make_like_files(tmp_path):
     values = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    affine = grid_of("PIR", mm=(1.0, 2.0, 3.0)).affine
+    affine = affine_of("PIR", (1.0, 2.0, 3.0))
     first = nifti.write_nifti(tmp_path / "a" / "one.nii.gz", values, affine)
     second = nifti.write_nifti(tmp_path / "two.nii.gz", values, affine)
     found, grid = nifti.read_nifti(first)
@@ -138,6 +45,9 @@ def test_unusable_files_are_told_in_one_line(tmp_path):
         "flat.nii": (np.ones((3, 3), np.uint8), ("flat.nii", "2 dimensions", "export")),
         "five.nii": (np.ones((2, 2, 2, 2, 2), np.uint8), ("five.nii", "5 dimensions", "export")),
         "none.nii": (np.zeros((0, 3, 3), np.uint8), ("none.nii", "no voxels", "export")),
+        "first.nii": (np.ones((3, 9, 8, 7), np.uint8), ("channels came first", "(9, 8, 7, 3)")),
+        "lead.nii": (np.ones((1, 9, 8, 7), np.uint8), ("channels came first", "(9, 8, 7, 1)")),
+        "complex.nii": (np.ones((3, 3, 3), np.complex64), ("complex", "magnitude")),
     }
     for name, (values, words) in cases.items():
         assert_one_line(words, nifti.read_nifti, save(tmp_path / name, values))
@@ -159,3 +69,151 @@ def test_missing_foreign_and_damaged_files_are_told_in_one_line(tmp_path):
         file = save(tmp_path / name, values)
         cut(file, length)
         assert_one_line((name, "copy it again"), nifti.read_nifti, file)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (4, 5, 3, 1), (4, 5, 3, 1, 1), (4, 5, 3, 1, 1, 1, 1)])
+def test_axes_of_length_1_behind_the_third_are_dropped(tmp_path, shape):
+    file = save(tmp_path / "one.nii", VALUES.reshape(shape))
+    assert np.array_equal(nifti.read_nifti(file)[0], VALUES)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 1, 3), (4, 5, 1, 1, 3), (4, 5, 1, 1, 3, 1)])
+def test_three_channels_are_found_on_whatever_axis_behind_the_third(tmp_path, shape):
+    file = save(tmp_path / "three.nii", VALUES.reshape(shape))
+    found = nifti.read_nifti(file)[0]
+    assert np.array_equal(found, VALUES.reshape((4, 5, 1, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">i2", "u2", ">i4", "u4", "i8", "f4", ">f8"])
+@pytest.mark.parametrize("name", ["plain.nii", "packed.nii.gz"])
+def test_every_type_of_numbers_and_either_byte_order_is_read(tmp_path, dtype, name):
+    dtype = np.dtype(dtype)
+    header = nibabel.Nifti1Header(endianness=">" if dtype.byteorder == ">" else "<")
+    header.set_data_dtype(dtype)
+    image = nibabel.Nifti1Image(VALUES.astype(dtype), affine_of(mm=(1, 1, 1)), header)
+    nibabel.save(image, tmp_path / name)
+    found, grid = nifti.read_nifti(tmp_path / name)
+    assert np.array_equal(found, VALUES)
+    assert np.array_equal(grid.affine, affine_of(mm=(1, 1, 1)))
+
+
+def test_slope_and_intercept_are_applied_and_a_slope_of_0_is_none(tmp_path):
+    file = save(tmp_path / "a.nii", VALUES.astype(np.int16), scl_slope=0.5, scl_inter=-10)
+    assert np.array_equal(nifti.read_nifti(file)[0], VALUES * 0.5 - 10)
+    file = save(tmp_path / "b.nii", VALUES.astype(np.int16), scl_slope=0, scl_inter=-10)
+    assert np.array_equal(nifti.read_nifti(file)[0], VALUES)
+
+
+def test_a_name_may_lie_about_the_packing(tmp_path):
+    plain = save(tmp_path / "a.nii", VALUES)
+    (tmp_path / "b.nii.gz").write_bytes(plain.read_bytes())
+    (tmp_path / "c.nii").write_bytes(gzip.compress(plain.read_bytes()))
+    for name in ("b.nii.gz", "c.nii"):
+        assert np.array_equal(nifti.read_nifti(tmp_path / name)[0], VALUES)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Image, nibabel.Nifti2Pair])
+def test_pairs_and_nifti_2_are_read_from_either_file(tmp_path, kind):
+    names = ("a.hdr", "a.img") if "Pair" in kind.__name__ else ("a.nii",)
+    nibabel.save(kind(VALUES, affine_of("PIR", (1.0, 2.0, 3.0))), tmp_path / names[0])
+    for name in names:
+        found, grid = nifti.read_nifti(tmp_path / name)
+        assert np.array_equal(found, VALUES)
+        assert nibabel.aff2axcodes(grid.affine) == ("P", "I", "R")
+    if len(names) == 2:
+        (tmp_path / "a.img").unlink()
+        assert_one_line(("a.hdr", "a.img", "beside"), nifti.read_nifti, tmp_path / "a.hdr")
+
+
+def test_analyze_does_not_say_which_side_is_left(tmp_path):
+    nibabel.save(nibabel.AnalyzeImage(VALUES.astype(np.int16), np.eye(4)), tmp_path / "a.img")
+    assert_one_line(("a.hdr", "Analyze", "left", "dcm2niix"), nifti.read_nifti, tmp_path / "a.img")
+
+
+def test_colours_are_told(tmp_path):
+    colours = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii")
+    assert_one_line(("rgb.nii", "colours", "sequence"), nifti.read_nifti, tmp_path / "rgb.nii")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("micron", 1000), ("meter", 0.001),
+                                              ("unknown", 1)])  # fmt: skip
+def test_units_are_applied_and_a_mask_gets_the_files_own(tmp_path, unit, factor):
+    affine = affine_of("PIR", (1.0, 2.0, 3.0))
+    affine[:3, 3] = [7, 8, 9]
+    scaled = np.diag([factor, factor, factor, 1]) @ affine
+    grid = nifti.read_nifti(save(tmp_path / "a.nii", VALUES, scaled, unit))[1]
+    assert np.allclose(grid.affine, affine, rtol=1e-6)
+    assert grid.voxel_ml == pytest.approx(0.006)
+    written = nibabel.load(nifti.write_like(tmp_path / "mask.nii.gz", VALUES, grid))
+    assert np.array_equal(written.affine, nibabel.load(tmp_path / "a.nii").affine)
+    assert written.header.get_xyzt_units()[0] == unit
+
+
+def test_a_mask_gets_both_placements_of_the_file(tmp_path):
+    image = nibabel.Nifti1Image(VALUES, None)
+    image.set_qform(affine_of("RAS", (1.0, 2.0, 3.0)), 1)
+    image.set_sform(affine_of("LAS", (1.0, 2.0, 3.0)), 3)
+    nibabel.save(image, tmp_path / "a.nii")
+    grid = nifti.read_nifti(tmp_path / "a.nii")[1]
+    assert nibabel.aff2axcodes(grid.affine) == ("L", "A", "S")  # as nibabel, FSL and ITK 5
+    written = nibabel.load(nifti.write_like(tmp_path / "mask.nii.gz", VALUES, grid)).header
+    for name in ("qform", "sform"):
+        mine, theirs = (getattr(h, f"get_{name}")(coded=True) for h in (written, image.header))
+        assert np.allclose(mine[0], theirs[0])
+        assert mine[1] == theirs[1]
+
+
+@pytest.mark.parametrize(("unit", "edge"), [("mm", 937.5), ("micron", 0.9375), ("meter", 0.9375),
+                                            ("unknown", 937.5), ("mm", 0.0009)])  # fmt: skip
+def test_voxels_that_cannot_be_a_heads_are_told_with_the_unit(tmp_path, unit, edge):
+    file = save(tmp_path / "a.nii", VALUES, np.diag([edge, edge, edge, 1]), unit)
+    words = ("a.nii", "mm", "no unit" if unit == "unknown" else unit, "header")
+    assert_one_line(words, nifti.read_nifti, file)
+
+
+def test_extents_are_bounded_from_the_header_and_from_the_length_of_the_file(tmp_path):
+    zeros = gzip.compress(bytes(2**20))
+    for dim, words in {
+        (3, 4000, 4, 4): ("4000 x 4 x 4", "2048"),
+        (3, 2048, 2048, 2048): ("2048 x 2048 x 2048", "million"),
+        # 2**29 bytes, which no gzip stream of 1.4 kB can hold.
+        (3, 1024, 1024, 512): ("cut short", "536871264"),
+        # 2**20 bytes are there, 51424 fewer than two planes of 550 x 1000.
+        (3, 550, 1000, 2): ("cut short", "ends 51424 bytes"),
+        # Three more planes than the header says.
+        (3, 512, 512, 1): ("holds more", "stated wrongly"),
+    }.items():
+        header = nibabel.Nifti1Header()
+        header["dim"] = [*dim, 1, 1, 1, 1]
+        header["datatype"], header["bitpix"] = 2, 8
+        header["magic"], header["vox_offset"] = b"n+1", 352
+        block = gzip.compress(header.binaryblock + bytes(4), mtime=0)
+        (tmp_path / "a.nii.gz").write_bytes(block + zeros)
+        assert_one_line(words, nifti.read_nifti, tmp_path / "a.nii.gz")
+
+
+def test_a_packed_file_that_was_changed_on_its_way_is_noticed(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (9, 9, 9), dtype=np.uint8)
+    content = bytearray(gzip.compress(save(tmp_path / "a.nii", values).read_bytes(), 0))
+    content[-300] ^= 1  # one bit of one voxel: only the check sum shows it
+    (tmp_path / "b.nii.gz").write_bytes(content)
+    assert_one_line(("b.nii.gz", "CRC", "copy it again"), nifti.read_nifti, tmp_path / "b.nii.gz")
+
+
+def test_what_is_no_regular_file_is_told(tmp_path):
+    (tmp_path / "folder.nii").mkdir()
+    (tmp_path / "loop.nii").symlink_to(tmp_path / "loop.nii")
+    (tmp_path / "nowhere.nii").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe.nii")
+    (tmp_path / "empty.nii").touch()
+    for name, words in {
+        "folder.nii": ("is a folder",),
+        "loop.nii": ("link leads back",),
+        "nowhere.nii": ("no such file",),
+        "pipe.nii": ("pipe",),
+        "empty.nii": ("is empty",),
+        "x" * 300 + ".nii": ("shorten the name",),
+        "a\0b.nii": ("null",),
+    }.items():
+        assert_one_line(words, nifti.read_nifti, tmp_path / name)

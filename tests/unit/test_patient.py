@@ -7,7 +7,8 @@ from cohort_files import assert_one_line, picture, save, write_patient
 from PIL import Image
 
 from utils import patient_examples as examples
-from utils.nifti import PIXEL_MM, write_nifti
+from utils.axial import PIXEL_MM
+from utils.nifti import write_nifti
 from utils.patient import Patient, kind_of, read_patient, save_masks
 from utils.volumes import normalise_volume
 

@@ -1,0 +1,200 @@
+"""Mutated NIfTI files: each is read, or refused in one line, within 20 s and 2 GiB.
+
+    python tests/fuzz/nifti_loader.py --count 3000 --seed 0
+
+Mutant number n of a seed is always the same file; ``--keep FOLDER`` writes those that fail.
+"""
+
+import argparse
+import gzip
+import io
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from utils.config import CourseError
+from utils.patient import read_patient
+
+SECONDS = 20
+MOST_BYTES = 2 * 2**30
+# Where the fields of a NIfTI-1 header lie, and with which numbers they are overwritten.
+FIELDS = {
+    "sizeof_hdr": (0, "i4"), "dim": (40, "8i2"), "intent": (56, "3f4"), "datatype": (70, "i2"),
+    "bitpix": (72, "i2"), "pixdim": (76, "8f4"), "vox_offset": (108, "f4"), "slope": (112, "f4"),
+    "inter": (116, "f4"), "units": (123, "u1"), "codes": (252, "2i2"), "quaternion": (256, "6f4"),
+    "srow": (280, "12f4"), "magic": (344, "4u1"), "extension": (348, "4u1"), "esize": (352, "2i4"),
+}  # fmt: skip
+WHOLE = [-32768, -1, 0, 1, 2, 3, 4, 7, 16, 64, 128, 255, 256, 512, 1024, 2304, 32767]
+FLOATS = [0.0, -1.0, 1e-6, 1e-3, 0.5, 1e3, 1e6, 1e30, -1e30, np.nan, np.inf, -np.inf]
+
+
+def list_of_seeds() -> list[tuple[str, bytes]]:
+    """Return small sound files: their names, which end as theirs must, and what they hold."""
+    y, x = np.mgrid[:40, :40] / 40 - 0.5
+    rng = np.random.default_rng(0)
+    head = 100.0 * (np.hypot(x / 0.3, y / 0.4) < 1) * (1 + 0.3 * np.sin(20 * x))
+    volume = np.repeat(head.T[..., np.newaxis], 5, axis=2) + rng.random((40, 40, 5)) * 5
+    affine = np.diag([-5.0, -5.0, 6.0, 1.0])
+    small = volume.astype(np.uint8)
+    swapped = nibabel.Nifti1Image(small.astype(np.int16), affine, nibabel.Nifti1Header(
+        endianness=">"))  # fmt: skip
+    scaled = nibabel.Nifti1Image(small.astype(np.int16), affine)
+    scaled.header["scl_slope"], scaled.header["scl_inter"] = 0.5, -100
+    told = nibabel.Nifti1Image(small, affine)
+    told.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a patient" * 20))
+    images = {
+        "bytes": nibabel.Nifti1Image(small, affine),
+        "floats": nibabel.Nifti1Image(volume.astype(np.float32), affine),
+        "doubles": nibabel.Nifti1Image(volume, affine),
+        "swapped": swapped,
+        "scaled": scaled,
+        "told": told,
+        "channels": nibabel.Nifti1Image(np.stack([small] * 3, axis=-1), affine),
+        "second": nibabel.Nifti2Image(small.astype(np.int32), affine),
+    }
+    seeds = []
+    for name, image in images.items():
+        content = image.to_bytes()
+        seeds += [(f"{name}.nii", content), (f"{name}.nii.gz", gzip.compress(content, mtime=0))]
+    return seeds
+
+
+def load(path: str | Path) -> str:
+    """Read a file like a student's patient; return what came of it.
+
+    Any other exception than `CourseError`, a message of more than one line, and a warning are
+    faults.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            person = read_patient(path)
+            person.pictures(64)
+        except CourseError as error:
+            assert "\n" not in str(error), "more than one line"
+            return "refused"
+    assert person.images.shape[1:] == (256, 256, 3)
+    return "read"
+
+
+def mutant(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a file changed in one to four ways, within its packing or outside."""
+    packed = content[:2] == b"\x1f\x8b"
+    if packed and rng.random() < 0.7:
+        return gzip.compress(mutant(gzip.decompress(content), rng), 1, mtime=0)
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 5)):
+        if not packed and rng.random() < 0.6:
+            _change_field(data, rng)
+        else:
+            _change_bytes(data, rng)
+    return bytes(data)
+
+
+def _change_field(data: bytearray, rng: np.random.Generator) -> None:
+    offset, kind = FIELDS[str(rng.choice(list(FIELDS)))]
+    number = np.dtype(kind)
+    base = number.base
+    place = offset + base.itemsize * int(rng.integers(max(1, int(np.prod(number.shape)))))
+    choices = FLOATS if base.kind == "f" else WHOLE
+    value = np.array(choices[rng.integers(len(choices))]).astype(base, casting="unsafe")
+    if rng.random() < 0.3:
+        value = np.frombuffer(rng.bytes(base.itemsize), base)[0]
+    order = ">" if rng.random() < 0.15 else "<"
+    stored = np.array(value).astype(base.newbyteorder(order)).tobytes()
+    if place + base.itemsize <= len(data):
+        data[place : place + base.itemsize] = stored
+
+
+def _change_bytes(data: bytearray, rng: np.random.Generator) -> None:
+    place = int(rng.integers(max(1, len(data))))
+    way = rng.integers(6)
+    if way == 0:
+        del data[place:]
+    elif way == 1:
+        del data[place : place + int(rng.integers(1, 400))]
+    elif way == 2:
+        data[place:place] = rng.bytes(int(rng.integers(1, 400)))
+    elif way == 3:
+        data[place : place + 16] = bytes(16)
+    elif way == 4 and data:
+        data[place % min(len(data), 352)] ^= 1 << int(rng.integers(8))
+    elif data:
+        data[place] = int(rng.integers(256))
+
+
+def guarded(path: Path) -> tuple[str, float, str]:
+    """Load a file in a process of its own; return what came of it, its peak in MiB and the trace.
+
+    Beside what `load` returns: ``fault``, ``hang`` and ``memory``.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES + 2**30, MOST_BYTES + 2**30))
+        try:
+            outcome = load(path)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is to be reported
+            kind = "memory" if isinstance(error, MemoryError) else "fault"
+            outcome = f"{kind}\n{traceback.format_exc()}"
+        os.write(writer, outcome.encode(errors="replace")[:60_000])
+        os._exit(0)
+    os.close(writer)
+    with io.open(reader, "rb") as pipe:  # noqa: UP020 - a number, not a path
+        outcome = pipe.read().decode()
+    _, status, usage = os.wait4(child, 0)
+    peak = usage.ru_maxrss / 1024
+    if os.WIFSIGNALED(status):
+        signal_ = os.WTERMSIG(status)
+        return ("hang" if signal_ == signal.SIGALRM else "fault"), peak, f"signal {signal_}"
+    kind, _, trace = outcome.partition("\n")
+    if peak * 2**20 > MOST_BYTES:
+        kind = "memory"
+    return kind, peak, trace
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the files that fail")
+    arguments = parser.parse_args()
+    seeds = list_of_seeds()
+    outcomes: Counter[str] = Counter()
+    highest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(arguments.count):
+            name, content = seeds[number % len(seeds)]
+            rng = np.random.default_rng([arguments.seed, number])
+            with np.errstate(all="ignore"):
+                changed = mutant(content, rng)
+            path = Path(folder) / name
+            path.write_bytes(changed)
+            kind, peak, trace = guarded(path)
+            outcomes[kind] += 1
+            highest = max(highest, peak)
+            if kind not in ("read", "refused"):
+                print(f"{kind}: mutant {number} of {name}\n{trace}")
+                if arguments.keep:
+                    arguments.keep.mkdir(parents=True, exist_ok=True)
+                    (arguments.keep / f"{number}_{name}").write_bytes(changed)
+    words = ", ".join(f"{count} {kind}" for kind, count in sorted(outcomes.items()))
+    print(f"{arguments.count} mutated NIfTI files: {words}; at most {highest:.0f} MiB")
+    return 0 if set(outcomes) <= {"read", "refused"} else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
