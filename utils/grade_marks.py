@@ -14,13 +14,17 @@ from pathlib import Path
 from utils.checking import OPEN, Exercise, Mark, Verdict
 from utils.config import CourseError
 from utils.confine import MEBIBYTE, Limits
+from utils.grade_apart import apart
 from utils.grade_child import DEFINING_SECONDS
-from utils.grade_process import Process, Stopped
+from utils.grade_process import Process
+from utils.grade_watch import Stopped
 from utils.grade_wire import decode
 
 LARGEST_NOTEBOOK = 64 * MEBIBYTE
 NOTEBOOK_SECONDS = 240.0
 GRACE_SECONDS = 5.0  # for what hides from the alarm that stops an honest endless loop
+# Of judging one answer; an honest one takes a few milliseconds and mebibytes.
+JUDGING_SECONDS, JUDGING_MB = 30.0, 1024
 MISSING = "missing"
 _LINE = 300
 _CALL = re.compile(r"\bcheck\s*\.\s*(\w+)\s*\(")
@@ -91,8 +95,8 @@ def marked(
 
     Raises
     ------
-    CourseError
-        If the code cannot be run at all on this system.
+    MarkerError
+        If the code cannot be run at all, or judged, through no fault of its own.
     """
     ends = time.monotonic() + seconds
     marks, process = [], None
@@ -105,8 +109,8 @@ def marked(
                 continue
             process = process or Process(cells, limits, confined)
             try:
-                reply = process.ask(_question(exercise), min(left, _allowed(exercise)))
-                marks.append(judged(exercise, reply))
+                words = process.ask(_question(exercise), min(left, _allowed(exercise)))
+                marks.append(_judged_apart(exercise, words))
             except Stopped as error:
                 marks.append((Mark.WRONG.value, f"stopped: {error}"))
                 process.close()
@@ -129,6 +133,32 @@ def _question(exercise: Exercise) -> dict:
         "seconds": exercise.seconds,
         "cases": [(case.arguments, case.refuses) for case in exercise.cases],
     }
+
+
+def _judged_apart(exercise: Exercise, words: bytes) -> tuple[str, str]:
+    """Return mark and message for an answer that has not been looked into.
+
+    Raises
+    ------
+    Stopped
+        If it cannot be read, or to judge it takes too much.
+    """
+
+    def work() -> list[str] | None:
+        try:
+            reply = json.loads(words)
+        except (ValueError, RecursionError):
+            return None
+        return list(judged(exercise, reply)) if isinstance(reply, dict) else None
+
+    try:
+        found = apart(work, seconds=JUDGING_SECONDS, memory_mb=JUDGING_MB)
+    except Stopped as error:
+        raise Stopped(f"what it returns cannot be judged: {error}") from error
+    if found is None:
+        raise Stopped("what it returns is too large, or cannot be read")
+    mark, message = found
+    return mark, message
 
 
 def judged(exercise: Exercise, reply: dict) -> tuple[str, str]:
