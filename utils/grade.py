@@ -22,7 +22,7 @@ from utils.checking import Exercise, Mark
 from utils.config import CourseError, atomic_path, command
 from utils.confine import Limits, lacking
 from utils.grade_apart import apart
-from utils.grade_files import Progress, content, scratch, sweep, version
+from utils.grade_files import Progress, content, files_below, scratch, sweep, version
 from utils.grade_marks import (
     MISSING,
     NOTEBOOK_SECONDS,
@@ -54,7 +54,7 @@ def submissions(folder: Path) -> list[tuple[str, Path]]:
     if not folder.is_dir():
         raise CourseError(f"{folder}: no such folder; give the one that holds the notebooks")
     found = []
-    for path in sorted(folder.rglob("*.ipynb")):
+    for path in files_below(folder, ".ipynb"):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith(".") for part in parts)
         links = any(

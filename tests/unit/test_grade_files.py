@@ -18,7 +18,7 @@ from utils import grade_files
 from utils.config import ROOT, CourseError
 from utils.confine import Limits, lacking
 from utils.grade import grade
-from utils.grade_files import content, sweep
+from utils.grade_files import content, files_below, sweep
 from utils.grade_marks import Row
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
@@ -213,6 +213,29 @@ def test_content_follows_no_link_and_waits_for_nobody(tmp_path):
             content(tmp_path, tmp_path / name)
 
 
+def test_files_are_found_however_deep_they_lie(tmp_path):
+    (tmp_path / "ada.ipynb").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path)
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):  # more than Python may recurse; the path is shorter than Linux allows
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(os.open("ben.ipynb", os.O_WRONLY | os.O_CREAT, dir_fd=place))
+    os.close(place)
+    found = files_below(tmp_path, ".ipynb")
+    assert [path.name for path in found] == ["ada.ipynb", "ben.ipynb"]
+    assert [content(tmp_path, path) for path in found] == [b"", b""]
+    while (folder := next(tmp_path.glob("d"), None)) and os.path.isdir(folder / "d"):
+        # Unfold it, because deleting recurses too.
+        os.rename(folder / "d", tmp_path / "e")
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        os.rename(tmp_path / "e", folder)
+
+
 def test_what_is_too_large_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(bytes(2**20 + 1))
     monkeypatch.setattr(grade_files, "LARGEST_NOTEBOOK", 2**20)
@@ -249,26 +272,33 @@ def started(folder, out, temporary, **options):
 @pytest.fixture
 def endless(tmp_path):
     """A folder of one notebook, of the course itself, that takes long."""
-    code = "def patient_of(name):\n    while True: pass\ncheck.patient_of(patient_of)"
+    code = """
+import signal
+def patient_of(name):
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    open("running", "w").close()
+    while True: pass
+check.patient_of(patient_of)
+"""
     (tmp_path / "long").mkdir()
     (tmp_path / "long" / "ada.ipynb").write_text(graded.notebook(graded.IMPORTS, code))
     return tmp_path / "long"
 
 
-def descendants(process):
+def descendants(process, temporary):
     """Return what a marking has started as soon as it runs a student's code."""
-    root = psutil.Process(process.pid)
-    while len(found := root.children(recursive=True)) < 2:
+    while not list(temporary.glob("*/*/running")):
         assert process.poll() is None
         time.sleep(0.05)
-    return found
+    return psutil.Process(process.pid).children(recursive=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_whoever_ends_the_command_ends_all_that_it_started(number, endless, tmp_path):
     temporary = tmp_path / "temporary"
     with started(endless, tmp_path / "marks.csv", temporary) as process:
-        left = descendants(process)
+        left = descendants(process, temporary)
+        assert len(left) >= 2
         process.send_signal(number)
         words = process.stderr.read().decode()
     assert psutil.wait_procs(left, timeout=10)[1] == []
