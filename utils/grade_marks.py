@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.checking import OPEN, Exercise, Mark, Verdict
+from utils.checking import ENDLESS, OPEN, Exercise, Mark, Verdict
 from utils.config import CourseError
 from utils.confine import MEBIBYTE, Limits
-from utils.grade_child import DEFINING_SECONDS
+from utils.grade_child import ALL_SECONDS
 from utils.grade_process import Process, Stopped
+from utils.grade_run import DEFINING_SECONDS
 from utils.grade_wire import decode
 
 LARGEST_NOTEBOOK = 64 * MEBIBYTE
@@ -95,9 +96,9 @@ def marked(
         If the code cannot be run at all on this system.
     """
     ends = time.monotonic() + seconds
-    marks, process = [], None
+    marks, process, more = [], None, True
     try:
-        for exercise in exercises:
+        for place, exercise in enumerate(exercises):
             left = ends - time.monotonic()
             if left <= 0:
                 late = f"not tried: the notebook has used up its {seconds:g} seconds"
@@ -107,8 +108,16 @@ def marked(
             try:
                 reply = process.ask(_question(exercise), min(left, _allowed(exercise)))
                 marks.append(judged(exercise, reply))
+                if more and _may_be_better(reply, marks[-1][0]):
+                    left = ends - time.monotonic()
+                    seconds_all = min(left, ALL_SECONDS + _allowed(exercise))
+                    reply = process.ask(_question(exercise) | {"all": True}, seconds_all)
+                    marks[-1] = _better(marks[-1], judged(exercise, reply), reply)
             except Stopped as error:
-                marks.append((Mark.WRONG.value, f"stopped: {error}"))
+                if len(marks) == place:
+                    marks.append((Mark.WRONG.value, f"stopped: {error}"))
+                else:
+                    more = False  # what was found with less stands
                 process.close()
                 process = None
     finally:
@@ -120,6 +129,19 @@ def marked(
 def _allowed(exercise: Exercise) -> float:
     """Return the seconds after which the process is killed, if it does not stop by itself."""
     return DEFINING_SECONDS + exercise.seconds * len(exercise.cases) + GRACE_SECONDS
+
+
+def _may_be_better(reply: dict, mark: str) -> bool:
+    """Return whether running all cells up to the check may find what was missed."""
+    hopeless = reply.get("stopped") == ENDLESS
+    return bool(reply.get("more")) and not hopeless and mark in (Mark.WRONG.value, MISSING)
+
+
+def _better(first: tuple[str, str], second: tuple[str, str], reply: dict) -> tuple[str, str]:
+    """Return the second mark if it is right, or if only then there was an answer at all."""
+    if second[0] == Mark.RIGHT.value:
+        return second
+    return second if first[0] == MISSING and reply.get("state") == "ran" else first
 
 
 def _question(exercise: Exercise) -> dict:
@@ -158,15 +180,10 @@ def _verdict(exercise: Exercise, reply: dict) -> Verdict:
         message = f"what came back cannot be judged ({type(error).__name__})"
         return Verdict(Mark.WRONG, message)
     if verdict.mark is Mark.RIGHT and len(sent) < len(exercise.cases):
-        return Verdict(Mark.WRONG, _stopped(exercise, len(sent), reply.get("stopped")))
+        why = reply.get("stopped")
+        nothing = f"for {exercise.cases[len(sent)].said} nothing came back"
+        return Verdict(Mark.WRONG, exercise.stopped(len(sent), str(why)) if why else nothing)
     return verdict
-
-
-def _stopped(exercise: Exercise, place: int, why: object) -> str:
-    said = exercise.cases[place].said
-    if why == "endless":
-        return f"for {said} it does not end within {exercise.seconds:g} seconds"
-    return f"for {said} it stops with {why}" if why else f"for {said} nothing came back"
 
 
 def one_line(text: str) -> str:
