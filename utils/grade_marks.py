@@ -7,7 +7,8 @@ Judges, and what would be right, never leave this process; what comes back is da
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,13 @@ NOTEBOOK_SECONDS = 240.0
 GRACE_SECONDS = 5.0  # for what hides from the alarm that stops an honest endless loop
 MISSING = "missing"
 _LINE = 300
-_CALL = re.compile(r"\bcheck\s*\.\s*(\w+)\s*\(")
+_WORD = re.compile(r"\w+")
+_CALL = re.compile(r"\b(utils\.check|\w+)\s*\.\s*(\w+)")
+_MODULE_AS = re.compile(r"\bcheck\s+as\s+(\w+)")
+_IMPORTED = re.compile(r"\bfrom\s+utils\.check\s+import\s*(\([^)]*\)|[^\n]*)")
+# A cell that begins with one of these, in full width too, is computed by a spreadsheet; and so is
+# what stands after a semicolon, where that is what a spreadsheet parts cells at.
+_COMPUTED = re.compile(r"(^|;)([\s\"']*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫])")
 
 
 @dataclass(frozen=True)
@@ -51,22 +58,54 @@ def code_cells(path: Path) -> list[str]:
     try:
         if path.stat().st_size > LARGEST_NOTEBOOK:
             raise CourseError(f"larger than {LARGEST_NOTEBOOK // MEBIBYTE} MiB")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        return [source if isinstance(source, str) else "".join(source) for source in sources]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        found = list(_code(_json(path.read_bytes())))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CourseError("not readable as a notebook") from error
+    return found
+
+
+def _json(data: bytes):
+    """Return what a JSON file holds, in any encoding of Unicode or else that of old Windows."""
+    try:
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    return json.loads(text, strict=False)
+
+
+def _code(notebook: dict) -> Iterator[str]:
+    """Yield the text of code cells, as nbformat 1 to 4 keep it; what is no cell is left out."""
+    sheets = notebook["worksheets"] if "cells" not in notebook else [notebook]
+    for cell in (cell for sheet in sheets for cell in sheet["cells"]):
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = next((cell[key] for key in ("source", "input", "code") if key in cell), "")
+        lines = source if isinstance(source, list) else [source]
+        yield "".join(line for line in lines if isinstance(line, str))
 
 
 def number_of(path: Path, cells: Sequence[str], exercises: Sequence[Exercise]) -> str:
-    """Return which notebook of the course this is, from its name or else from its checks."""
+    """Return which notebook of the course this is.
+
+    That of most of the exercises that it checks; where these are equal, or none, that whose number
+    stands in the name of the file.
+    """
+    called = checked(cells, exercises)
+    votes = Counter(exercise.notebook for exercise in called)
+    most = max(votes.values(), default=0)
     known = {exercise.notebook for exercise in exercises}
-    for found in re.findall(r"(?<!\d)(\d\d)(?!\d)", path.stem):
-        if found in known:
-            return found
-    calls = {name for cell in cells for name in _CALL.findall(cell)}
-    votes = [exercise.notebook for exercise in exercises if exercise.name in calls]
-    return max(sorted(set(votes)), key=votes.count) if votes else ""
+    tied = {number for number in known if votes[number] == most}
+    named = [found for found in re.findall(r"(?<!\d)(\d\d)(?!\d)", path.stem) if found in tied]
+    return named[0] if named else min(tied) if votes else ""
+
+
+def checked(cells: Sequence[str], exercises: Sequence[Exercise]) -> list[Exercise]:
+    """Return the exercises that some code checks, as far as its text tells."""
+    text = "\n".join(cells)
+    modules = {"check", "utils.check", *_MODULE_AS.findall(text)}
+    imported = {word for names in _IMPORTED.findall(text) for word in _WORD.findall(names)}
+    called = {name for module, name in _CALL.findall(text) if module in modules} | imported
+    return [exercise for exercise in exercises if exercise.name in called]
 
 
 def marked(
@@ -191,5 +230,4 @@ def one_line(text: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     plain = " ".join(plain.split())
     plain = plain if len(plain) <= _LINE else plain[: _LINE - 1] + "…"
-    # A spreadsheet would take these for a formula.
-    return "'" + plain if plain.startswith(("=", "+", "-", "@")) else plain
+    return _COMPUTED.sub(r"\1\2'", plain)
