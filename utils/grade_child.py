@@ -7,6 +7,7 @@ another it answers each with one piece of JSON.
 
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import pickle
@@ -14,8 +15,9 @@ import sys
 from collections.abc import Sequence
 
 from utils import grade_cells
+from utils.checking import told
 from utils.config import CourseError
-from utils.confine import confine, set_limits
+from utils.confine import confine, die_with, set_limits
 from utils.grade_run import Checks, Question, Run, answered, unanswered
 
 LENGTH_BYTES = 8
@@ -28,8 +30,10 @@ def main(words: Sequence[str]) -> None:
     Parameters
     ----------
     words : sequence of str
-        The numbers of the two pipes.
+        The numbers of the two pipes and of the process at their other end.
     """
+    parent = int(words[2])
+    die_with(parent)
     questions, answers = os.fdopen(int(words[0]), "rb"), os.fdopen(int(words[1]), "wb")
     settings = _receive(questions)
     sys.meta_path.insert(0, _NoChecks())
@@ -38,6 +42,9 @@ def main(words: Sequence[str]) -> None:
             confine(settings["walls"])
         else:
             set_limits(settings["walls"].limits)
+        if os.getppid() != parent:
+            return
+        _require(*settings["needs"])
     except CourseError as error:
         _send(answers, {"state": "refused", "text": str(error)})
         return
@@ -53,6 +60,27 @@ def main(words: Sequence[str]) -> None:
         if question is None:
             return
         _send(answers, notebook.reply(question))
+
+
+def _require(imported: Sequence[str], found: Sequence[str]) -> None:
+    """Import modules, and open others without importing them.
+
+    Raises
+    ------
+    CourseError
+        If one of them cannot be read from within the walls.
+    """
+    for name in (*imported, *found):
+        try:
+            if name in imported:
+                importlib.import_module(name)
+            else:
+                open(importlib.util.find_spec(name).origin, "rb").close()
+        except (ImportError, OSError, AttributeError, TypeError) as error:
+            raise CourseError(
+                f"it cannot import {name} ({told(error)}); install the course's packages into "
+                "folders that this user can read"
+            ) from error
 
 
 class _NoChecks(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -15,14 +15,18 @@ from pathlib import Path
 from utils.checking import ENDLESS, OPEN, Exercise, Mark, Verdict
 from utils.config import CourseError
 from utils.confine import MEBIBYTE, Limits
+from utils.grade_apart import apart
 from utils.grade_child import ALL_SECONDS
-from utils.grade_process import Process, Stopped
+from utils.grade_process import Process
 from utils.grade_run import DEFINING_SECONDS
+from utils.grade_watch import Stopped
 from utils.grade_wire import decode
 
 LARGEST_NOTEBOOK = 64 * MEBIBYTE
 NOTEBOOK_SECONDS = 240.0
 GRACE_SECONDS = 5.0  # for what hides from the alarm that stops an honest endless loop
+# Of judging one answer; an honest one takes a few milliseconds and mebibytes.
+JUDGING_SECONDS, JUDGING_MB = 30.0, 1024
 MISSING = "missing"
 _LINE = 300
 _WORD = re.compile(r"\w+")
@@ -131,8 +135,8 @@ def marked(
 
     Raises
     ------
-    CourseError
-        If the code cannot be run at all on this system.
+    MarkerError
+        If the code cannot be run at all, or judged, through no fault of its own.
     """
     ends = time.monotonic() + seconds
     marks, process, more = [], None, True
@@ -145,13 +149,13 @@ def marked(
                 continue
             process = process or Process(cells, limits, confined)
             try:
-                reply = process.ask(_question(exercise), min(left, _allowed(exercise)))
-                marks.append(judged(exercise, reply))
-                if more and _may_be_better(reply, marks[-1][0]):
-                    left = ends - time.monotonic()
-                    seconds_all = min(left, ALL_SECONDS + _allowed(exercise))
-                    reply = process.ask(_question(exercise) | {"all": True}, seconds_all)
-                    marks[-1] = _better(marks[-1], judged(exercise, reply), reply)
+                words = process.ask(_question(exercise), min(left, _allowed(exercise)))
+                found, hopeful = _judged_apart(exercise, words)
+                marks.append(found)
+                if hopeful and more:
+                    left = min(ends - time.monotonic(), ALL_SECONDS + _allowed(exercise))
+                    words = process.ask(_question(exercise) | {"all": True}, max(left, 0.0))
+                    marks[place] = _better(found, _judged_apart(exercise, words)[0])
             except Stopped as error:
                 if len(marks) == place:
                     marks.append((Mark.WRONG.value, f"stopped: {error}"))
@@ -170,17 +174,15 @@ def _allowed(exercise: Exercise) -> float:
     return DEFINING_SECONDS + exercise.seconds * len(exercise.cases) + GRACE_SECONDS
 
 
-def _may_be_better(reply: dict, mark: str) -> bool:
-    """Return whether running all cells up to the check may find what was missed."""
-    hopeless = reply.get("stopped") == ENDLESS
-    return bool(reply.get("more")) and not hopeless and mark in (Mark.WRONG.value, MISSING)
+def _is_hopeful(reply: dict, mark: str) -> bool:
+    endless = reply.get("stopped") == ENDLESS
+    return bool(reply.get("more")) and not endless and mark in (Mark.WRONG.value, MISSING)
 
 
-def _better(first: tuple[str, str], second: tuple[str, str], reply: dict) -> tuple[str, str]:
+def _better(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
     """Return the second mark if it is right, or if only then there was an answer at all."""
-    if second[0] == Mark.RIGHT.value:
-        return second
-    return second if first[0] == MISSING and reply.get("state") == "ran" else first
+    found = first[0] == MISSING != second[0]
+    return second if found or second[0] == Mark.RIGHT.value else first
 
 
 def _question(exercise: Exercise) -> dict:
@@ -190,6 +192,37 @@ def _question(exercise: Exercise) -> dict:
         "seconds": exercise.seconds,
         "cases": [(case.arguments, case.refuses) for case in exercise.cases],
     }
+
+
+def _judged_apart(exercise: Exercise, words: bytes) -> tuple[tuple[str, str], bool]:
+    """Return mark and message for an answer that has not been looked into.
+
+    Also whether running all cells up to the check may find what was missed.
+
+    Raises
+    ------
+    Stopped
+        If it cannot be read, or to judge it takes too much.
+    """
+
+    def work() -> list | None:
+        try:
+            reply = json.loads(words)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(reply, dict):
+            return None
+        mark, message = judged(exercise, reply)
+        return [mark, message, _is_hopeful(reply, mark)]
+
+    try:
+        found = apart(work, seconds=JUDGING_SECONDS, memory_mb=JUDGING_MB)
+    except Stopped as error:
+        raise Stopped(f"what it returns cannot be judged: {error}") from error
+    if found is None:
+        raise Stopped("what it returns is too large, or cannot be read")
+    mark, message, hopeful = found
+    return (mark, message), hopeful
 
 
 def judged(exercise: Exercise, reply: dict) -> tuple[str, str]:
