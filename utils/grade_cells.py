@@ -1,9 +1,6 @@
-"""Find in a student's notebook the code that an answer needs, and little more.
+"""Read the code of a student's notebook: its statements, with what each sets, uses and changes.
 
-A notebook as a whole trains networks and draws figures. To try one answer it is enough to run the
-statements that make it: those that set a name it uses, those that may change in place what such a
-name stands for, what these need in turn, and so on. `needed` finds them from the names in each
-statement, rather too many than too few. `utils.grade_run` runs them.
+Commands of IPython (``%time``, ``!ls``) become the Python that they run, or nothing.
 """
 
 import __future__
@@ -30,10 +27,9 @@ _PLAIN_MAGIC = re.compile(r"(time|timeit|prun)\s+[^\s=(.,\[]")
 _READING = frozenset(("abs", "bool", "display", "divmod", "float", "format", "id", "int"))
 _READING |= {"isinstance", "issubclass", "len", "print", "repr", "round", "str", "type"}
 _FIGURES = ("matplotlib", "seaborn", "IPython.display")
-# These may set or read any name.
-ANY_NAME = frozenset(("globals", "locals", "vars", "exec", "eval", "get_ipython", "__builtins__"))
 # Methods by which a module is changed: `np.random.seed(1)`, `sys.path.insert(0, "..")`.
 _SETTING = re.compile(r"seed|set_|setup|enable|disable|option|register|insert|append|update|clear")
+_AT_ONCE = ("<listcomp>", "<setcomp>", "<dictcomp>")
 _REFUSED = (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError)
 
 
@@ -49,6 +45,9 @@ class Statement:
     sets, uses : frozenset of str
         Names of the notebook that it sets or deletes (``*`` for all), and that it uses, in the
         bodies of its functions too.
+    late : frozenset of str
+        Those of the names it uses that stand in functions: they are looked up when these are
+        called.
     later : frozenset of str
         Names that its functions set when they are called.
     changes : frozenset of str
@@ -64,10 +63,20 @@ class Statement:
     cell: int
     sets: frozenset[str]
     uses: frozenset[str]
+    late: frozenset[str]
     later: frozenset[str]
     changes: frozenset[str]
     reads: bool
     role: str
+
+    @property
+    def rebinds(self) -> bool:
+        """Whether what its names stood for before is of no more use."""
+        kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        if isinstance(self.node, ast.Assign):
+            targets = [each for one in self.node.targets for each in _parts(one)]
+            return all(isinstance(target, ast.Name) for target in targets)
+        return isinstance(self.node, kinds)
 
 
 @dataclass
@@ -108,7 +117,7 @@ def read(cells: Iterable[str]) -> Reading:
             for node in _plain(tree):
                 reading.flags |= _future(node)
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    reading.quiet |= _imported(node, _FIGURES) | _imported_checks(node)
+                    reading.quiet |= _imported(node, _FIGURES) | imported_checks(node)
                 reading.statements.append(_statement(node, number, reading))
         except _REFUSED as error:
             line = getattr(error, "lineno", None)
@@ -143,62 +152,6 @@ def parsed(source: str) -> tuple[ast.Module, str]:
         raise
     except _REFUSED as error:
         raise refused from error
-
-
-def check_statements(name: str, statements: Sequence[Statement]) -> list[int]:
-    """Return the places of the statements that may check an exercise.
-
-    That is wherever ``check.<name>`` stands, or what was imported or made from it: under another
-    name, in a function, in a list. Where `check` itself is handed on it may be any exercise.
-    """
-    modules, carriers, found = {CHECK}, set(), []
-    for place, one in enumerate(statements):
-        hit = bool(one.uses & carriers)
-        for node in ast.walk(one.node):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                there, here = _imported_checks(node), _imported_exercise(node, name)
-                modules |= there
-                carriers |= here
-                hit = hit or (node is not one.node and bool(there | here))
-        if one.uses & modules:
-            for root, path in _chains(one.node):
-                handed_on = not path or path[0] in ("ALL", "__dict__")
-                hit = hit or (root in modules and (name in path or handed_on))
-        if not hit:
-            continue
-        if isinstance(one.node, ast.Assign) and isinstance(one.node.value, ast.Name):
-            (modules if one.uses & modules else carriers).update(one.sets)
-            continue
-        found.append(place)
-        if isinstance(one.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign):
-            carriers |= one.sets
-    return found
-
-
-def needed(names: Iterable[str], statements: Sequence[Statement]) -> list[int]:
-    """Return the places of the statements that what these names stand for may rest on."""
-    effects = _effects(statements)
-    values = {name for one in statements if one.role == "value" for name in one.sets}
-    wanted, shared, chosen = set(names), set(), set()
-    while True:
-        before = len(wanted), len(shared), len(chosen)
-        held = (wanted & values) | shared  # what may be changed in place
-        for place, one in enumerate(statements):
-            touches = not one.reads and bool(one.uses & held)
-            if touches:
-                shared |= one.sets - _loop_names(one.node)  # other names for the same thing
-            sets = one.sets | one.changes | one.later
-            sets = sets.union(*(effects.get(name, ()) for name in one.uses))
-            if touches or sets & (wanted | {"*"}) or one.uses & ANY_NAME:
-                chosen.add(place)
-                wanted |= one.uses
-        if before == (len(wanted), len(shared), len(chosen)):
-            return sorted(chosen)
-
-
-def setters(name: str, statements: Sequence[Statement]) -> list[int]:
-    """Return the places of the statements that set a name."""
-    return [place for place, one in enumerate(statements) if name in one.sets]
 
 
 class _Plain(ast.NodeTransformer):
@@ -273,7 +226,7 @@ def _imported(node: ast.Import | ast.ImportFrom, packages: Sequence[str]) -> set
     return names
 
 
-def _imported_checks(node: ast.Import | ast.ImportFrom) -> set[str]:
+def imported_checks(node: ast.Import | ast.ImportFrom) -> set[str]:
     """Return the names that an import sets to `utils.check`, or to the package that holds it."""
     package, _, module = CHECKS.partition(".")
     if isinstance(node, ast.ImportFrom):
@@ -283,45 +236,23 @@ def _imported_checks(node: ast.Import | ast.ImportFrom) -> set[str]:
     return {alias.asname or package for alias in found}
 
 
-def _imported_exercise(node: ast.Import | ast.ImportFrom, name: str) -> set[str]:
-    if not isinstance(node, ast.ImportFrom) or node.module != CHECKS:
-        return set()
-    names = {alias.asname or alias.name for alias in node.names if alias.name in (name, "*")}
-    return {name if one == "*" else one for one in names}
-
-
-def _chains(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
-    """Yield name and attributes of each ``name.one.two``, the longest that there is."""
-    inner = set()
-    for each in ast.walk(node):  # from the outside in
-        if not isinstance(each, ast.Attribute | ast.Name) or id(each) in inner:
-            continue
-        path = []
-        while isinstance(each, ast.Attribute):
-            path.insert(0, each.attr)
-            each = each.value
-            inner.add(id(each))
-        if isinstance(each, ast.Name):
-            yield each.id, path
-
-
 def _statement(node: ast.stmt, cell: int, reading: Reading) -> Statement:
     module = ast.fix_missing_locations(ast.Module([node], []))
     names = _names(compile(module, "<answer>", "exec", reading.flags, dont_inherit=True))
-    sets, uses, later = (frozenset(each) for each in names)
+    sets, uses, late, later = (frozenset(each) for each in names)
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         sets = frozenset("*")
     if isinstance(node, ast.Expr) and _command(node.value):
         sets = frozenset("*")  # a file that may be imported
     changes = frozenset(_changed(node, reading.quiet))
     return Statement(
-        node, cell, sets, uses, later, changes, _reads(node, reading.quiet), _role(node)
+        node, cell, sets, uses, late, later, changes, _reads(node, reading.quiet), _role(node)
     )
 
 
-def _names(code: CodeType) -> tuple[set[str], set[str], set[str]]:
-    """Return the global names that some code sets, uses, and sets only in its functions."""
-    sets, uses, later = set(), set(), set()
+def _names(code: CodeType) -> tuple[set[str], set[str], set[str], set[str]]:
+    """Return the global names that code sets, uses, uses in functions, and sets in functions."""
+    sets, uses, late, later = set(), set(), set(), set()
     for step in dis.get_instructions(code):
         if step.opname in ("STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"):
             sets.add(step.argval)
@@ -331,28 +262,22 @@ def _names(code: CodeType) -> tuple[set[str], set[str], set[str]]:
         if isinstance(constant, CodeType):
             inner = _names(constant)
             # What is set in a class body or, without `global`, in a function stays in there.
-            declared = {
+            later |= inner[3] | {
                 step.argval
                 for step in dis.get_instructions(constant)
                 if step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")
             }
             uses |= inner[1]
-            later |= inner[2] | declared
-    return sets, uses, later
+            late |= inner[2] if constant.co_name in _AT_ONCE else inner[1]
+    return sets, uses, late, later
 
 
-def _effects(statements: Sequence[Statement]) -> dict[str, set[str]]:
-    """Return for each function the names that it, or one that it calls, sets when called."""
-    made = [one for one in statements if one.role == "function" or one.later]
-    effects = {name: set(one.later) for one in made for name in one.sets}
-    while True:
-        before = sum(map(len, effects.values()))
-        for one in made:
-            found = set().union(*(effects.get(name, ()) for name in one.uses))
-            for name in one.sets:
-                effects[name] |= found | one.later
-        if before == sum(map(len, effects.values())):
-            return effects
+def _parts(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for each in target.elts:
+            yield from _parts(each)
+    else:
+        yield target.value if isinstance(target, ast.Starred) else target
 
 
 def _root(node: ast.expr) -> str | None:
@@ -417,11 +342,3 @@ def _is_constant(node: ast.expr) -> bool:
     if isinstance(node, ast.UnaryOp):
         return _is_constant(node.operand)
     return isinstance(node, ast.Constant)
-
-
-def _loop_names(node: ast.stmt) -> set[str]:
-    """Return the names that count through a loop; the next loop sets them anew."""
-    loops = (each for each in ast.walk(node) if isinstance(each, ast.For | ast.AsyncFor))
-    return {
-        each.id for loop in loops for each in ast.walk(loop.target) if isinstance(each, ast.Name)
-    } | {"*"}

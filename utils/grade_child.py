@@ -14,7 +14,7 @@ import pickle
 import sys
 from collections.abc import Sequence
 
-from utils import grade_cells
+from utils import grade_cells, grade_needs
 from utils.checking import told
 from utils.config import CourseError
 from utils.confine import confine, die_with, set_limits
@@ -146,7 +146,7 @@ class Notebook:
 
     def _after_all(self, question: Question) -> dict:
         statements = self.reading.statements
-        places = grade_cells.check_statements(question.name, statements)
+        places = grade_needs.check_statements(question.name, statements)
         ends = places[-1] + 1 if places else len(statements)
         run = self._all = self._all or self._run(ALL_SECONDS)
         if self._reached < ends:

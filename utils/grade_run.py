@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from utils import grade_cells
+from utils import grade_cells, grade_needs
 from utils.checking import is_open, time_limit, told, tried
 from utils.grade_wire import encode
 
@@ -150,8 +150,11 @@ class Run:
         seen, error = set(), self.errors.get(place)
         while isinstance(error, NameError) and error.name not in seen:
             seen.add(error.name)
-            setters = grade_cells.setters(error.name, self.reading.statements)
-            failed = [self.errors[one] for one in setters if one in self.errors and one != place]
+            failed = [
+                self.errors[one]
+                for one, statement in enumerate(self.reading.statements)
+                if error.name in statement.sets and one in self.errors and one != place
+            ]
             if not failed:
                 break
             error = failed[-1]
@@ -262,7 +265,7 @@ def answered(
     make : callable
         Makes a `Run` that has so many seconds.
     """
-    places = grade_cells.check_statements(question.name, reading.statements)
+    places = grade_needs.check_statements(question.name, reading.statements)
     run = make(DEFINING_SECONDS)
     if not places:
         return unanswered(question, run, places)
@@ -283,24 +286,24 @@ def unanswered(question: Question, run: Run, places: Sequence[int]) -> dict:
     if error is not None:
         return {"state": "undefined", "text": _why(error, run.reading.faults)}
     text = "; ".join([f"no cell calls check.{question.name}(…)", *run.reading.faults[:2]])
-    hidden = any(one.uses & grade_cells.ANY_NAME for one in run.reading.statements)
+    hidden = any(one.uses & grade_needs.ANY_NAME for one in run.reading.statements)
     return {"state": "missing", "text": text, "more": hidden}
 
 
 def _run_to(run: Run, checks: Sequence[int], places: Sequence[int]) -> list[int]:
     """Run what the checks need out of these statements, and the checks; return what was needed."""
     statements = [run.reading.statements[place] for place in places]
-    uses = set().union(*(run.reading.statements[place].uses for place in checks))
-    chosen = grade_cells.needed(uses, statements)
-    wanted = uses.union(*(statements[place].uses for place in chosen))
+    above = len(places) == checks[-1] + 1
+    chosen = grade_needs.needed(checks, statements, ordered=above)
+    wanted = set().union(*(statements[place].uses for place in chosen))
     sure = {place for place in chosen if statements[place].sets & wanted} | set(checks)
-    if len(places) > checks[-1] + 1:  # all of the notebook: what is checked comes last
+    if not above:  # all of the notebook: what is checked comes last
         chosen = [place for place in chosen if place not in checks]
         run.statements(chosen, sure)
         run.retry()
         run.statements(checks, sure)
     else:
-        run.statements(sorted({*chosen, *checks}), sure)
+        run.statements(chosen, sure)
     return chosen
 
 
