@@ -6,6 +6,7 @@ Commands of IPython (``%time``, ``!ls``) become the Python that they run, or not
 import __future__
 
 import ast
+import contextlib
 import dis
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -240,6 +241,9 @@ def _statement(node: ast.stmt, cell: int, reading: Reading) -> Statement:
     module = ast.fix_missing_locations(ast.Module([node], []))
     names = _names(compile(module, "<answer>", "exec", reading.flags, dont_inherit=True))
     sets, uses, late, later = (frozenset(each) for each in names)
+    for code in _run_as_text(node, reading.flags):
+        more = _names(code)
+        sets, uses = sets | more[0] | more[3], uses | more[1]
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         sets = frozenset("*")
     if isinstance(node, ast.Expr) and _command(node.value):
@@ -248,6 +252,16 @@ def _statement(node: ast.stmt, cell: int, reading: Reading) -> Statement:
     return Statement(
         node, cell, sets, uses, late, later, changes, _reads(node, reading.quiet), _role(node)
     )
+
+
+def _run_as_text(node: ast.stmt, flags: int) -> Iterator[CodeType]:
+    """Yield the code of texts that ``exec`` and ``eval`` run."""
+    for call in ast.walk(node):
+        if not isinstance(call, ast.Call) or _root(call.func) not in ("exec", "eval"):
+            continue
+        for text in (each for each in call.args if isinstance(each, ast.Constant)):
+            with contextlib.suppress(TypeError, *_REFUSED):
+                yield compile(text.value, "<text>", "exec", flags, dont_inherit=True)
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str], set[str], set[str]]:

@@ -35,7 +35,7 @@ _MODULE_AS = re.compile(r"\bcheck\s+as\s+(\w+)")
 _IMPORTED = re.compile(r"\bfrom\s+utils\.check\s+import\s*(\([^)]*\)|[^\n]*)")
 # A cell that begins with one of these, in full width too, is computed by a spreadsheet; and so is
 # what stands after a semicolon, where that is what a spreadsheet parts cells at.
-_COMPUTED = re.compile(r"(^|;)([\s\"']*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫])")
+_COMPUTED = re.compile(r"(^|;)([\s\"]*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫])")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ def code_cells(path: Path) -> list[str]:
     try:
         if path.stat().st_size > LARGEST_NOTEBOOK:
             raise CourseError(f"larger than {LARGEST_NOTEBOOK // MEBIBYTE} MiB")
-        found = list(_code(_json(path.read_bytes())))
+        data = path.read_bytes()
+        if not data.strip():
+            raise CourseError("an empty file")
+        if data.startswith(b"PK\x03\x04"):
+            raise CourseError("an archive: unpack it")
+        found = list(_code(_json(data)))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CourseError("not readable as a notebook") from error
     return found

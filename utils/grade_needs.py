@@ -62,7 +62,7 @@ def needed(checks: Sequence[int], statements: Sequence[Statement], ordered: bool
         Whether they are run in the order in which they stand: then what is set anew is not needed
         before. Otherwise all that sets or changes a name is needed.
     """
-    effects = _effects(statements)
+    effects, same = _effects(statements), _same_package(statements)
     values = {name for one in statements if one.role == "value" for name in one.sets}
     always: set[str] = set()  # needed wherever it is set
     for place in checks:
@@ -77,8 +77,9 @@ def needed(checks: Sequence[int], statements: Sequence[Statement], ordered: bool
             one = statements[place]
             wanted = live | always
             touches = not one.reads and bool(one.uses & ((wanted & values) | others[place]))
-            sets = one.sets | one.changes | one.later
+            sets = one.sets | one.later
             sets = sets.union(*(effects.get(name, ()) for name in one.uses))
+            sets = sets.union(*(same.get(name, {name}) for name in one.changes))
             if touches:
                 sharing.add(place)
             if (
@@ -108,6 +109,27 @@ def _other_names(
             now = now - one.sets if one.rebinds else now
             now = now | _shared(one) if place in sharing else now
     return found
+
+
+def _same_package(statements: Sequence[Statement]) -> dict[str, set[str]]:
+    """Return for each imported name all that are imported from the same package."""
+    names: dict[str, set[str]] = {}
+    of_package: dict[str, set[str]] = {}
+    for one in statements:
+        if not isinstance(one.node, ast.Import | ast.ImportFrom):
+            continue
+        alias = one.node.names[0]
+        path = (getattr(one.node, "module", None) or alias.name).split(".")
+        if path == ["utils"]:  # its modules have nothing in common
+            path.append(alias.name)
+        package = ".".join(path[:2] if path[0] == "utils" else path[:1])
+        of_package.setdefault(package, set()).update(one.sets)
+        for name in one.sets:
+            names[name] = names.get(name, set()) | {name}
+    for together in of_package.values():
+        for name in together:
+            names[name] |= together
+    return names
 
 
 def _shared(one: Statement) -> set[str]:
