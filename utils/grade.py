@@ -3,7 +3,8 @@
     python -m utils.grade SUBMISSIONS [--out marks.csv] [--trust]
 
 SUBMISSIONS holds a folder for each student, with their notebooks in it, or the notebooks
-themselves, which are then named after the students. See docs/instructors.md.
+themselves, which are then named after the students. Whoever handed something in has a row. See
+docs/instructors.md.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -22,49 +23,25 @@ from utils.checking import Exercise, Mark
 from utils.config import CourseError, atomic_path, command
 from utils.confine import Limits, lacking
 from utils.grade_apart import apart
-from utils.grade_files import Progress, content, files_below, scratch, sweep, version
+from utils.grade_files import Progress, content, scratch, sweep, version
 from utils.grade_marks import (
     MISSING,
     NOTEBOOK_SECONDS,
     Row,
+    checked,
     code_cells,
     marked,
     number_of,
     one_line,
 )
 from utils.grade_process import probe
+from utils.grade_submissions import handed_in, settled
 from utils.grade_watch import Stopped
 
 # Of the process that reads one notebook, asks for its answers and has them judged: its time beside
 # that of the answers, and its memory, MiB, which the JSON of 64 MiB can fill.
 READING_SECONDS, READING_MB = 180.0, 2048
 UNMARKED = "unmarked"
-
-
-def submissions(folder: Path) -> list[tuple[str, Path]]:
-    """Return student and path of each notebook below a folder, sorted.
-
-    Links are left out, because they could lead anywhere; so are hidden files and folders.
-
-    Raises
-    ------
-    CourseError
-        If there is no such folder, or no notebook in it.
-    """
-    if not folder.is_dir():
-        raise CourseError(f"{folder}: no such folder; give the one that holds the notebooks")
-    found = []
-    for path in files_below(folder, ".ipynb"):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts)
-        links = any(
-            (folder / Path(*parts[: depth + 1])).is_symlink() for depth in range(len(parts))
-        )
-        if path.is_file() and not hidden and not links:
-            found.append((parts[0] if len(parts) > 1 else path.stem, path))
-    if not found:
-        raise CourseError(f"{folder}: no notebook (*.ipynb) in it")
-    return found
 
 
 def rows_of(
@@ -77,7 +54,8 @@ def rows_of(
     except CourseError as error:
         cells, row = [], replace(row, message=str(error))
     number = number_of(path, cells, exercises)
-    asked = [exercise for exercise in exercises if exercise.notebook == number]
+    called = checked(cells, exercises)
+    asked = [each for each in exercises if each.notebook == number or each in called]
     if not asked:
         return [replace(row, message=row.message or "no exercise of the course in it")]
     if not cells:
@@ -89,7 +67,7 @@ def rows_of(
     return [
         replace(
             row,
-            notebook=number,
+            notebook=exercise.notebook,
             exercise=exercise.name,
             mark=mark,
             points=int(mark == Mark.RIGHT.value),
@@ -188,31 +166,38 @@ def grade(
     confined = _confined(trust)
     limits = limits or Limits(cpu_seconds=int(NOTEBOOK_SECONDS))
     out = Path(os.path.realpath(out))  # not to replace a link by a file
-    listed = submissions(folder)
+    listed = [one for one in handed_in(folder) if not _is_ours(one.path, out)]
     progress = Progress(out, version(exercises, limits, confined))
     sweep()
     probe(limits, confined)
     importlib.import_module("pandas")  # once here, and not in every process that judges a table
     if progress.outdated:
         _say("The course has changed since the last call: all is marked anew.")
-    tables = {path: _known(student, path, folder, progress) for student, path in listed}
-    left = [(student, path) for student, path in listed if tables[path] is None]
-    if len(left) < len(listed):
-        _say(f"{len(listed) - len(left)} of {len(listed)} notebooks need no marking (any more).")
-    write_marks(_joined(tables), out)
+    notebooks = [(one.student, one.path) for one in listed if not one.reason]
+    tables = {path: _known(student, path, folder, progress) for student, path in notebooks}
+    left = [(student, path) for student, path in notebooks if tables[path] is None]
+    if len(left) < len(notebooks):
+        done = len(notebooks) - len(left)
+        _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
+    write_marks(settled(listed, tables), out)
     for student, path in left:
         found = _marked(student, path, folder, progress, (exercises, limits, confined))
         right = sum(row.points for row in found)
         name = f"{found[0].student}, {found[0].notebook or path.name}"
         _say(f"{name}: {right} of {len(found)} right")
         tables[path] = found
-        write_marks(_joined(tables), out)
-    return _joined(tables)
+        write_marks(settled(listed, tables), out)
+    rows = settled(listed, tables)
+    for row in rows:
+        if not row.exercise:
+            _say(f"{row.student}: {row.message}")
+    return rows
 
 
-def _joined(tables: Mapping[Path, list[Row] | None]) -> list[Row]:
-    """Return the rows of all notebooks that have some yet."""
-    return [row for rows in tables.values() for row in rows or ()]
+def _is_ours(path: Path, out: Path) -> bool:
+    """Return whether a file is the CSV that is written, or lies beside it for the next call."""
+    place = Path(os.path.realpath(path.parent))  # of the folder: a link may lead round in a loop
+    return place == out.parent and path.name.startswith(out.name)
 
 
 def _known(student: str, path: Path, folder: Path, progress: Progress) -> list[Row] | None:

@@ -65,20 +65,26 @@ def _below(place: int, name: str, flags: int) -> int:
         os.close(place)
 
 
-def files_below(folder: Path, suffix: str) -> list[Path]:
-    """Return the paths below a folder that end so, sorted; however deep, and through no link.
+def walked(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield folders with the names of the folders and of the other things in them, as `os.walk`.
 
-    What cannot be listed is left out.
+    However deep they lie (`os.walk` calls itself for each level); a link is no folder. What is
+    taken from the list of folders is not entered; what cannot be listed is left out.
     """
-    found, left = [], [folder]
+    left = [folder]
     while left:
-        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    left.append(Path(entry.path))
-                if entry.name.endswith(suffix):
-                    found.append(Path(entry.path))
-    return sorted(found)
+        place = left.pop()
+        folders: list[str] = []
+        others: list[str] = []
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else others).append(entry.name)
+        except OSError:
+            continue
+        yield place, folders, others
+        left += [place / name for name in reversed(folders)]
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import pytest
 from utils import grade_marks
 from utils.config import CourseError
 from utils.confine import Limits, lacking
-from utils.grade import grade, main, submissions
+from utils.grade import grade, main
 from utils.grade_marks import marked, number_of, one_line
+from utils.grade_submissions import submissions
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
 LIMITS = Limits(memory_mb=300, cpu_seconds=60)
@@ -72,7 +73,7 @@ def test_a_crashing_notebook():
     assert found["total"][1] == (
         "it stops with ZeroDivisionError: division by zero where it is defined"
     )
-    assert found["answer"] == ("wrong", "a cell cannot be read: '(' was never closed, line 1")
+    assert found["answer"] == ("wrong", "code cell 7 is left out: '(' was never closed, line 1")
 
 
 def test_an_endless_notebook_ends():

@@ -18,8 +18,9 @@ from utils import grade_files
 from utils.config import ROOT, CourseError
 from utils.confine import Limits, lacking
 from utils.grade import grade
-from utils.grade_files import content, files_below, sweep
+from utils.grade_files import content, sweep
 from utils.grade_marks import Row
+from utils.grade_submissions import submissions
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
 LIMITS = Limits(memory_mb=300, cpu_seconds=60)
@@ -213,7 +214,7 @@ def test_content_follows_no_link_and_waits_for_nobody(tmp_path):
             content(tmp_path, tmp_path / name)
 
 
-def test_files_are_found_however_deep_they_lie(tmp_path):
+def test_notebooks_are_found_however_deep_they_lie(tmp_path):
     (tmp_path / "ada.ipynb").write_text("")
     (tmp_path / "link").symlink_to(tmp_path)
     place = os.open(tmp_path, os.O_RDONLY)
@@ -224,7 +225,7 @@ def test_files_are_found_however_deep_they_lie(tmp_path):
         place = inner
     os.close(os.open("ben.ipynb", os.O_WRONLY | os.O_CREAT, dir_fd=place))
     os.close(place)
-    found = files_below(tmp_path, ".ipynb")
+    found = [path for _, path in submissions(tmp_path)]
     assert [path.name for path in found] == ["ada.ipynb", "ben.ipynb"]
     assert [content(tmp_path, path) for path in found] == [b"", b""]
     while (folder := next(tmp_path.glob("d"), None)) and os.path.isdir(folder / "d"):
