@@ -1,5 +1,6 @@
 """Marks are kept after each notebook, a second call goes on, and nothing is left behind."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -260,6 +261,31 @@ def test_what_killed_markings_have_left_is_swept(tmp_path, monkeypatch):
         *(f"grade-{os.getpid()}-b", "grade-me-c", f"other-{unused}-d"),
         *(f"grade-{unused}-young", f"grade-{unused}-link"),
     }
+
+
+def test_what_trusted_code_leaves_behind_is_ended_too(tmp_path, monkeypatch):
+    """Without walls it can start processes, also such as leave their session and their parent."""
+    noted = tmp_path / "pid"
+    sleeper = f"""
+import os, time
+with open({str(noted)!r} + "~", "w") as file:
+    file.write(str(os.getpid()))
+os.rename({str(noted)!r} + "~", {str(noted)!r})
+time.sleep(99)
+"""
+    halve = f"""
+def halve(number):
+    import os, subprocess, sys, time
+    subprocess.Popen([sys.executable, "-c", {sleeper!r}], start_new_session=True)
+    while not os.path.exists({str(noted)!r}): time.sleep(0.01)
+    return 5
+"""
+    put(tmp_path / "in" / "ada.ipynb", halve=halve)
+    monkeypatch.setattr("utils.grade.lacking", lambda: "no walls")
+    rows = mark(tmp_path / "in", tmp_path / "marks.csv", trust=True)
+    assert [row.points for row in rows] == [0, 1, 1]  # of a negative number it is not half
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(noted.read_text())).wait(10)  # raises if it goes on
 
 
 def started(folder, out, temporary, **options):
