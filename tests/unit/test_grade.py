@@ -8,10 +8,12 @@ import graded
 import pytest
 
 from utils import grade_marks
+from utils.checking import Case, Exercise
 from utils.config import CourseError
 from utils.confine import Limits, lacking
-from utils.grade import grade, main, submissions
+from utils.grade import grade, main
 from utils.grade_marks import marked, number_of, one_line
+from utils.grade_submissions import submissions
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
 LIMITS = Limits(memory_mb=300, cpu_seconds=60)
@@ -72,7 +74,7 @@ def test_a_crashing_notebook():
     assert found["total"][1] == (
         "it stops with ZeroDivisionError: division by zero where it is defined"
     )
-    assert found["answer"] == ("wrong", "a cell cannot be read: '(' was never closed, line 1")
+    assert found["answer"] == ("wrong", "code cell 7 is left out: '(' was never closed, line 1")
 
 
 def test_an_endless_notebook_ends():
@@ -98,6 +100,19 @@ def test_a_notebook_has_only_so_much_time():
     found = marked(graded.answered(endless), graded.EXERCISES, limits=LIMITS, seconds=0.3)
     assert found[0] == ("wrong", "stopped: it does not end in time")
     assert found[2] == ("wrong", "not tried: the notebook has used up its 0.3 seconds")
+
+
+def test_a_judge_that_an_answer_would_fill_with_memory(monkeypatch):
+    """An array of 2**29 rows and no columns is a few bytes, until a judge makes a list of it."""
+    monkeypatch.setattr(grade_marks, "JUDGING_MB", 128)
+    listing = Exercise(
+        "answer", "01", (Case("", (), lambda rows: f"{len(list(rows))} rows"),), is_function=False
+    )
+    cells = graded.answered(answer="import numpy as np\nanswer = np.empty((2**29, 0))")
+    found = marked(cells, [listing, graded.HALVE], limits=LIMITS)
+    assert found[0][0] == "wrong"
+    assert "536870912" not in found[0][1]
+    assert found[1] == ("right", "right, with 2 inputs")
 
 
 def test_cells_that_the_answer_does_not_need_are_not_run():
