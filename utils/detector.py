@@ -22,6 +22,7 @@ from utils.detection import threshold_at_sensitivity
 from utils.precision import set_precision
 from utils.predict import predict_images, predict_stream
 from utils.pretrained import folded_trunk
+from utils.settings import detector_settings
 from utils.splits import patients_of
 from utils.stored import StoredRows
 from utils.volumes import Volumes
@@ -319,5 +320,4 @@ def obtain(run: Run) -> tuple[keras.Model, dict]:
         print("No detector in the run folder yet: training it, as notebook 02 does.")
         model, _ = fine_tune(run)
         finish(run, model)
-        kept = config.read_json(detector_file(run).with_suffix(".json"))
-    return models.load_model(detector_file(run)), kept
+    return models.load_model(detector_file(run)), detector_settings(detector_file(run))

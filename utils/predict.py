@@ -8,6 +8,7 @@ needs no masks.
 """
 
 import argparse
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,33 +28,22 @@ from tqdm import tqdm
 
 from utils.calibration import logits
 from utils.cohort import open_cohort, read_cohort
-from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
+from utils.config import (
+    RESULTS,
+    ROOT,
+    RUNS,
+    CourseError,
+    atomic_path,
+    command,
+    prepare_folder,
+)
+from utils.model_files import check_detector, check_kind, check_probabilities, check_segmenter
+from utils.settings import Postprocessing, detector_settings, segmenter_settings
 from utils.volumes import arrange_channels, normalise_volume, read_volume, resize_image
 
 BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class Postprocessing:
-    """How a map of probabilities becomes a mask; every choice is made on validation patients.
-
-    Attributes
-    ----------
-    threshold : float
-        Pixels with at least this probability are tumour.
-    minimum_px : int
-        Connected pieces of the volume with fewer pixels than this are dropped.
-    largest_only : bool
-        Keep the largest piece of the volume only.
-    neighbours : float
-        Weight of each of the two neighbouring slices in the mean that replaces a slice's map, see
-        `smooth_slices`; 0 leaves the maps as they are.
-    """
-
-    threshold: float = 0.5
-    minimum_px: int = 0
-    largest_only: bool = False
-    neighbours: float = 0.0
+# Bytes that a file's name may have, on every common system.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,8 @@ class Networks:
     postprocessing : Postprocessing
     pictures : str
         The channels that the segmenter takes, see `volumes.arrange_channels`.
+    files : tuple of path-like
+        Where the two come from, for messages.
     """
 
     detector: object
@@ -76,6 +68,7 @@ class Networks:
     segmenter: object
     postprocessing: Postprocessing
     pictures: str
+    files: tuple = ("the detector", "the segmenter")
 
 
 def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -306,23 +299,6 @@ def postprocess(probabilities: np.ndarray, settings: Postprocessing) -> np.ndarr
     return kept[pieces].astype(np.uint8)
 
 
-def read_settings(model_file: Path) -> dict:
-    """Return what was decided with a model: the JSON file of the same name beside it.
-
-    Raises
-    ------
-    CourseError
-        If there is no such file.
-    """
-    settings = read_json(model_file.with_suffix(".json"))
-    if not settings:
-        raise CourseError(
-            f"{model_file.with_suffix('.json')}: missing; it holds the threshold that belongs to "
-            f"{model_file.name}: keep the two files together"
-        )
-    return settings
-
-
 def default_models() -> tuple[Path, Path]:
     """Return the detector and the segmenter to use when none is named.
 
@@ -358,16 +334,18 @@ def load_detector(file: Path):
     Raises
     ------
     CourseError
-        If a file is missing or damaged, or ImageNet's weights are needed and cannot be had.
+        If a file is missing, damaged or no detector's, or ImageNet's weights are needed and
+        cannot be had.
     """
-    settings = read_settings(file)
+    check_kind(file)
     import keras
 
     from utils.models import load_model
+    from utils.pretrained import TRUNK_FEATURES, fold, folded_trunk
 
     model = load_model(file)
-    from utils.pretrained import fold, folded_trunk
-
+    check_detector(model, file, TRUNK_FEATURES)
+    settings = detector_settings(file)
     if model.input_shape[-1] == 3:
         return fold(model), settings
     from utils.weights import imagenet_resnet50
@@ -403,7 +381,33 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     """
     # Keras takes seconds to import: a wrong path is told before that.
     table = read_cohort(open_cohort(cohort), masks="absent")
+    prepare_out(Path(out), table)
     return predict_table(table, out, load_networks(detector_file, segmenter_file))
+
+
+def prepare_out(out: Path, table: pd.DataFrame) -> None:
+    """Make the folder for predictions, and see that all that is to be written can be.
+
+    Raises
+    ------
+    CourseError
+        If something stands in the way, or a name would be too long.
+    """
+    prepare_folder(out)
+    prepare_folder(out / "masks")
+    if (out / "slices.csv").is_dir():
+        raise CourseError(f"{out / 'slices.csv'}: is a folder where the table goes; choose another")
+    for patient, number in zip(table["patient"], table["slice"], strict=True):
+        if len(os.fsencode(mask_name(patient, number))) > LONGEST_NAME:
+            raise CourseError(
+                f"patient {patient}: a name too long for its masks, which are called "
+                "<patient>_<n>_mask.png; shorten it to 240 letters at most"
+            )
+
+
+def mask_name(patient: str, number: int) -> str:
+    """Return the name of a slice's mask."""
+    return f"{patient}_{number}_mask.png"
 
 
 def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
@@ -412,19 +416,18 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     Raises
     ------
     CourseError
-        If a file cannot be read.
+        If a file cannot be read, or is not what it is given as.
     """
-    choices = read_settings(Path(segmenter_file))
-    detector, settings = load_detector(Path(detector_file))
+    detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
+    check_kind(segmenter_file)
+    detector, settings = load_detector(detector_file)
     from utils.models import load_model
 
-    return Networks(
-        detector,
-        settings,
-        load_model(segmenter_file),
-        Postprocessing(**choices["postprocessing"]),
-        choices.get("pictures", "sequences"),
-    )
+    segmenter = load_model(segmenter_file)
+    check_segmenter(segmenter, segmenter_file)
+    postprocessing, pictures = segmenter_settings(segmenter_file)
+    files = detector_file, segmenter_file
+    return Networks(detector, settings, segmenter, postprocessing, pictures, files)
 
 
 def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
@@ -445,6 +448,8 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
             [networks.detector, networks.segmenter], (inputs for _, inputs in patients)
         )
         for rows, (size, _), (detected, own) in zip(groups, sizes, predicted, strict=True):
+            for values, file in zip((detected, own), networks.files, strict=True):
+                check_probabilities(values, file)
             detected = slice_probabilities(detected, own, networks.detector_settings)
             choices = networks.postprocessing
             written.append(
@@ -497,7 +502,7 @@ def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.Dat
     """Write the masks of one patient; return its rows of the table."""
     masks = postprocess(resize_probabilities(probabilities, size), settings)
     for row, mask in zip(rows.itertuples(), masks, strict=True):
-        name = f"{row.patient}_{row.slice}_mask.png"
+        name = mask_name(row.patient, row.slice)
         # In memory first: Pillow takes three times as long to write to a file.
         encoded = BytesIO()
         Image.fromarray(mask * np.uint8(255)).save(encoded, "PNG", compress_level=1)
@@ -521,8 +526,7 @@ def main() -> None:
         defaults = default_models()
         detector, segmenter = detector or defaults[0], segmenter or defaults[1]
     for file in (detector, segmenter):
-        if not file.exists():
-            raise CourseError(f"{file}: no such model; train one with `make course`")
+        check_kind(file)
         shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
         print(f"model: {shown}", file=sys.stderr)
     table = predict_cohort(arguments.cohort, arguments.out, detector, segmenter)

@@ -13,6 +13,7 @@ from utils.course import Run
 from utils.metrics import count_pixels, dice
 from utils.precision import set_precision
 from utils.predict import Postprocessing, postprocess, predict_images, resize_probabilities
+from utils.settings import segmenter_settings
 from utils.volumes import Volumes, normalise_volume, read_volume
 
 # One epoch of the segmenter: so many batches, whatever the size of the cohort.
@@ -214,7 +215,7 @@ def obtain(run: Run, loss: str = "focal_tversky"):
     """Return the finished segmenter of a run and its postprocessing; train what is missing."""
     kept = config.read_json(segmenter_file(run).with_suffix(".json"))
     if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
-        return models.load_model(segmenter_file(run)), Postprocessing(**kept["postprocessing"])
+        return models.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]
     print("No segmenter in the run folder yet: training it, as notebook 03 does.")
     model, _ = train(run, loss)
     return model, finish(run, model, loss)

@@ -367,7 +367,7 @@ flat = [each.astype("float32").reshape(32, -1) for each in (stored[:32], again)]
 distances = cdist(*flat)
 itself = (distances.argmin(axis=1) == np.arange(32)).sum()
 print(f"nearest to the same slice computed again: {itself} of 32")
-del network, again, flat  # their memory is needed below
+del network, sample, again, flat  # their memory is needed below
 
 # %% [markdown]
 # ### Fit the last layer, then fine-tune the last blocks
@@ -386,6 +386,7 @@ del head
 print(f"AUC, {run.describe('validation')}: {auc(validation.labels, p_frozen[in_validation]):.2f}")
 
 # %%
+missing.train_apart(run, "fine-tuned detector")
 fine_tuned, fine_tuned_history = detector.fine_tune(run)
 p_fine_tuned = detector.probabilities(fine_tuned, test)  # from the pictures, as in use
 fine_tuned_history.round(3)

@@ -52,7 +52,7 @@ def fail_with(error):
             "error: a.tif: truncated; fetch it again",
         ),
         (OSError(errno.ENOSPC, "", "out.csv"), "out.csv: No space left on device; free some space"),
-        (PermissionError(errno.EACCES, "", "out"), "out: Permission denied; choose a folder"),
+        (PermissionError(errno.EACCES, "", "out"), "out: Permission denied; see who may read"),
         (OSError(errno.EROFS, "", "out"), "out: Read-only file system; choose a folder"),
     ],
 )

@@ -11,8 +11,8 @@ from PIL import Image
 from utils import config, detector, evidence, evidence_collect, evidence_folds, models, recipes
 from utils.cohort import read_cohort
 from utils.precision import set_precision
-from utils.predict import read_settings
 from utils.pretrained import pretrained_unet
+from utils.settings import read_settings
 
 
 @pytest.fixture(scope="module")

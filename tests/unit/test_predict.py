@@ -16,12 +16,12 @@ from utils.predict import (
     predict_cohort,
     predict_stream,
     predict_together,
-    read_settings,
     resize_probabilities,
     slice_probabilities,
     slice_scores,
     smooth_slices,
 )
+from utils.settings import read_settings
 
 
 class Halving:
