@@ -906,8 +906,8 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 # score of 0.67 for a model that does nothing: that is why the convention has to be told.
 # </details>
 #
-# **4.** In one slice, with tumour, Dice is 0.93 and HD95 25 pixels; the picture has a diagonal of
-# 362. What does the prediction most likely look like?
+# **4.** In one slice with tumour, Dice is 0.93 and HD95 25 pixels; the picture's diagonal is 362
+# pixels long. What does the prediction most likely look like?
 #
 # - (a) Its border is off by 25 pixels everywhere.
 # - (b) The tumour is outlined well, and a second, smaller area far away is marked as well.
