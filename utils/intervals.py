@@ -51,7 +51,8 @@ def bootstrap_patients(
     """Return a statistic with its bootstrap interval, whole patients being drawn.
 
     Slices of one patient are no independent evidence: where they resemble each other, drawing
-    slices gives intervals that are too narrow. Patients are drawn with replacement (`scipy.stats.bootstrap`), each with all its rows.
+    slices gives intervals that are too narrow. Patients are drawn with replacement
+    (`scipy.stats.bootstrap`), each with all its rows.
     The interval is the percentile one: it stays within the statistic's range and exists for
     medians and perfect scores, where BCa, whose correction divides by the spread of the
     leave-one-out values, does not. With few patients (under 20, say) it is a little too narrow.
