@@ -10,6 +10,7 @@ import pandas as pd
 from utils import config
 from utils.cohort import cohort_sha256
 from utils.evidence_tables import EXPERIMENTS
+from utils.metrics import HD95_BEFORE, HD95_NOW
 from utils.splits import patient_folds, split_sha256
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
@@ -29,7 +30,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
         ``provenance.json``, which also tells the seconds of all training and the machines. What
         stands there of other folds and attempts stays, if it was computed from the same cohort:
-        the work may be shared among machines.
+        the work may be shared among machines. HD95 alone does not stay where it was computed
+        under another definition (``hd95`` of ``provenance.json``) than that of newer folds.
     table : pandas.DataFrame
         The cohort table.
     folds : int
@@ -38,6 +40,7 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     data = cohort_sha256(table)
     before = config.read_json(out / "provenance.json")
     kept = before.get("data_sha256") == data
+    hd95 = before.get("hd95") if kept else None
     settings = []
     for experiment in EXPERIMENTS:
         done = sorted(file.parent for file in (work / experiment).glob("*/fold.json"))
@@ -54,6 +57,7 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         if ours:
             path = out / "patients.csv"
             patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
+            patients, hd95 = _one_definition(patients, done, hd95 or HD95_BEFORE)
             _write(patients.sort_values("patient"), path)
     attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
     if attempts:
@@ -69,6 +73,7 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         machines = before["machine"].split("; ") if kept else []
         machines = "; ".join(dict.fromkeys([*machines, _machine()]))
         values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}
+        values |= {"hd95": hd95} if hd95 else {}
         config.write_json(out / "provenance.json", values)
 
 
@@ -84,6 +89,36 @@ def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.D
     new = set(rows[keys].itertuples(index=False, name=None))
     stay = [each not in new for each in before[keys].itertuples(index=False, name=None)]
     return pd.concat([before[stay], rows], ignore_index=True)
+
+
+def _one_definition(
+    patients: pd.DataFrame, done: list[Path], kept: str
+) -> tuple[pd.DataFrame, str]:
+    """Return the patients with HD95 under one definition, and which that is.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        ``fold, hd95_px``, and more.
+    done : list of Path
+        The folds that are done; a ``fold.json`` of before the definition was noted has the old one.
+    kept : str
+        The definition of the rows of other folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        If rows differ, the newest definition alone: ``hd95_px`` of the others is NaN.
+    str
+        `metrics.HD95_NOW` or `metrics.HD95_BEFORE`.
+    """
+    noted = {
+        folder.name: config.read_json(folder / "fold.json").get("hd95", HD95_BEFORE)
+        for folder in done
+    }
+    definitions = patients["fold"].map(noted).fillna(kept)
+    newest = HD95_NOW if (definitions == HD95_NOW).any() else HD95_BEFORE
+    return patients.assign(hd95_px=patients["hd95_px"].where(definitions == newest)), newest
 
 
 def _joined(folders: list[Path], name: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from utils.course import Parameters, Run
 from utils.detection import auc, threshold_at_sensitivity
 from utils.evidence_tables import EXPERIMENTS
 from utils.memory import release
-from utils.metrics import dice, patient_table
+from utils.metrics import HD95_NOW, dice, patient_table
 from utils.predict import (
     Postprocessing,
     combine,
@@ -86,6 +86,7 @@ def run_fold(
         "validation_patients": len(set(owners(run.part("validation").table))),
         "epochs": int(history["val_dice"].idxmax()) + 1,
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
+        "hd95": HD95_NOW,
     }
     for name, frame in (("slices", slices), ("patients", patients)):
         with config.atomic_path(folder / f"{name}.csv") as temporary:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils import config
 from utils.config import CourseError
-from utils.metrics import patient_table
+from utils.metrics import HD95_BEFORE, HD95_NOW, patient_table
 from utils.splits import assert_no_leak, split_sha256
 
 LGG = config.RESULTS / "lgg"
@@ -64,7 +64,8 @@ class Evidence:
     folds : pandas.DataFrame
         What each fold of each experiment chose on its validation patients.
     provenance : dict
-        ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``.
+        ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``, and
+        ``hd95``: under which definition ``hd95_px`` was computed (see `hd95_definition`).
     others : dict of str to pandas.DataFrame
         The slices tables of the experiments in `OTHERS` that are there, some perhaps with
         some of their folds only.
@@ -82,6 +83,11 @@ class Evidence:
     others: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     attempts: pd.DataFrame | None = field(default=None, repr=False)
     shipped: dict[str, dict] = field(default_factory=dict, repr=False)
+
+    @property
+    def hd95_definition(self) -> str:
+        """`metrics.HD95_NOW` or `metrics.HD95_BEFORE`; tables that do not tell are old."""
+        return self.provenance.get("hd95", HD95_BEFORE)
 
 
 def read_evidence(folder: str | Path = LGG) -> Evidence:
@@ -133,7 +139,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in table]
     if missing:
         raise CourseError(f"{path}: no column {', '.join(missing)}; get it anew from git")
-    required = [name for name in columns if name != "hd95_px"]  # undefined without any overlap
+    required = [name for name in columns if name != "hd95_px"]  # it may be undefined
     if table.empty or table[required].isna().any(axis=None):
         raise CourseError(f"{path}: rows or values are missing; get it anew from git")
     return table
@@ -152,6 +158,11 @@ def check_evidence(evidence: Evidence) -> None:
     CourseError
         With the first thing that does not hold.
     """
+    if evidence.hd95_definition not in (HD95_NOW, HD95_BEFORE):
+        raise CourseError(
+            f"provenance.json: hd95 is {evidence.hd95_definition!r}, which is none of "
+            f"{HD95_NOW!r} and {HD95_BEFORE!r}; get it anew from git"
+        )
     check_slices(evidence.slices, "slices.csv", EXPERIMENTS["ours"].dealt)
     _check_whole(evidence)
     _check_patients(evidence)

@@ -7,6 +7,8 @@ from utils.comparisons import Comparison
 from utils.evidence_tables import EXPERIMENTS, OTHERS, Evidence
 from utils.findings import AIMS, RESAMPLES, SEED, told
 from utils.intervals import Interval
+from utils.metrics import HD95_NOW, one_mask
+from utils.model_card import HD95
 
 NOT_YET = "not computed yet"
 FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
@@ -43,6 +45,32 @@ def aims(evidence: Evidence) -> pd.DataFrame:
             }
             for key, aim in AIMS.items()
         ]
+    )
+
+
+def hd95_name(evidence: Evidence) -> str:
+    """Return what HD95 is called where its value stands: told if its definition is not today's."""
+    return "HD95" if evidence.hd95_definition == HD95_NOW else "HD95 (earlier definition)"
+
+
+def hd95_words(evidence: Evidence) -> str:
+    """Return under which definition the tables hold HD95, and what that means for its value."""
+    slices = evidence.slices
+    missed, invented = (int(which.sum()) for which in one_mask(slices).values())
+    counts = (
+        f"{missed + invented} of the {len(slices):,} slices have only one mask "
+        f"({missed} missed, {invented} invented)"
+    )
+    if evidence.hd95_definition == HD95_NOW:
+        known = int(evidence.patients["hd95_px"].notna().sum())
+        lacking = "" if known == len(evidence.patients) else f" It is known of {known} patients."
+        return f"{HD95} Here {counts}.{lacking}"
+    return (
+        "HD95 was computed under an earlier definition: the 95th percentile of the distances "
+        f"within the slices that have both masks, all slices together. {counts}; these are left "
+        "out, so that an emptied mask could lower the value. The predicted masks were not kept: "
+        "HD95 as notebook 4 defines it will be there when the folds are trained again. Until "
+        "then, do not compare the two."
     )
 
 

@@ -152,6 +152,8 @@ def reliability(
 ) -> Figure:
     """Show what came true over what was predicted, one panel a table (before and after scaling).
 
+    The bars are the tables' intervals over patients; a bin without one has no bar.
+
     Parameters
     ----------
     tables : mapping of str to DataFrame
@@ -182,7 +184,8 @@ def reliability(
             ylim=(-0.03, 1.03),
         )
     grid[0].set_ylabel("share of slices with tumour")
-    grid[0].text(0, 0.97, "grey line: perfect", color=GREY, fontsize=9, va="top")
+    words = "grey line: perfect\nbars: 95 % interval\nover patients"
+    grid[0].text(0, 1.02, words, color=GREY, fontsize=9, va="top")
     return figure
 
 

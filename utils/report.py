@@ -30,7 +30,7 @@ HEADLINES = (
     ("Specificity", "detection.specificity", 3, "share of the tumour-free slices left alone"),
     ("Mean patient Dice", "segmentation.dice_patient_mean", 3, "overlap with the traced tumour"),
     ("Median patient Dice", "segmentation.dice_patient_median", 3, "half the patients lie above"),
-    ("Median HD95", "segmentation.hd95_px_median", 1, "pixels between the outlines"),
+    ("Median HD95", "segmentation.hd95_px_median", 1, "px off; the diagonal for a slice missed"),
 )
 # Shown elsewhere on the page, so left out of the table of all recorded numbers.
 ELSEWHERE = {"patients", "seconds", "peak_rss_mb"}

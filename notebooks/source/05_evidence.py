@@ -50,6 +50,7 @@ segmenter_epochs = 5
 
 # %%
 import sys
+import textwrap
 
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 from pathlib import Path
@@ -76,7 +77,15 @@ from utils import (
     plots_evidence,
 )
 from utils.evidence_tables import read_evidence
-from utils.evidence_words import NOT_YET, aims, comparison_rows, folds_sentence, split_verdicts
+from utils.evidence_words import (
+    NOT_YET,
+    aims,
+    comparison_rows,
+    folds_sentence,
+    hd95_name,
+    hd95_words,
+    split_verdicts,
+)
 from utils.findings import BUDA, BUDA_SITE, told
 
 # %% [markdown]
@@ -167,7 +176,8 @@ print(f"Dice by patient, mean:   {told(result['dice_mean'])}   Buda: {BUDA['mean
       f"authors' site: {BUDA_SITE['mean']}")  # fmt: skip
 print(f"Dice by patient, median: {told(result['dice_median'])}   Buda: {BUDA['median']}, "
       f"authors' site: {BUDA_SITE['median']}")  # fmt: skip
-print(f"HD95, median:            {told(result['hd95_median'], 1)} px")
+print(f"{hd95_name(evidence)}, median: {told(result['hd95_median'], 1)} px")
+print(textwrap.fill(hd95_words(evidence), 100))
 for row in aims(evidence).itertuples():
     verdict = "reached" if row.reached else "NOT reached"
     print(f"aim {row.aim:.2f} for {row.measure}: {row.found.estimate:.3f}, {verdict}")
@@ -317,7 +327,7 @@ print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-tables, errors = findings.reliability(slices)
+tables, errors = findings.reliability(slices), findings.calibration_errors(slices)
 figure = plots_detection.reliability(tables, errors, SOURCE)
 alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
     f"{words}: calibration error {error:.3f}." for words, error in errors.items()
@@ -722,7 +732,8 @@ check.lost_to_cascade(lost_to_cascade)
 # NBVAL_CHECK_OUTPUT
 lowest = findings.kinds_of_error(findings.worst(by_patient), slices)
 columns = ["patient", "dice", "hd95_px", "tumour_px", "missed", "invented"]
-print(lowest[columns].round(2).to_string(index=False))
+named = lowest[columns].rename(columns={"hd95_px": f"{hd95_name(evidence)}, px"})
+print(named.round(2).to_string(index=False))
 print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum()} "
       f"of {len(lowest)}")  # fmt: skip
 

@@ -81,7 +81,10 @@ FIGURES = {
         ({"one": detection.precision_recall_points(LABELS, SCORES)}, {"one": 0.5}, 0.5)
     ],
     plots_detection.reliability: [
-        ({"before": calibration.reliability_table(LABELS, SCORES, 3)}, {"before": 0.1})
+        (
+            {"before": calibration.reliability_table(LABELS, SCORES, SLICES["patient"], 3)},
+            {"before": 0.1},
+        )
     ],
     plots_detection.grad_cam_panels: [(IMAGES[:3], MASKS[:3], RANDOM.random((3, 16, 16)), NAMES)],
     plots_detection.error_gallery: [
