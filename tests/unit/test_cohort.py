@@ -235,7 +235,7 @@ def test_a_truncated_tiff(root, name, length, capfd):
         (picture(64), ["64 x 64 pixels, the patient's first slice is 32 x 32", "one size"]),
         (picture(31), ["31 x 31 pixels, at least 32 x 32", "full size"]),
         (picture(channels=1), ["one channel", "stack the three sequences"]),
-        (picture(channels=4), ["(32, 32, 4)", "stack the three sequences"]),
+        (picture(channels=4), ["RGB with an alpha channel", "convert('RGB')"]),
         (picture(dtype=np.uint16), ["16 bit pixels (uint16)", "scale them to 0..255"]),
         (picture(dtype=np.float32), ["float pixels (float32)", "scale them to 0..255"]),
     ],
