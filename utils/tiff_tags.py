@@ -89,9 +89,10 @@ def read_tags(file: BinaryIO, size: int) -> tuple[dict[int, tuple[int, ...] | by
     for code, kind, count, inline in entries:
         if code not in NAMES:
             continue
-        if code in tags:
+        values = _values(file, size, layout, (code, kind, count, inline))
+        if code in tags and code != DESCRIPTION:  # tifffile writes two descriptions
             raise TagError(f"the tag {NAMES[code]} is there twice")
-        tags[code] = _values(file, size, layout, (code, kind, count, inline))
+        tags[code] = tags[code] + b"\n" + values if code in tags else values
     return tags, _count_pictures(file, size, layout, start, following)
 
 
