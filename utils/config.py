@@ -16,7 +16,15 @@ RESULTS = ROOT / "results"
 
 
 class CourseError(Exception):
-    """A mistake that the user can mend: one line with what is wrong, where, and what to do."""
+    """A mistake that the user can mend: one line with what is wrong, where, and what to do.
+
+    It stays one line where the name of a file holds a line break.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(
+            "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        )
 
 
 @contextlib.contextmanager
@@ -38,7 +46,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # Of a long name only the beginning: a name has at most 255 bytes.
+    prefix = f".{path.stem[:24]}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     temporary.unlink()
@@ -120,4 +130,8 @@ _REMEDIES = {
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "the path holds a link that leads back to itself: remove it",
+    errno.ENOTDIR: "a part of this path is a file: choose another folder",
+    errno.EISDIR: "this is a folder: give the name of a file",
 }

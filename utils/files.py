@@ -49,8 +49,7 @@ def tell_read_errors(path: str | os.PathLike, missing: str = "check the path") -
         raise CourseError(f"{path}: {reason}") from error
 
 
-@contextmanager
-def open_file(path: str | os.PathLike, missing: str = "check the path") -> Iterator[BinaryIO]:
+def open_file(path: str | os.PathLike, missing: str = "check the path") -> BinaryIO:
     """Open a regular file for reading bytes.
 
     A pipe would be waited for without end, so what `path` is is looked at before it is opened.
@@ -58,12 +57,11 @@ def open_file(path: str | os.PathLike, missing: str = "check the path") -> Itera
     Raises
     ------
     CourseError
-        If there is no such file, it is no regular one, or it cannot be read.
+        If there is no such file, it is no regular one, or it cannot be opened.
     """
     with tell_read_errors(path, missing):
         check_regular(path)
-        with open(path, "rb") as file:
-            yield file
+        return open(path, "rb")
 
 
 def check_regular(path: str | os.PathLike) -> None:

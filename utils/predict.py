@@ -26,7 +26,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from utils.calibration import logits
-from utils.cohort import open_cohort, read_cohort
+from utils.cohort import cohort_to_predict, read_cohort
 from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
 from utils.volumes import arrange_channels, normalise_volume, read_volume, resize_image
 
@@ -402,8 +402,9 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
         If the cohort or a model cannot be read.
     """
     # Keras takes seconds to import: a wrong path is told before that.
-    table = read_cohort(open_cohort(cohort), masks="absent")
-    return predict_table(table, out, load_networks(detector_file, segmenter_file))
+    with cohort_to_predict(cohort, out) as root:
+        table = read_cohort(root, masks="absent")
+        return predict_table(table, out, load_networks(detector_file, segmenter_file))
 
 
 def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:

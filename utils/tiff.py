@@ -18,7 +18,7 @@ from PIL import Image
 
 from utils import tiff_tags as tags
 from utils.config import CourseError
-from utils.files import open_file
+from utils.files import open_file, tell_read_errors
 
 SMALLEST_SIDE = 32
 # No scanner makes larger slices; three of 9000 x 9000 pixels, 0.3 MB deflated, took 3.9 GB.
@@ -108,7 +108,7 @@ def read_header(path: str | Path) -> Header:
         If the file is missing, damaged, cut short, larger than any slice, holds more than one
         picture, or is stored in a way that can be understood in two ways.
     """
-    with open_file(path, _MISSING) as file:
+    with tell_read_errors(path, _MISSING), open_file(path, _MISSING) as file:
         return _header(path, file)
 
 
@@ -182,7 +182,7 @@ def read_slice(path: str | Path) -> np.ndarray:
     CourseError
         If the file is missing, damaged, cut short, or not such a picture.
     """
-    with open_file(path, _MISSING) as file:
+    with tell_read_errors(path, _MISSING), open_file(path, _MISSING) as file:
         header = _header(path, file)
         check_slice(path, header)
         return _pixels(path, file, header)
@@ -208,7 +208,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
     CourseError
         If the file is missing, damaged, cut short, of another size, or holds other values.
     """
-    with open_file(path, _MISSING) as file:
+    with tell_read_errors(path, _MISSING), open_file(path, _MISSING) as file:
         header = _header(path, file)
         check_mask(path, header, size)
         pixels = _pixels(path, file, header)
@@ -262,7 +262,7 @@ def _check_pictures(path: str | Path, found: dict, pictures: int) -> None:
 
 def _understood(path: str | Path, found: dict) -> Header:
     """Return what the tags mean; raise where they can mean two things."""
-    for code in (tags.WIDTH, tags.HEIGHT, tags.PHOTOMETRIC):
+    for code in (tags.WIDTH, tags.HEIGHT):
         if code not in found:
             raise tags.TagError(f"the tag {tags.NAMES[code]} is missing")
     [height], [width] = found[tags.HEIGHT], found[tags.WIDTH]
@@ -273,6 +273,11 @@ def _understood(path: str | Path, found: dict) -> Header:
         )
     if not height or not width:
         raise tags.TagError(f"it has {height} x {width} pixels")
+    if tags.PHOTOMETRIC not in found:
+        raise CourseError(
+            f"{path}: has no photometric interpretation tag, so that nobody knows whether white "
+            "is zero; save it again as plain RGB, or grey for a mask"
+        )
     samples = found.get(tags.SAMPLES, (1,))[0]
     compression = found.get(tags.COMPRESSION, (UNCOMPRESSED,))[0]
     _check_storage(path, found, compression)
@@ -356,8 +361,10 @@ def _check_length(path: str | Path, header: Header, size: int) -> None:
             raise tags.TagError("its strips or tiles hold fewer bytes than their pixels need")
     if needed > size:
         raise tags.TagError(f"{size} bytes where at least {needed} are needed")
-    if min(offsets) < 8 or min(counts) == 0:
+    if min(counts) == 0:
         raise tags.TagError("a strip or tile is empty")
+    if min(offsets) < 8:
+        raise tags.TagError("a strip or tile lies in the header")
     if size > _LARGEST_FILE:
         raise CourseError(
             f"{path}: has {size / 1e6:.0f} MB for {height} x {width} pixels; save it again"

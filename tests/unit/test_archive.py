@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 from cohort_files import assert_one_line, cut, write_patient
@@ -190,7 +191,7 @@ def test_a_full_or_closed_disk_is_told_in_one_line(
     def fails(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(archive_module.shutil, "copyfileobj", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     target = tmp_path / "lgg"
     assert_one_line([target, *words], unpack_cohort, kaggle_zip, target)
     assert not target.exists()
@@ -202,7 +203,7 @@ def test_other_errors_of_the_disk_keep_their_traceback(tmp_path, kaggle_zip, mon
     def fails(*arguments):
         raise OSError(errno.EIO, "broken disk")
 
-    monkeypatch.setattr(archive_module.shutil, "copyfileobj", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(OSError, match="broken disk"):
         unpack_cohort(kaggle_zip, tmp_path / "lgg")
 
