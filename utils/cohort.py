@@ -34,6 +34,9 @@ COLUMNS = [
     "has_tumour",
 ]
 _SAMPLE_BYTES = 4096
+# Pixels of a patient, all slices together: 512 slices of 1024 x 1024. The masks of a prediction
+# take one byte for each.
+LARGEST_PATIENT = 512 * 1024 * 1024
 _NO_COHORT = "give the cohort's folder or its zip, or get it with python -m utils.download"
 
 Progress = Callable[[int, int], None]
@@ -248,6 +251,17 @@ def _check_for_learning(root: Path, found: list[PatientFiles]) -> None:
             )
 
 
+def _check_pixels(one: PatientFiles, size: tuple[int, int]) -> None:
+    """Check that a patient is not larger than the memory, before any pixel is read."""
+    pixels = len(one.slices) * size[0] * size[1]
+    if pixels > LARGEST_PATIENT:
+        raise CourseError(
+            f"{one.folder}: {len(one.slices)} slices of {size[0]} x {size[1]} are "
+            f"{pixels / 1e6:.0f} million pixels, at most {LARGEST_PATIENT / 1e6:.0f} million are "
+            "read; export the slices at a smaller size, or every second one"
+        )
+
+
 def _read_patient(one: PatientFiles, masks: str) -> list[tuple]:
     """Return the rows of one patient, having checked the files."""
     rows = []
@@ -256,7 +270,9 @@ def _read_patient(one: PatientFiles, masks: str) -> list[tuple]:
         header = read_header(path)
         check_slice(path, header)
         size = header.shape[:2]
-        first_size = first_size or size
+        if first_size is None:
+            first_size = size
+            _check_pixels(one, size)
         if size != first_size:
             raise CourseError(
                 f"{path}: is {size[0]} x {size[1]} pixels, the patient's first slice is "
