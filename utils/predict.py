@@ -30,6 +30,7 @@ from tqdm import tqdm
 from utils.calibration import logits
 from utils.cohort import cohort_to_predict, read_cohort
 from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
+from utils.tables import write_table
 from utils.volumes import arrange_channels, read_resized
 
 BATCH_SIZE = 32
@@ -551,9 +552,7 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
             )
             bar.update(len(rows))
         slices = pd.concat([patient.result() for patient in written], ignore_index=True)
-    with atomic_path(Path(out) / "slices.csv") as temporary:
-        slices.to_csv(temporary, index=False)
-    return Path(out) / "slices.csv"
+    return write_table(Path(out) / "slices.csv", slices)
 
 
 def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
