@@ -162,7 +162,8 @@ def _cohort_members(
     for member in source.infolist():
         name = _safe_name(archive, member)
         found = slice_of(name.name, name.parts[-2]) if len(name.parts) > 1 else None
-        if member.is_dir() or found is None or (found[1] and not masks):
+        is_folder = member.orig_filename.endswith(("/", "\\"))
+        if is_folder or found is None or (found[1] and not masks):
             continue
         _check_member(archive, name, member)
         copy = copies.setdefault(name.parents[1], {})

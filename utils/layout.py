@@ -17,7 +17,7 @@ from utils.files import tell_read_errors
 COPIES = ("kaggle_3m", "lgg-mri-segmentation/kaggle_3m")
 LAYOUT = "<patient>/<patient>_<n>.tif"
 # No more digits than a number in a table can hold.
-_FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]{1,18})(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
+_FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]{1,18})(?P<mask>_mask)?\.tiff?", re.I | re.S)
 # Words in the names of files that hold masks, in whatever form.
 _MASK_WORDS = {"mask", "masks", "seg", "segmentation", "label", "labels"}
 # What `utils.predict` writes: a cohort folder may hold the results of an earlier run.
