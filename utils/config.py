@@ -25,7 +25,15 @@ FULL_DISK = 2**18
 
 
 class CourseError(Exception):
-    """A mistake that the user can mend: one line with what is wrong, where, and what to do."""
+    """A mistake that the user can mend: one line with what is wrong, where, and what to do.
+
+    It stays one line where the name of a file holds a line break.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(
+            "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        )
 
 
 @contextlib.contextmanager

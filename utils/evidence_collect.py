@@ -12,6 +12,7 @@ from utils.cohort import cohort_sha256
 from utils.evidence_tables import EXPERIMENTS
 from utils.metrics import HD95_BEFORE, HD95_NOW
 from utils.splits import patient_folds, split_sha256
+from utils.tables import read_table, write_table
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
@@ -53,23 +54,25 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         slices = _merged(_joined(done, "slices")[columns], path, ["fold"], kept)
         if ours and slices["fold"].nunique() < folds:
             continue
-        _write(slices.sort_values(["patient", "slice"]), path)
+        write_table(path, slices.sort_values(["patient", "slice"]))
         if ours:
             path = out / "patients.csv"
             patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
             patients, hd95 = _one_definition(patients, done, hd95 or HD95_BEFORE)
-            _write(patients.sort_values("patient"), path)
+            write_table(path, patients.sort_values("patient"))
     attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
     if attempts:
         path = out / "attempts.csv"
-        _write(_merged(pd.DataFrame(attempts), path, ["attempt"], kept), path)
+        write_table(path, _merged(pd.DataFrame(attempts), path, ["attempt"], kept))
     path = out / "folds.csv"
     if settings:
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
         order = rows["experiment"].map(list(EXPERIMENTS).index)
-        _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
+        write_table(
+            path, rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order")
+        )
     if settings or attempts:
-        seconds = pd.read_csv(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
+        seconds = read_table(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
         machines = before["machine"].split("; ") if kept else []
         machines = "; ".join(dict.fromkeys([*machines, _machine()]))
         values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}
@@ -85,7 +88,7 @@ def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.D
     rows = rows.astype(dict.fromkeys(keys, str))
     if not kept or not path.exists():
         return rows
-    before = pd.read_csv(path, dtype=dict.fromkeys(keys, str))
+    before = read_table(path).astype(dict.fromkeys(keys, str))
     new = set(rows[keys].itertuples(index=False, name=None))
     stay = [each not in new for each in before[keys].itertuples(index=False, name=None)]
     return pd.concat([before[stay], rows], ignore_index=True)
@@ -125,7 +128,7 @@ def _joined(folders: list[Path], name: str) -> pd.DataFrame:
     """Return the rows of all folds, the name of the fold in front."""
     frames = []
     for folder in folders:
-        frame = pd.read_csv(folder / f"{name}.csv")
+        frame = read_table(folder / f"{name}.csv")
         frame.insert(0, "fold", folder.name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
@@ -146,11 +149,6 @@ def _setting(experiment: str, folder: Path) -> dict:
         "validation_dice": round(fold["validation_dice"], 6),
         "seconds": fold["seconds"],
     }
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    with config.atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False)
 
 
 def provenance(table: pd.DataFrame, data: str, folds: int) -> dict:

@@ -30,6 +30,7 @@ from utils.predict import (
     smooth_slices,
 )
 from utils.recipes import Recipe, owners
+from utils.tables import read_table, write_table
 from utils.volumes import load_volumes
 
 DETECTOR_SIZE = 128
@@ -89,8 +90,7 @@ def run_fold(
         "hd95": HD95_NOW,
     }
     for name, frame in (("slices", slices), ("patients", patients)):
-        with config.atomic_path(folder / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
+        write_table(folder / f"{name}.csv", frame)
     config.write_json(folder / "fold.json", settings)
     _forget_models()
 
@@ -373,7 +373,7 @@ def train_final(
 
 def _choices(path: Path, needed: str) -> pd.DataFrame:
     """Return what the folds of our recipe chose that held out whole patients."""
-    found = pd.read_csv(path) if path.exists() else pd.DataFrame({"experiment": []})
+    found = read_table(path) if path.exists() else pd.DataFrame({"experiment": []})
     found = found[found["experiment"].isin(OURS_BY_PATIENT)]
     if needed not in found or found[needed].isna().all():
         raise config.CourseError(f"{path}: no fold done; run the experiment ours first")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils import config
+from utils import config, tables
 from utils.config import CourseError
 from utils.metrics import HD95_BEFORE, HD95_NOW, patient_table
 from utils.splits import assert_no_leak, split_sha256
@@ -123,7 +123,7 @@ def read_evidence(folder: str | Path = LGG) -> Evidence:
 
 
 def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a CSV table, folds as text.
+    """Return a CSV table of the evidence, names as text.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         If it is not there, is no CSV, is empty, or lacks a column or a value.
     """
     try:
-        table = pd.read_csv(path, dtype={"fold": str})
+        table = tables.read_table(path)
     except FileNotFoundError as error:
         raise CourseError(f"{path}: not there; get the folder anew from git") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -140,7 +140,8 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     if missing:
         raise CourseError(f"{path}: no column {', '.join(missing)}; get it anew from git")
     required = [name for name in columns if name != "hd95_px"]  # it may be undefined
-    if table.empty or table[required].isna().any(axis=None):
+    absent = table[required].isna() | (table[required] == "")
+    if table.empty or absent.any(axis=None):
         raise CourseError(f"{path}: rows or values are missing; get it anew from git")
     return table
 

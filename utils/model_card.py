@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.config import CourseError, atomic_path, command, read_json
+from utils.tables import read_table
 
 WORST = 3
 COHORTS = {
@@ -123,7 +124,7 @@ def write_model_card(run_folder: Path) -> Path:
         )
     text = model_card(
         metrics,
-        pd.read_csv(table),
+        read_table(table),
         read_json(run_folder / "detector.json"),
         read_json(run_folder / "segmenter.json"),
     )

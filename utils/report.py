@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import jinja2
 import nbformat
-import pandas as pd
 
 from utils.config import CourseError, atomic_path, command, read_json
 from utils.metrics import patient_table
+from utils.tables import read_table
 
 MISSING = "not computed in this run"
 COHORTS = {"simulated": "Simulated data", "lgg": "LGG MRI Segmentation cohort (real patients)"}
@@ -107,7 +107,7 @@ def held_out_patients(run_folder: Path) -> list[dict[str, str]]:
     path = run_folder / "predictions.csv"
     if not path.is_file():
         return []
-    slices = pd.read_csv(path)
+    slices = read_table(path)
     needed = {"patient", "institution", "part", "tumour_px", "predicted_px", "overlap_px"}
     if missing := needed - set(slices.columns):
         raise CourseError(
