@@ -6,7 +6,6 @@ Commands of IPython (``%time``, ``!ls``) become the Python that they run, or not
 import __future__
 
 import ast
-import contextlib
 import dis
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -241,27 +240,38 @@ def _statement(node: ast.stmt, cell: int, reading: Reading) -> Statement:
     module = ast.fix_missing_locations(ast.Module([node], []))
     names = _names(compile(module, "<answer>", "exec", reading.flags, dont_inherit=True))
     sets, uses, late, later = (frozenset(each) for each in names)
-    for code in _run_as_text(node, reading.flags):
+    texts = _run_as_text(node, reading.flags)
+    for code in texts:
         more = _names(code)
         sets, uses = sets | more[0] | more[3], uses | more[1]
+    uses -= {"exec", "eval"} if texts else set()  # what they run is known
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         sets = frozenset("*")
     if isinstance(node, ast.Expr) and _command(node.value):
         sets = frozenset("*")  # a file that may be imported
+    if isinstance(node, ast.For | ast.AsyncFor):  # what counts is set before it is used
+        around = {each.id for each in ast.walk(node.iter) if isinstance(each, ast.Name)}
+        counting = {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
+        uses -= counting - around - late
     changes = frozenset(_changed(node, reading.quiet))
     return Statement(
         node, cell, sets, uses, late, later, changes, _reads(node, reading.quiet), _role(node)
     )
 
 
-def _run_as_text(node: ast.stmt, flags: int) -> Iterator[CodeType]:
-    """Yield the code of texts that ``exec`` and ``eval`` run."""
+def _run_as_text(node: ast.stmt, flags: int) -> list[CodeType]:
+    """Return the code of texts that ``exec`` and ``eval`` run, if all of it can be told."""
+    found = []
     for call in ast.walk(node):
-        if not isinstance(call, ast.Call) or _root(call.func) not in ("exec", "eval"):
-            continue
-        for text in (each for each in call.args if isinstance(each, ast.Constant)):
-            with contextlib.suppress(TypeError, *_REFUSED):
-                yield compile(text.value, "<text>", "exec", flags, dont_inherit=True)
+        if isinstance(call, ast.Call) and _root(call.func) in ("exec", "eval"):
+            if len(call.args) != 1 or not isinstance(call.args[0], ast.Constant):
+                return []
+            try:
+                text = str(call.args[0].value)
+                found.append(compile(text, "<text>", "exec", flags, dont_inherit=True))
+            except _REFUSED:
+                return []
+    return found
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str], set[str], set[str]]:

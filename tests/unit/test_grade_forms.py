@@ -26,7 +26,9 @@ CHECKED = re.compile(r"check\.(\w+)\((\w+)\)")
 ANSWERING = """
 import json, pickle, sys
 sys.path.insert(0, sys.argv[1])
+from utils import grade_run
 from utils.grade_child import Notebook, _NoChecks
+grade_run.DEFINING_SECONDS = 300.0  # a busy machine is no fault of an answer's
 sys.meta_path.insert(0, _NoChecks())
 replies = []
 for cells, questions in pickle.load(sys.stdin.buffer):
@@ -64,9 +66,9 @@ CALLS = {
         "def give():\n    global given\n    given = {y}\n---\ngiven = ...\ngive()\n---\n"
         "check.{x}(given)"
     ),
-    "into a module": "import math as m\nm.held = {y}\n---\ncheck.{x}(m.held)",
+    "into a module": "import math as m\nm.{x} = {y}\n---\ncheck.{x}(m.{x})",
     "into a module by another name": (
-        "import math\nimport math as m\nm.held = {y}\n---\ncheck.{x}(math.held)"
+        "import math\nimport math as m\nm.{x} = {y}\n---\ncheck.{x}(math.{x})"
     ),
     "by globals()": "globals()['given'] = {y}\n---\ncheck.{x}(given)",
     "by exec": "exec('given = {y}')\n---\ncheck.{x}(given)",
