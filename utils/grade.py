@@ -196,7 +196,8 @@ def grade(
 
 def _is_ours(path: Path, out: Path) -> bool:
     """Return whether a file is the CSV that is written, or lies beside it for the next call."""
-    return path.resolve().parent == out.parent and path.name.startswith(out.name)
+    place = Path(os.path.realpath(path.parent))  # of the folder: a link may lead round in a loop
+    return place == out.parent and path.name.startswith(out.name)
 
 
 def _known(student: str, path: Path, folder: Path, progress: Progress) -> list[Row] | None:

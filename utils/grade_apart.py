@@ -6,6 +6,7 @@ with limits of its own; what comes back is a little JSON.
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -141,6 +142,7 @@ def _settle(parent: int, limits: tuple[float, int], scratch: Path | None) -> Non
         signal.signal(number, signal.SIG_DFL)
     die_with(parent)
     adopt_orphans()
+    faulthandler.disable()  # a crash is told in one line
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)

@@ -40,24 +40,51 @@ def content(folder: Path, path: Path) -> bytes:
     *parents, name = path.relative_to(folder).parts
     links = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with contextlib.ExitStack() as opened:
-            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            opened.callback(os.close, place)
-            for parent in parents:
-                place = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | links, dir_fd=place)
-                opened.callback(os.close, place)
-            # Not to wait for somebody at the other end of what turns out to be a pipe.
-            file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | links, dir_fd=place)
-            opened.callback(os.close, file)
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise CourseError("no regular file")
-            with os.fdopen(os.dup(file), "rb") as stream:
-                data = stream.read(LARGEST_NOTEBOOK + 1)
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for parent in parents:
+            place = _below(place, parent, os.O_DIRECTORY | links)
+        # Not to wait for somebody at the other end of what turns out to be a pipe.
+        file = _below(place, name, os.O_NONBLOCK | links)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise CourseError("no regular file")
+        with os.fdopen(file, "rb") as stream:
+            data = stream.read(LARGEST_NOTEBOOK + 1)
     except OSError as error:
         raise CourseError(f"cannot be read: {os.strerror(error.errno)}") from error
     if len(data) > LARGEST_NOTEBOOK:
         raise CourseError(f"larger than {LARGEST_NOTEBOOK // MEBIBYTE} MiB")
     return data
+
+
+def _below(place: int, name: str, flags: int) -> int:
+    """Open what lies in an open folder, and close the folder."""
+    try:
+        return os.open(name, os.O_RDONLY | flags, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def walked(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield folders with the names of the folders and of the other things in them, as `os.walk`.
+
+    However deep they lie (`os.walk` calls itself for each level); a link is no folder. What is
+    taken from the list of folders is not entered; what cannot be listed is left out.
+    """
+    left = [folder]
+    while left:
+        place = left.pop()
+        folders: list[str] = []
+        others: list[str] = []
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else others).append(entry.name)
+        except OSError:
+            continue
+        yield place, folders, others
+        left += [place / name for name in reversed(folders)]
 
 
 @contextlib.contextmanager

@@ -198,7 +198,7 @@ def _walls(folder: Path, limits: Limits) -> Walls:
     cached = helpers / "__pycache__"
     readable = list(dict.fromkeys([*python, *map(Path, _SYSTEM)]))
     readable += [*sorted(helpers.glob("*.py")), cached]
-    there = tuple(path for path in readable if path.exists())
+    there = tuple(path for path in readable if os.path.exists(path))
     return Walls(there, (helpers,), (folder, Path(os.devnull)), limits, user_for(there))
 
 
@@ -213,7 +213,7 @@ def _packages() -> list[Path]:
     return [
         place
         for place in dict.fromkeys(Path(entry).absolute() for entry in sys.path if entry)
-        if place.exists() and place.resolve() not in private and _holds_packages(place)
+        if os.path.exists(place) and place.resolve() not in private and _holds_packages(place)
     ]
 
 

@@ -8,6 +8,7 @@ import graded
 import pytest
 
 from utils import grade_marks
+from utils.checking import Case, Exercise
 from utils.config import CourseError
 from utils.confine import Limits, lacking
 from utils.grade import grade, main
@@ -99,6 +100,19 @@ def test_a_notebook_has_only_so_much_time():
     found = marked(graded.answered(endless), graded.EXERCISES, limits=LIMITS, seconds=0.3)
     assert found[0] == ("wrong", "stopped: it does not end in time")
     assert found[2] == ("wrong", "not tried: the notebook has used up its 0.3 seconds")
+
+
+def test_a_judge_that_an_answer_would_fill_with_memory(monkeypatch):
+    """An array of 2**29 rows and no columns is a few bytes, until a judge makes a list of it."""
+    monkeypatch.setattr(grade_marks, "JUDGING_MB", 128)
+    listing = Exercise(
+        "answer", "01", (Case("", (), lambda rows: f"{len(list(rows))} rows"),), is_function=False
+    )
+    cells = graded.answered(answer="import numpy as np\nanswer = np.empty((2**29, 0))")
+    found = marked(cells, [listing, graded.HALVE], limits=LIMITS)
+    assert found[0][0] == "wrong"
+    assert "536870912" not in found[0][1]
+    assert found[1] == ("right", "right, with 2 inputs")
 
 
 def test_cells_that_the_answer_does_not_need_are_not_run():
