@@ -192,6 +192,13 @@ def _is_folder(path: Path) -> bool:
 
 def _reason(path: Path) -> str:
     """Return why a file is not marked, or nothing if it is a notebook, or is called one."""
+    try:
+        return _look(path)
+    except OSError as error:  # also if it has gone meanwhile
+        return f"cannot be read: {os.strerror(error.errno)}"
+
+
+def _look(path: Path) -> str:
     if path.is_symlink():
         return "a link, which is not followed"
     if path.is_dir():
@@ -205,15 +212,12 @@ def _reason(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _FORMS:
         return _FORMS[suffix]
-    if suffix not in _PERHAPS and path.stat().st_size:
+    if not path.stat().st_size:
+        return "an empty file"
+    if suffix not in _PERHAPS:
         return _OTHER
-    try:
-        if not path.stat().st_size:
-            return "an empty file"
-        with path.open("rb") as file:
-            data = file.read(LARGEST_NOTEBOOK)
-    except OSError as error:
-        return f"cannot be read: {os.strerror(error.errno)}"
+    with path.open("rb") as file:
+        data = file.read(LARGEST_NOTEBOOK)
     if data.startswith(b"PK\x03\x04"):
         return _FORMS[".zip"]
     words = ('"cell_type"'.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))

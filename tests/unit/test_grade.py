@@ -121,6 +121,51 @@ def test_cells_that_the_answer_does_not_need_are_not_run():
     assert {mark for mark, _ in marks(cells).values()} == {"right"}
 
 
+def test_one_bad_cell_is_named_and_the_rest_is_marked():
+    cells = graded.answered(answer=None)
+    cells.insert(1, "def f(a):\n    b = a\nreturn b")
+    assert marks(cells) == {
+        "halve": ("right", "right, with 2 inputs"),
+        "total": ("right", "right, with 2 inputs"),
+        "answer": (
+            "missing",
+            "no cell calls check.answer(…); code cell 2 is left out: 'return' outside function, "
+            "line 3",
+        ),
+    }
+
+
+def test_what_only_all_cells_together_make_is_found():
+    cells = graded.answered(answer=None)
+    hidden = "sys.modules['__main__'].__dict__.update(given=42)\nraise SystemExit"
+    assert marks([*cells, hidden, "check.answer(given)"])["answer"] == ("right", "right")
+    assert marks([*cells, "exec('check.' + 'answer(42)')"])["answer"] == ("right", "right")
+
+
+def test_cells_that_end_the_process_spoil_nothing_that_was_found_before():
+    cells = graded.answered(halve="def halve(number):\n    return number", answer="answer = 41")
+    found = marks(["import os\nos._exit(0)", *cells])
+    assert found["halve"] == ("wrong", "for ten you return 10, which is too high")
+    assert found["total"] == ("right", "right, with 2 inputs")
+    assert found["answer"] == ("wrong", "you return 41, which is too low")
+
+
+def test_an_answer_that_rests_on_the_shell_is_told_so():
+    found = marks(graded.answered(answer="files = !ls\nanswer = len(files)"))
+    assert found["answer"] == (
+        "wrong",
+        "it rests on !ls: commands of the shell are not run when a notebook is marked",
+    )
+
+
+def test_the_last_check_counts_that_is_more_than_a_stub():
+    cells = graded.answered(answer=None)
+    found = marks([*cells, "check.answer(41)", "check.answer(42)", "check.answer(...)"])
+    assert found["answer"] == ("right", "right")
+    found = marks([*cells, "check.answer(42)", "check.answer(41)"])
+    assert found["answer"] == ("wrong", "you return 41, which is too low")
+
+
 HOSTILE = {
     "reads a file": ("return open({secret!r}).read()", "PermissionError"),
     "lists a folder": ("import os; return os.listdir({folder!r})", "PermissionError"),

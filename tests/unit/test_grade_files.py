@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from utils import grade as command
-from utils import grade_files
+from utils import grade_files, grade_submissions
 from utils.config import ROOT, CourseError
 from utils.confine import Limits, lacking
 from utils.grade import grade
@@ -236,6 +236,19 @@ def test_notebooks_are_found_however_deep_they_lie(tmp_path):
             path.unlink()
         folder.rmdir()
         os.rename(tmp_path / "e", folder)
+
+
+def test_a_file_that_vanishes_while_all_are_listed_is_told(folder, monkeypatch):
+    original = grade_submissions._look
+
+    def look(path):
+        if path.stem == "ben":
+            raise FileNotFoundError(2, "No such file or directory")
+        return original(path)
+
+    monkeypatch.setattr(grade_submissions, "_look", look)
+    found = {one.student: one.reason for one in grade_submissions.handed_in(folder)}
+    assert found == {"ada": "", "ben": "cannot be read: No such file or directory", "cleo": ""}
 
 
 def test_what_is_too_large_is_not_read(tmp_path, monkeypatch):
