@@ -367,5 +367,10 @@ def test_what_is_no_regular_file_is_no_zip(tmp_path, name):
 
 
 def test_a_member_without_a_name_is_no_file_of_a_patient(tmp_path, cohort):
-    path = make_zip(tmp_path / "x.zip", {"": cohort}, [("", b"nothing")])
+    path = make_zip(tmp_path / "x.zip", {"": cohort}, [("?", b"nothing")])
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    # The last entry of the zip's list: a name of 0 bytes, and "?" as what follows names.
+    data[place + 28 : place + 32] = b"\0\0\1\0"
+    path.write_bytes(data)
     assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
