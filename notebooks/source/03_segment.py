@@ -795,7 +795,7 @@ check.choose_threshold(choose_threshold)
 # ## The held-out patients
 #
 # Now, once, the [held-out patients](../docs/glossary.md#held-out-patients), who have decided
-# nothing: their Dice with the baseline and with both networks.
+# nothing: their Dice with both baselines and with both networks.
 #
 # *Predict before you run: will the three means be lower or higher than on the validation patients,
 # and why?*
