@@ -858,12 +858,12 @@ print(f"the network is better in {better} of {len(scores['fair baseline'])} pati
 
 # %% [markdown]
 # Read mean, median and the patients who are lost altogether side by side. The baseline is all or
-# nothing: it follows the brightness, by which the masks of this cohort were drawn too, so that its
-# outline is close wherever it has found the tumour, and for single patients it beats the network.
-# What a network should bring is that hardly any patient is lost. If your mean is hardly above that
-# of a threshold, say so: it tells how much of the task is brightness. In the simulated cohort that
-# is much, since apart from the tumour little is bright within the brain; it would be a mistake to
-# expect as much of real patients.
+# nothing: it follows the brightness, by which the masks of this cohort were drawn too, so that
+# wherever it finds the tumour its outline is close, often closer than that of a network after a few
+# epochs. What a network should bring is that hardly any patient is lost. If its mean is hardly
+# above that of a threshold, say so: it tells how much of the task is brightness. In the simulated
+# cohort that is much, because apart from the tumour little is bright within the brain. Do not
+# expect as much of real patients; with `cohort = "lgg"` the same cells tell how far it gets there.
 #
 # The intervals come from drawing patients with replacement (the
 # [bootstrap](../docs/glossary.md#bootstrap), explained in notebook 4). Is the difference between
