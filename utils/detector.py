@@ -19,6 +19,7 @@ from utils.brightness import simple_features
 from utils.calibration import apply_temperature, fit_temperature
 from utils.course import Run
 from utils.detection import threshold_at_sensitivity
+from utils.memory import release
 from utils.precision import set_precision
 from utils.predict import predict_images, predict_stream
 from utils.pretrained import folded_trunk
@@ -91,6 +92,7 @@ def trunk_features(run: Run) -> StoredRows:
                 np.lib.format.write_array_header_1_0(stream, header)
                 for images, parameters in pictures:
                     for piece in _changed_pieces(images, parameters):
+                        release()  # a notebook with a network of its own may be waiting
                         features = predict_images(trunk, piece, BATCH_SIZE)
                         stream.write(features.astype("<f2").tobytes())
     return StoredRows(file)

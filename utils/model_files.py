@@ -6,6 +6,7 @@ another kind nobody is told to delete it.
 
 import json
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def check_kind(path: Path) -> None:
         If the file is missing, empty, cut off or of another kind.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CourseError(f"{path}: {_kind_of_folder(path)}; {ANOTHER_KIND}")
     if regular_file(path) is None:
         raise CourseError(f"{path}: no such model; train one with `make course`")

@@ -5,6 +5,7 @@ them inside, so that nobody can forget to. Probabilities come out in float32 und
 Files hold built-in layers only: they load in Keras's safe mode without a list of custom objects.
 """
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -287,7 +288,10 @@ def load_model(path, precision="auto") -> keras.Model:
     if not isinstance(model, keras.Model) or not model.built:
         raise config.CourseError(f"{path}: holds no whole network, but {type(model).__name__}")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras only warns of layers that stay untrained because the file has no weights.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
     except Exception as error:
         raise model_files.cannot_fill(path, error) from error
     model_files.check_weights(model, path)

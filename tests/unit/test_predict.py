@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -20,6 +21,7 @@ from utils.predict import (
     predict_cohort,
     predict_stream,
     predict_together,
+    prepare_out,
     resize_probabilities,
     slice_probabilities,
     slice_scores,
@@ -284,6 +286,57 @@ def test_own_patients_in_zips_are_predicted_one_after_the_other(tmp_path, models
         assert set(read_table(written)["patient"]) == {name}
         assert sorted(path.name for path in out.iterdir()) == ["masks", "slices.csv"]
     assert not (tmp_path / "data").exists()
+
+
+def refused(*arguments):
+    with pytest.raises(CourseError) as told:
+        predict_cohort(*arguments)
+    assert len(str(told.value).splitlines()) == 1
+    return str(told.value)
+
+
+def test_exchanged_models_are_told_by_their_role(tmp_path, models):
+    write_patient(tmp_path / "cohort", "P_1", slices=2, side=64)
+    detector, segmenter = models / "detector.keras", models / "segmenter.keras"
+    told = refused(tmp_path / "cohort", tmp_path / "out", detector, detector)
+    assert "draws nothing, so it is no segmenter; give a detector as --detector" in told
+    told = refused(tmp_path / "cohort", tmp_path / "out", segmenter, segmenter)
+    assert "so it is no detector; give a segmenter as --segmenter" in told
+    assert list((tmp_path / "out").rglob("*.png")) == []
+
+
+def test_a_network_without_its_sigmoid_predicts_nothing(tmp_path, models):
+    keras = pytest.importorskip("keras")
+    write_patient(tmp_path / "cohort", "P_1", slices=2, side=64)
+    whole = keras.saving.load_model(models / "segmenter.keras")
+    logits = keras.Model(whole.input, whole.get_layer("flair").output)
+    logits.save(tmp_path / "logits.keras")
+    shutil.copy(models / "segmenter.json", tmp_path / "logits.json")
+    told = refused(
+        tmp_path / "cohort", tmp_path / "out", models / "detector.keras", tmp_path / "logits.keras"
+    )
+    assert "logits.keras: answers with values from -" in told
+    assert "no probabilities; end the network with a sigmoid" in told
+    assert not (tmp_path / "out" / "slices.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300, "masks in the way", "table"])
+def test_where_nothing_can_be_written_is_told_before_the_models_are_read(name, tmp_path):
+    write_patient(tmp_path / "cohort", "P_1", slices=1, side=64)
+    (tmp_path / "file").touch()
+    (tmp_path / "masks in the way").mkdir()
+    (tmp_path / "masks in the way" / "masks").touch()
+    (tmp_path / "table" / "slices.csv").mkdir(parents=True)
+    nowhere = tmp_path / "no such model.keras"
+    told = refused(tmp_path / "cohort", tmp_path / name, nowhere, nowhere)
+    assert "; choose another" in told and "no such model" not in told
+
+
+def test_a_patient_whose_masks_would_have_too_long_a_name_is_told(tmp_path):
+    table = pd.DataFrame({"patient": ["P" * 244], "slice": [1]})
+    prepare_out(tmp_path / "out", table)  # 244 + len("_1_mask.png") = 255
+    with pytest.raises(CourseError, match="too long for its masks"):
+        prepare_out(tmp_path / "out", table.assign(slice=10))
 
 
 def run_command(*arguments):
