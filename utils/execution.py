@@ -31,16 +31,18 @@ class Execution:
     """What it took to execute a notebook."""
 
     seconds: float
-    # Of the kernel and its children at one moment; MiB: the name is that of the key in
-    # metrics.json.
+    # Of the kernel and its children at one moment, without mapped files, see `MemoryWatch`; MiB:
+    # the name is that of the key in metrics.json.
     peak_rss_mb: float
 
 
 class MemoryWatch(threading.Thread):
-    """Follow the peak of the memory that a process and those that it starts have together.
+    """Follow the peak of what a process and those that it starts have in memory for themselves.
 
-    Of the process alone Linux keeps the peak itself (VmHWM), so that looking now and then misses
-    nothing. The sum with its children, such as a training in a process of its own, is sampled.
+    It is what a limit on memory has to allow: code and mapped files, which the system reads again
+    when it has dropped them, are left out. The sum with children, such as a training in a process
+    of its own, is sampled. Of the process alone, Linux keeps the peak with its files (VmHWM); less
+    the files, it tells what came and went between two looks.
 
     Parameters
     ----------
@@ -55,12 +57,14 @@ class MemoryWatch(threading.Thread):
         self.pid = pid
         self.interval = interval
         self.peak_bytes = 0
+        self._most_files = 0
         self._ended = threading.Event()
 
     def look(self) -> None:
         """Take the peak as it is now."""
-        together = memory_of(tree(self.pid)).total
-        self.peak_bytes = max(self.peak_bytes, together, _peak_bytes(self.pid))
+        self._most_files = max(self._most_files, memory_of([self.pid]).files)
+        alone = _peak_bytes(self.pid) - self._most_files
+        self.peak_bytes = max(self.peak_bytes, memory_of(tree(self.pid)).own, alone)
 
     def run(self) -> None:
         """Look until `stop`."""

@@ -126,18 +126,14 @@ class Use:
     Attributes
     ----------
     own : int
-        What each has for itself, summed.
-    shared : int
-        The largest share of files in memory, most of it code: the processes are of one program,
-        and a page of a file that several have read is there once.
+        What each has for itself, summed: what a limit on their memory has to allow.
+    files : int
+        The largest share of mapped files, most of it code: the processes are of one program, and
+        a page that several have read is there once. The system can drop it and read it again.
     """
 
     own: int
-    shared: int
-
-    @property
-    def total(self) -> int:
-        return self.own + self.shared
+    files: int
 
 
 def memory_of(pids: Iterable[int]) -> Use:
@@ -145,17 +141,17 @@ def memory_of(pids: Iterable[int]) -> Use:
 
     Elsewhere than on Linux files cannot be told from the rest, and count for every process.
     """
-    own, shared = 0, 0
+    own, files = 0, 0
     for pid in pids:
         status = _text(Path(f"/proc/{pid}/status"))
         parts = {name: int(size) * 1024 for name, size in _PARTS.findall(status)}
         if parts:
             own += parts.get("RssAnon", 0) + parts.get("RssShmem", 0)
-            shared = max(shared, parts.get("RssFile", 0))
+            files = max(files, parts.get("RssFile", 0))
         elif not status:
             with contextlib.suppress(psutil.Error):
                 own += psutil.Process(pid).memory_info().rss
-    return Use(own, shared)
+    return Use(own, files)
 
 
 def tree(pid: int) -> list[int]:

@@ -179,7 +179,7 @@ def test_the_tightest_group_around_a_process_counts(line, names, container, tmp_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are not told from the rest")
-def test_the_memory_of_several_processes_counts_shared_files_once():
+def test_the_memory_of_several_processes_is_summed_and_shared_files_count_once():
     program = "import numpy, sys; a = bytearray(50 * 2**20); print(flush=True); sys.stdin.read()"
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1) for _ in range(2)
@@ -194,9 +194,8 @@ def test_the_memory_of_several_processes_counts_shared_files_once():
             process.communicate()
     assert min(use.own for use in alone) >= 50 * 2**20
     assert together.own == pytest.approx(alone[0].own + alone[1].own, rel=0.02)
-    assert together.shared == pytest.approx(max(use.shared for use in alone), rel=0.02)
-    assert together.total == together.own + together.shared
-    assert memory.memory_of([processes[0].pid]).total == 0  # it has ended
+    assert together.files == pytest.approx(max(use.files for use in alone), rel=0.02)
+    assert memory.memory_of([processes[0].pid]) == memory.Use(0, 0)  # it has ended
 
 
 def test_a_container_has_what_its_limit_leaves(container):
