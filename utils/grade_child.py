@@ -48,6 +48,7 @@ def main(words: Sequence[str]) -> None:
     except CourseError as error:
         _send(answers, {"state": "refused", "text": str(error)})
         return
+    sys.path.append(os.getcwd())  # where a notebook may have written a module of its own
     _send(answers, {"state": "ready"})
     notebook = Notebook(settings["cells"])
     while True:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import islice
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _encoded(value, depth: int):
     if isinstance(value, complex):
         return _array(np.complex128(value), depth)
     if isinstance(value, PurePath):
-        return {"kind": "path", "text": str(value)}
+        return {"kind": "path", "text": str(value), "pure": not isinstance(value, Path)}
     for kind in _SIMPLE:
         if isinstance(value, kind):
             return encode(kind(value))
@@ -355,7 +355,7 @@ _READERS = {
     "array": _read_array,
     "scalar": _read_array,
     "error": _read_error,
-    "path": lambda data: PurePath(str(data["text"])),
+    "path": lambda data: (PurePath if data.get("pure") else Path)(str(data["text"])),
     "whole": lambda data: int(str(data["text"]), 16),
     "decimal": lambda data: Decimal(str(data["text"])),
     "bytes": lambda data: base64.b64decode(data["raw"], validate=True),

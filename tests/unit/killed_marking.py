@@ -8,6 +8,7 @@ both are printed; memory is the most that the command and all that it started he
 """
 
 import argparse
+import difflib
 import random
 import subprocess
 import sys
@@ -104,6 +105,13 @@ def _held(pid: int) -> int:
     return total
 
 
+def _differences(calm: Path, disturbed: Path) -> list[str]:
+    """Return the lines of two tables that differ, as they stand in each."""
+    texts = [path.read_text(encoding="utf-8").splitlines() for path in (calm, disturbed)]
+    names = ("undisturbed", "killed")
+    return list(difflib.unified_diff(*texts, *names, lineterm="", n=0))
+
+
 def compare(submissions: int, kills: int, seed: int) -> tuple[Run, list[Run]]:
     """Return how the undisturbed run and the disturbed ones went; their marks are equal.
 
@@ -121,7 +129,8 @@ def compare(submissions: int, kills: int, seed: int) -> tuple[Run, list[Run]]:
         moments = [chance.uniform(0.15, 0.9 / (kills + 1)) for _ in range(kills)]
         runs = [run(folder, disturbed, moment * undisturbed.seconds) for moment in moments]
         runs.append(run(folder, disturbed))
-        assert disturbed.read_bytes() == calm.read_bytes(), "the marks differ"
+        assert not (found := _differences(calm, disturbed)), "\n".join(found)
+        assert disturbed.read_bytes() == calm.read_bytes()
         assert calm.read_text(encoding="utf-8").count(",right,1,") > submissions
     return undisturbed, runs
 

@@ -150,6 +150,21 @@ def test_cells_that_end_the_process_spoil_nothing_that_was_found_before():
     assert found["answer"] == ("wrong", "you return 41, which is too low")
 
 
+def test_a_module_that_the_notebook_writes_can_be_imported():
+    cells = graded.answered(answer=None)
+    found = marks([*cells, "%%writefile mine.py\nhalf = 21", "from mine import half",
+                   "check.answer(2 * half)"])  # fmt: skip
+    assert found["answer"] == ("right", "right")
+
+
+def test_top_level_await_works_without_sockets():
+    cells = graded.answered(
+        answer="import asyncio\nawait asyncio.sleep(0.01)\n"
+        "answer = sum(await asyncio.gather(asyncio.sleep(0.01, 40), asyncio.to_thread(int, '2')))"
+    )
+    assert marks(cells)["answer"] == ("right", "right")
+
+
 def test_an_answer_that_rests_on_the_shell_is_told_so():
     found = marks(graded.answered(answer="files = !ls\nanswer = len(files)"))
     assert found["answer"] == (

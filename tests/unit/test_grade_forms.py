@@ -90,7 +90,7 @@ CALLS = {
         "given = await give()\n---\ncheck.{x}(given)"
     ),
     "with the prompts of a console": ">>> given = {y}\n>>> check.{x}(given)",
-    "below": "check.{x}(given)\n---\ngiven = {y}",
+    "below": "check.{x}(given_{x})\n---\ngiven_{x} = {y}",
     "after a wrong one": "check.{x}('nonsense')\n---\ncheck.{x}({y})",
     "beside a cell that fails": "1 / 0\n---\nundefined.call({y})\n---\ncheck.{x}({y})",
     "beside a slipped return": "def f(a):\n    b = a\nreturn b\n---\ncheck.{x}({y})",

@@ -76,6 +76,7 @@ class Colour(IntEnum):
         (Colour.RED, 1),
         (1j, np.complex128(1j)),
         (PurePosixPath("a/b"), Path("a/b")),
+        (Path("a/b"), Path("a/b")),
         ({(1, "a"): [None]}, {(1, "a"): [None]}),
         (deque([1, 2]), deque([1, 2])),
         ({"a": 1}.keys(), {"a"}),
