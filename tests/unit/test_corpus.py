@@ -95,7 +95,8 @@ def test_what_pillow_writes_means_the_same_raw_and_compressed(tmp_path, mode, or
 
 
 @pytest.mark.parametrize(
-    ("photometric", "planar"), product(["minisblack", "miniswhite", "rgb"], ["contig", "separate"])
+    ("photometric", "planar"),
+    list(product(["minisblack", "miniswhite", "rgb"], ["contig", "separate"])),
 )
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("samples", [1, 2, 3, 4])
