@@ -35,8 +35,8 @@ SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 # What a scan of a head can be. An edge of a voxel, in mm: scanners of the highest field reach
 # 0.1 mm, the distance of thick slices is 10 mm, coarse localisers have 20 mm.
 VOXEL_MM = (0.05, 30.0)
-# No scanner's field of view is as long, in mm.
-LONGEST_MM = 2000.0
+# No volume of a head is as long, in mm, however much air was added to it.
+LONGEST_MM = 5000.0
 # Voxels along one axis, in one volume, and in one array of floats (1 GiB).
 LONGEST_AXIS = 2048
 MOST_VOXELS = 2**29
@@ -474,6 +474,11 @@ def write_like(path: str | Path, values: np.ndarray, grid: Grid) -> Path:
 
 
 def _write(path: str | Path, image: nibabel.Nifti1Image) -> Path:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+    # Without a name and a time of its own, so that the bytes depend on the values alone.
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=4, fileobj=file, mtime=0) as packed,
+    ):
+        image.to_stream(packed)
     return Path(path)

@@ -364,5 +364,5 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
     if patient.grid is not None:
         own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
         file = folder / f"{patient.name}_mask.nii.gz"
-        written.append(write_like(file, np.ascontiguousarray(own), patient.grid))
+        written.append(write_like(file, own, patient.grid))
     return written

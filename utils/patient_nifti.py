@@ -30,9 +30,9 @@ from utils.nifti import Nifti
 
 # Slices cut through a volume whose voxels are longer than this in the plane are blurred.
 LONGEST_IN_PLANE_MM = 2.0
-# Slices that a patient may have, and how wide they are at least, in mm.
+# Slices that a patient may have, and how wide they may be, in mm.
 MOST_SLICES = 1024
-NARROWEST_MM = 20.0
+WIDE_MM = (20.0, 2000.0)
 # Values that are looked at to find the head and its grey levels; of larger volumes, a part.
 MOST_SAMPLED = 2**25
 # A mask that covers more of the head is no tumour's.
@@ -86,7 +86,8 @@ def check_extent(path: Path, grid: Grid) -> tuple[int, int]:
         raise CourseError(
             f"{path}: has {z} axial slices, at most {MOST_SLICES} are read; crop it to the head"
         )
-    if min(x * across, y * down) < NARROWEST_MM and x > 1 and y > 1:
+    narrow, wide = sorted((x * across, y * down))
+    if (narrow < WIDE_MM[0] and min(x, y) > 1) or wide > WIDE_MM[1]:
         raise CourseError(
             f"{path}: its axial slices would measure {x * across:.3g} x {y * down:.3g} mm, which "
             "cannot be a head's; put the right voxel size and unit into the header"

@@ -294,6 +294,11 @@ def test_a_volume_with_more_slices_than_a_head_has_is_refused_unread(tmp_path):
     assert_one_line(("1100 axial slices", "1024"), read_patient, file)
     file = save(tmp_path / "flair.nii.gz", np.zeros((32, 32, 4), np.uint8), np.eye(4) * 0.1)
     assert_one_line(("3.2 x 3.2 mm", "cannot be a head's"), read_patient, file)
+    wide = np.diag([25.0, 25.0, 5.0, 1.0])
+    file = save(tmp_path / "flair.nii.gz", np.zeros((100, 100, 4), np.uint8), wide)
+    assert_one_line(("2.5e+03 x 2.5e+03 mm", "cannot be a head's"), read_patient, file)
+    file = save(tmp_path / "flair.nii.gz", np.zeros((100, 100, 300), np.uint8), np.eye(4) * 20)
+    assert_one_line(("6 m long", "cannot be a head's"), read_patient, file)
 
 
 def test_a_large_volume_is_thinned_to_be_measured_and_gives_the_same_picture(patient, monkeypatch):
