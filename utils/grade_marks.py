@@ -27,6 +27,8 @@ NOTEBOOK_SECONDS = 240.0
 GRACE_SECONDS = 5.0  # for what hides from the alarm that stops an honest endless loop
 # Of judging one answer; an honest one takes a few milliseconds and mebibytes.
 JUDGING_SECONDS, JUDGING_MB = 30.0, 1024
+# What Python prints of an object that has no text of its own; another in every run.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")
 MISSING = "missing"
 _LINE = 300
 _WORD = re.compile(r"\w+")
@@ -171,7 +173,7 @@ def marked(
     finally:
         if process is not None:
             process.close()
-    return [(mark, one_line(message)) for mark, message in marks]
+    return [(mark, one_line(_ADDRESS.sub("", message))) for mark, message in marks]
 
 
 def _allowed(exercise: Exercise) -> float:

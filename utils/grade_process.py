@@ -156,7 +156,8 @@ class Process:
         self._answers, to_write = os.pipe()
         packages = os.pathsep.join(map(str, _packages()))
         pipes = [str(to_read), str(to_write), str(os.getpid())]
-        command = [sys.executable, "-I", "-B", "-c", _BOOT, str(ROOT), packages, *pipes]
+        # Isolated (-I) but for the variables for Python, which are those of `_environment` alone.
+        command = [sys.executable, "-s", "-P", "-B", "-c", _BOOT, str(ROOT), packages, *pipes]
         try:
             os.set_blocking(self._questions, False)
             os.set_blocking(self._answers, False)
@@ -236,4 +237,6 @@ def _environment(folder: Path) -> dict[str, str]:
     home = str(folder)
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     places = dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR"), home)
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", "MPLBACKEND": "agg", **places, **one}
+    # Sets have the same order in every call, so that the same notebook has the same marks.
+    same = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    return {"PATH": os.defpath, "MPLBACKEND": "agg", **same, **places, **one}

@@ -115,6 +115,17 @@ def test_a_judge_that_an_answer_would_fill_with_memory(monkeypatch):
     assert found[1] == ("right", "right, with 2 inputs")
 
 
+def test_the_same_notebook_has_the_same_marks_in_every_run():
+    """The order of a set of words, and where an object lies in memory, differ between processes."""
+    answer = "answer = [hash('a'), list({'a', 'b', 'c', 'd'})]"
+    total = "def total(values):\n    raise ValueError(object())"
+    shown = Exercise("answer", "01", (Case("", (), repr),), is_function=False)
+    cells = graded.answered(answer=answer, total=total)
+    first, second = (marked(cells, [graded.TOTAL, shown], limits=LIMITS) for _ in range(2))
+    assert first == second
+    assert first[0][1] == "for 0 to 3 it stops with ValueError: <object object>"
+
+
 def test_cells_that_the_answer_does_not_need_are_not_run():
     cells = graded.answered()
     cells.insert(1, "%matplotlib inline\nraise SystemExit\nimport tensorflow as halved")
