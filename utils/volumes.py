@@ -44,7 +44,7 @@ def head_pixels(images: np.ndarray) -> np.ndarray:
     return (first & second) | (first & third) | (second & third)
 
 
-def normalise_volume(images: np.ndarray, measured: slice = slice(None)) -> np.ndarray:
+def normalise_volume(images: np.ndarray) -> np.ndarray:
     """Return a volume with each channel standardised over the pixels of the head.
 
     The z-score (value - mean) / standard deviation is stored in 8 bits, which saves three
@@ -55,14 +55,12 @@ def normalise_volume(images: np.ndarray, measured: slice = slice(None)) -> np.nd
     ----------
     images : ndarray of uint8, shape (slices, height, width, 3)
         All slices of one patient: pre-contrast, FLAIR, post-contrast.
-    measured : slice
-        The slices from which mean and standard deviation are taken, where others are empty.
 
     Returns
     -------
     ndarray of uint8, shape (slices, height, width, 3)
     """
-    head = head_pixels(images[measured])
+    head = head_pixels(images)
     if not head.any():
         head = np.ones_like(head)
     normalised = np.empty_like(images)
@@ -70,7 +68,7 @@ def normalise_volume(images: np.ndarray, measured: slice = slice(None)) -> np.nd
     for channel in range(images.shape[-1]):
         # The input has 256 possible values, so one table of 256 results does all the pixels.
         grey_levels = np.ascontiguousarray(images[..., channel])
-        counts = np.bincount(grey_levels[measured][head], minlength=256)
+        counts = np.bincount(grey_levels[head], minlength=256)
         mean = (counts * levels).sum() / counts.sum()
         deviation = np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum())
         scores = (levels - mean) / deviation if deviation > 0 else np.zeros(256)
