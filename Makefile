@@ -1,9 +1,10 @@
 # Everything goes through "$(PY)" -m …: the scripts beside it break in a folder with a space.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
+# To make .venv with; where it is not given, tools/find_python.sh looks for one.
+PYTHON ?=
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
-export COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT
+export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
@@ -12,7 +13,7 @@ OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s%s\n", $$1, $$2}' Makefile
 
 course: .venv/.installed ## run all notebooks into runs/COHORT, ending with a report
 	@$(PY) -m utils.weights
@@ -44,21 +45,24 @@ grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=mar
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m utils.bench
 
-lock: ## resolve pyproject.toml anew into requirements.lock
-	"$(PYTHON)" -m venv runs/lock-venv
+lock: ## resolve pyproject.toml into requirements.lock (UPGRADE=1: with the newest versions)
+	python=$$(sh tools/find_python.sh "$$PYTHON") && "$$python" -m venv runs/lock-venv
 	runs/lock-venv/bin/python -m pip install -qq uv
 	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --universal \
-		--python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
+		--python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(if $(UPGRADE),--upgrade) -o requirements.lock
 	rm -rf runs/lock-venv
 
 clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)
 	rm -rf runs/simulated runs/notebooks data/simulated-*
 
+# Where the system's Python was replaced by another, what was installed for the old one is not found.
+$(shell $(PY) -c 'import pip' 2>/dev/null || rm -f .venv/.installed)
+
 # The stamp is as old as the lock it was made from, so that only a new lock makes it again.
 .venv/.installed: requirements.lock
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo 'error: Python 3.11 not found; give it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
-	@echo 'Making .venv from requirements.lock (a few minutes the first time).'
-	@"$(PYTHON)" -m venv --clear .venv
+	@python=$$(sh tools/find_python.sh "$$PYTHON") || exit 2; \
+		echo 'Making .venv from requirements.lock (a few minutes the first time).'; \
+		"$$python" -m venv --clear .venv
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@

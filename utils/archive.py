@@ -3,26 +3,33 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from utils import config
 from utils.config import CourseError, atomic_path, read_json, write_json
-from utils.layout import LAYOUT, slice_of
+from utils.files import open_file
+from utils.layout import LAYOUT, LONGEST_NAME, slice_of
 
 # Written into the unpacked cohort, so that the same archive is not unpacked again.
 SOURCE = "source.json"
+# Under which the LGG cohort's patients stand in the archive from Kaggle.
+_KAGGLE = re.compile(r"(.*/)?kaggle_3m")
+_LARGEST_MEMBER = 256 << 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 def unpack_cohort(
     archive: str | os.PathLike,
-    target: str | os.PathLike,
+    target: str | os.PathLike | None = None,
     progress: Callable[[int, int], None] | None = None,
+    masks: bool = True,
 ) -> Path:
     """Unpack the patient folders of a zip into the folder `target`.
 
@@ -35,15 +42,19 @@ def unpack_cohort(
     ----------
     archive : path-like
         The zip.
-    target : path-like
+    target : path-like, optional
         The cohort folder to make. If it is there and was made from this archive, nothing is done.
+        By default `data/lgg` for the LGG cohort as Kaggle gives it, and for any other a folder in
+        `data` that is named after the zip and its contents: `data/lgg` is the real cohort.
     progress : callable, optional
         Called as ``progress(files done, all files)``.
+    masks : bool
+        False leaves the masks in the zip.
 
     Returns
     -------
     pathlib.Path
-        `target`.
+        The cohort folder.
 
     Raises
     ------
@@ -51,26 +62,40 @@ def unpack_cohort(
         If the zip is cut short, damaged, encrypted, unsafe (names that lead out of the folder)
         or holds no cohort; if `target` is something else, cannot be written, or the disk is full.
     """
-    archive, target = Path(archive), Path(target)
-    with _open_zip(archive) as source, tell_disk_errors(target):
-        members = _cohort_members(archive, source)
+    archive = Path(archive)
+    with _open_zip(archive) as source:
+        folder, members = _cohort_members(archive, source, masks)
         digest = _digest(members)
-        if _is_unpacked(target, digest):
-            return target
-        _check_target(target, archive)
-        # The name holds the digest: what another archive left half done is not mixed in.
-        partial = target.with_name(f".{target.name}-{digest[:12]}.partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        for unfinished in partial.glob("*/.*"):
-            unfinished.unlink()
-        _check_space(partial, members)
-        for done, (name, member) in enumerate(members.items(), start=1):
-            _extract(source, member, partial / name)
-            if progress is not None:
-                progress(done, len(members))
-        write_json(partial / SOURCE, {"archive": archive.name, "sha256": digest})
-        os.replace(partial, target)
+        target = _default_target(archive, folder, members, digest) if target is None else target
+        target = Path(target)
+        with tell_disk_errors(target):
+            _unpack(archive, source, members, target, digest, progress)
     return target
+
+
+def _unpack(archive, source, members, target: Path, digest: str, progress) -> None:
+    if _is_unpacked(target, digest):
+        return
+    _check_target(target, archive)
+    # The name holds the digest: what another archive left half done is not mixed in.
+    partial = target.with_name(f".{target.name}-{digest[:12]}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    for unfinished in partial.glob("*/.*"):
+        unfinished.unlink()
+    _check_space(partial, members)
+    for done, (name, member) in enumerate(members.items(), start=1):
+        _extract(archive, source, member, partial / name)
+        if progress is not None:
+            progress(done, len(members))
+    write_json(partial / SOURCE, {"archive": archive.name, "sha256": digest})
+    os.replace(partial, target)
+
+
+def _default_target(archive: Path, folder: PurePosixPath, members: dict, digest: str) -> Path:
+    patients = {name.split("/")[0] for name in members}
+    if _KAGGLE.fullmatch(str(folder)) and all(one.startswith("TCGA_") for one in patients):
+        return config.DATA / "lgg"
+    return config.DATA / f"{archive.stem[:60]}-{digest[:8]}"
 
 
 @contextmanager
@@ -89,42 +114,66 @@ def tell_disk_errors(target: Path) -> Iterator[None]:
                 f"{place}: cannot be written ({os.strerror(error.errno).lower()}); choose a "
                 "folder that you may write to"
             ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise CourseError(
+                f"{place}: the name is longer than this disk allows; give a shorter one"
+            ) from error
         raise
 
 
 @contextmanager
 def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip; what zipfile raises on a damaged one becomes one line."""
-    try:
-        with zipfile.ZipFile(archive) as source:
+    """Open a zip, and read its list of files."""
+    with open_file(archive, "give the zip as Kaggle gives it") as file:
+        with _tell_zip_errors(archive):
+            source = zipfile.ZipFile(file)
+        with source:
             yield source
-    except FileNotFoundError:
-        raise CourseError(f"{archive}: no such file; give the zip as Kaggle gives it") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise CourseError(
-            f"{archive}: cut short or not a zip ({error}); download it again"
-        ) from error
+
+
+@contextmanager
+def _tell_zip_errors(archive: Path) -> Iterator[None]:
+    """Turn what zipfile raises into one line; nothing but calls of zipfile belongs in here."""
+    try:
+        yield
     except NotImplementedError as error:
         raise CourseError(
-            f"{archive}: cannot be read here ({error}); unpack it yourself and give the folder"
+            f"{archive}: cannot be read here ({_one_line(error)}); unpack it yourself and give "
+            "the folder"
+        ) from error
+    # Of damaged zips come BadZipFile, the errors of four decompressors, struct.error, OSError
+    # from seeking before the beginning, UnicodeDecodeError, OverflowError and more.
+    except Exception as error:
+        raise CourseError(
+            f"{archive}: cut short or not a zip ({_one_line(error)}); download it again, or zip "
+            "the cohort again"
         ) from error
 
 
-def _cohort_members(archive: Path, source: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return `<patient>/<file>` -> member of one copy of the cohort, sorted by name."""
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _cohort_members(
+    archive: Path, source: zipfile.ZipFile, masks: bool
+) -> tuple[PurePosixPath, dict[str, zipfile.ZipInfo]]:
+    """Return a copy's folder, and `<patient>/<file>` -> member of that copy, sorted by name."""
     copies: dict[PurePosixPath, dict[str, zipfile.ZipInfo]] = {}
     for member in source.infolist():
         name = _safe_name(archive, member)
-        if member.is_dir() or len(name.parts) < 2 or slice_of(name.name, name.parts[-2]) is None:
+        found = slice_of(name.name, name.parts[-2]) if len(name.parts) > 1 else None
+        is_folder = member.orig_filename.endswith(("/", "\\"))
+        if is_folder or found is None or (found[1] and not masks):
             continue
-        if member.flag_bits & 1:
-            raise CourseError(
-                f"{archive}: is encrypted; unpack it yourself and give the folder as DATA"
-            )
-        copies.setdefault(name.parents[1], {})["/".join(name.parts[-2:])] = member
+        _check_member(archive, name, member)
+        copy = copies.setdefault(name.parents[1], {})
+        own = unicodedata.normalize("NFC", "/".join(name.parts[-2:]))
+        if copy.setdefault(own, member) is not member:
+            raise CourseError(f"{archive}: holds {name} twice; zip the cohort again")
     if not copies:
         raise CourseError(
-            f"{archive}: holds no {LAYOUT}; download mateuszbuda/lgg-mri-segmentation from Kaggle"
+            f"{archive}: holds no {LAYOUT}; zip the folder that holds the patients, or download "
+            "mateuszbuda/lgg-mri-segmentation from Kaggle"
         )
     first, *others = sorted(copies, key=lambda folder: (len(folder.parts), str(folder)))
     for other in others:
@@ -133,18 +182,36 @@ def _cohort_members(archive: Path, source: zipfile.ZipFile) -> dict[str, zipfile
                 f"{archive}: holds two different cohorts ({first} and {other}); unpack it "
                 "yourself and give the folder of one"
             )
-    return dict(sorted(copies[first].items()))
+    return first, dict(sorted(copies[first].items()))
+
+
+def _check_member(archive: Path, name: PurePosixPath, member: zipfile.ZipInfo) -> None:
+    if member.flag_bits & 1:
+        raise CourseError(
+            f"{archive}: is encrypted; unpack it yourself and give the folder as DATA"
+        )
+    if member.file_size > _LARGEST_MEMBER:
+        raise CourseError(
+            f"{archive}: {name} would have {member.file_size / 1e6:.0f} MB, more than any slice; "
+            "zip the cohort again"
+        )
 
 
 def _safe_name(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     """Return the member's path, refusing the archive if it leads out of the target folder."""
-    # orig_filename: what the archive says, before zipfile tidies it up.
-    name = member.orig_filename
+    # orig_filename: what the archive says, before zipfile tidies it up. Some programs for Windows
+    # write its backslashes.
+    name = member.orig_filename.replace("\\", "/")
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise CourseError(
-            f"{archive}: unsafe, holds a file named {name!r} that leads out of the folder; "
-            "nothing was unpacked, download the archive again from Kaggle"
+            f"{archive}: unsafe, holds a file named {member.orig_filename[:200]!r} that leads out "
+            "of the folder; nothing was unpacked, download the archive again from Kaggle"
+        )
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise CourseError(
+            f"{archive}: holds a name of more than {LONGEST_NAME} bytes ({name[:60]!r} ...); give "
+            "it a shorter one and zip again"
         )
     return path
 
@@ -152,7 +219,7 @@ def _safe_name(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
 def _digest(members: dict[str, zipfile.ZipInfo]) -> str:
     """Return the SHA-256 over names, sizes and checksums: the zip's own list, no data read."""
     lines = sorted(f"{name} {member.file_size} {member.CRC}" for name, member in members.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _is_unpacked(target: Path, digest: str) -> bool:
@@ -181,14 +248,12 @@ def _check_space(partial: Path, members: dict[str, zipfile.ZipInfo]) -> None:
         )
 
 
-def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+def _extract(archive: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     # A file under its final name is whole; its size is looked at in case the disk lost power.
     if path.exists() and path.stat().st_size == member.file_size:
         return
-    with (
-        atomic_path(path) as temporary,
-        source.open(member) as packed,
-        open(temporary, "wb") as unpacked,
-    ):
-        # Reading to the end makes zipfile compare the checksum.
-        shutil.copyfileobj(packed, unpacked, 1 << 20)
+    # Reading all of it makes zipfile compare the checksum.
+    with _tell_zip_errors(archive):
+        data = source.read(member)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)

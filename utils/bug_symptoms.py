@@ -11,10 +11,11 @@ from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 
 from utils import config
+from utils.predict import resize_probabilities
 from utils.similarity import most_alike
 from utils.volumes import Volumes
 
-# Side of the pictures of the small pixel classifier, and what it may look at around a pixel.
+# Side (px) of the fields that the small classifier sees as one, and how wide it looks around one.
 STEP = 4
 WIDTHS = (1, 3, 7)
 
@@ -66,51 +67,65 @@ def in_new_process(function: Callable, ids: Sequence[str], hash_seed: int) -> li
 
 
 def pixel_features(images: np.ndarray) -> np.ndarray:
-    """Return what the small pixel classifier sees: grey levels and means of surroundings, place.
+    """Return what the small classifier sees of each field of pixels: grey levels around it, place.
 
     Parameters
     ----------
     images : ndarray (n, size, size, 3)
-        Normalised pictures; every `STEP`-th pixel is used.
+        Normalised pictures.
 
     Returns
     -------
-    ndarray of float32, shape (n, size / STEP, size / STEP, 3 * len(WIDTHS) + 2)
+    ndarray of float32, shape (n, fields, fields, 3 * len(WIDTHS) + 2)
+        The fields in the last row and column are filled up if `STEP` does not divide the size.
     """
-    small = images[:, ::STEP, ::STEP].astype(np.float32) / 40
+    small = _field_means(images) / 40
     means = [ndimage.uniform_filter(small, (0, width, width, 0)) for width in WIDTHS]
     down, across = np.mgrid[0 : small.shape[1], 0 : small.shape[2]] / small.shape[1]
     place = np.stack([down, np.abs(across - 0.5)], axis=-1).astype(np.float32)
     return np.concatenate([*means, np.broadcast_to(place, (len(small), *place.shape))], axis=-1)
 
 
-def small_masks(masks: np.ndarray) -> np.ndarray:
-    """Return the masks (n, size, size) at the pixels that `pixel_features` uses, as bool."""
-    return masks[:, ::STEP, ::STEP] > 0
+def _field_means(pictures: np.ndarray) -> np.ndarray:
+    """Return the means over fields of `STEP` x `STEP` pixels; the height is the second axis."""
+    missing = [(0, -side % STEP) for side in pictures.shape[1:3]]
+    pictures = np.pad(pictures, [(0, 0), *missing] + [(0, 0)] * (pictures.ndim - 3), "edge")
+    number, height, width, *channels = pictures.shape
+    fields = pictures.reshape(number, height // STEP, STEP, width // STEP, STEP, *channels)
+    return fields.mean(axis=(2, 4), dtype=np.float32)
 
 
-def segment(train: Volumes, rows: np.ndarray, test: Volumes, pixels=40_000, seed=0) -> np.ndarray:
-    """Return masks of the test slices, from a logistic regression of single pixels.
+def segment(train: Volumes, rows: np.ndarray, test: Volumes, fields=40_000, seed=0) -> np.ndarray:
+    """Return masks of the test slices, from a logistic regression of single fields of pixels.
+
+    Probabilities are learnt and given by fields, brought to the size of the pictures, and cut at
+    0.5 there, so that a mask can be drawn on a picture and scored as it is drawn.
 
     Parameters
     ----------
     train, test : Volumes
     rows : ndarray of int
         Which training slices are learnt from.
-    pixels, seed : int
-        How many of their pixels, and which.
+    fields, seed : int
+        How many of their fields, and which.
 
     Returns
     -------
-    ndarray of bool, shape (test slices, size / STEP, size / STEP)
+    ndarray of bool, shape (test slices, size, size)
     """
     features = pixel_features(train.images[rows])
     features = features.reshape(-1, features.shape[-1])
-    wanted = small_masks(train.masks[rows]).ravel()
-    drawn = np.random.default_rng(seed).permutation(len(wanted))[:pixels]
+    # A field is tumour if half of it is.
+    wanted = (_field_means(train.masks[rows] > 0) >= 0.5).ravel()
+    drawn = np.random.default_rng(seed).permutation(len(wanted))[:fields]
     model = LogisticRegression(max_iter=500).fit(features[drawn], wanted[drawn])
     asked = pixel_features(test.images)
-    return model.predict(asked.reshape(-1, asked.shape[-1])).reshape(asked.shape[:3]).astype(bool)
+    coarse = model.predict_proba(asked.reshape(-1, asked.shape[-1]))[:, 1].astype(np.float32)
+    number, rows, columns = asked.shape[:3]
+    fine = resize_probabilities(
+        coarse.reshape(number, rows, columns), (rows * STEP, columns * STEP)
+    )
+    return fine[:, : test.masks.shape[1], : test.masks.shape[2]] > 0.5
 
 
 def features_of(network: Callable, pictures: np.ndarray, batch: int = 2) -> np.ndarray:

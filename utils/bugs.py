@@ -1,7 +1,6 @@
 """Broken on purpose: how data are dealt out and fed, as notebook 07 has students find and mend it.
 
-Each docstring says what the function is meant to do; none of them does it. The mistakes are common
-in published notebooks on this cohort, and were rebuilt here from their description. Those in losses
+Each docstring says what the function is meant to do; none of them does it. The mistakes in losses
 and scores are in `bugs_scores`. Nothing but notebook 07 may use these functions.
 """
 

@@ -5,12 +5,14 @@ Guo et al. 2017, "On calibration of modern neural networks" (arXiv 1706.04599).
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from utils.config import CourseError
+from utils.intervals import bootstrap_patients
 
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before taking a logarithm
 TEMPERATURES = (0.05, 20.0)
+HARDLY = 0.05  # a temperature within so much of 1 hardly changes a probability
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:
@@ -50,8 +52,27 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
+def confidence_words(temperature: float) -> str:
+    """Return what a fitted temperature says of the probabilities before it, as a sentence's end.
+
+    Above 1 it pulls the probabilities towards 0.5: they had been too sure. Below 1 it pushes them
+    towards 0 and 1: they had not been sure enough.
+    """
+    if abs(temperature - 1) < HARDLY:
+        return "close to 1: the network was about as sure as it should be"
+    if temperature > 1:
+        return "above 1: the network was over-confident, and scaling makes it less sure"
+    return "below 1: the network was under-confident, and scaling makes it surer"
+
+
 def reliability_table(
-    labels: np.ndarray, probabilities: np.ndarray, bins: int = 10
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    patients: np.ndarray,
+    bins: int = 10,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return what was predicted and what came true, in bins of about equally many slices.
 
@@ -62,40 +83,73 @@ def reliability_table(
     ----------
     labels : ndarray of bool or 0/1
     probabilities : ndarray, 0..1
+    patients : ndarray
+        Whose slices they are.
     bins : int
         Number of bins; fewer if there are fewer slices.
+    resamples, seed : int
+        Of the bootstrap.
 
     Returns
     -------
     DataFrame
-        `slices, predicted` (mean probability), `observed` (share with tumour), `low, high`
-        (95 % Wilson interval of the share; it treats slices as independent, which those of one
-        patient are not, and so is too narrow rather than too wide).
+        `slices, patients` (how many are in the bin), `predicted` (mean probability), `observed`
+        (share with tumour), `low, high`: 95 % interval of the share, whole patients being drawn,
+        the bins staying as they are. NaN where the bin has slices of one patient only. Where all
+        slices of a bin have tumour, or none, it has no width, which does not mean that the share
+        is certain.
     """
     labels = np.asarray(labels, dtype=bool)
     probabilities = np.asarray(probabilities, dtype=float)
-    order = np.argsort(probabilities, kind="stable")
+    names, owners = np.unique(np.asarray(patients), return_inverse=True)
     rows = []
-    for members in np.array_split(order, min(bins, len(order))):
-        positives = int(labels[members].sum())
-        test = stats.binomtest(positives, len(members))
-        low, high = test.proportion_ci(confidence_level=0.95, method="wilson")
+    for members in _bins(probabilities, bins):
+        # By counts a patient, which gives what drawing the slices would, faster; those without a
+        # slice in the bin are drawn too.
+        counts = pd.DataFrame(
+            {
+                "patient": names,
+                "right": np.bincount(owners[members], labels[members], minlength=len(names)),
+                "slices": np.bincount(owners[members], minlength=len(names)),
+            }
+        )
+        several = np.count_nonzero(counts["slices"]) > 1
+        drawn = bootstrap_patients(
+            counts if several else counts[counts["slices"] > 0],
+            _share,
+            resamples=resamples,
+            seed=seed,
+        )
         rows.append(
             {
                 "slices": len(members),
+                "patients": np.count_nonzero(counts["slices"]),
                 "predicted": probabilities[members].mean(),
-                "observed": positives / len(members),
-                "low": low,
-                "high": high,
+                "observed": drawn.estimate,
+                "low": drawn.low,
+                "high": drawn.high,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _share(counts: pd.DataFrame) -> float:
+    right, slices = counts["right"].to_numpy().sum(), counts["slices"].to_numpy().sum()
+    return right / slices if slices else float("nan")
+
+
+def _bins(probabilities: np.ndarray, bins: int) -> list[np.ndarray]:
+    """Return the places of the slices in each bin, from the lowest probabilities to the highest."""
+    order = np.argsort(probabilities, kind="stable")
+    return np.array_split(order, min(bins, len(order)))
 
 
 def expected_calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 10
 ) -> float:
     """Return the mean of |predicted - observed| over equal-count bins, weighted by slices."""
-    table = reliability_table(labels, probabilities, bins)
-    gaps = (table["predicted"] - table["observed"]).abs()
-    return float(np.average(gaps, weights=table["slices"]))
+    labels = np.asarray(labels, dtype=bool)
+    probabilities = np.asarray(probabilities, dtype=float)
+    members = _bins(probabilities, bins)
+    gaps = [abs(probabilities[each].mean() - labels[each].mean()) for each in members]
+    return float(np.average(gaps, weights=[len(each) for each in members]))

@@ -2,17 +2,25 @@
 
 An answer is a function, or a value such as a number or a name. A judgement never says what would
 have been right; it says what is wrong with which input. `utils.check` holds the exercises.
+
+The check in a notebook and `make grade` call an answer by the same function (`tried`) and judge
+what is left of it after `encode` and `decode`, so that one never calls right what the other calls
+wrong.
 """
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 
+from utils.grade_wire import decode, encode
+
 OPEN = "not attempted yet"
+ENDLESS = "endless"
 
 
 class Mark(Enum):
@@ -101,25 +109,27 @@ class Exercise:
         if is_open(answer):
             return Verdict(Mark.OPEN, OPEN)
         if not self.is_function:
-            return self.judged([answer])
+            return self.judged([decode(encode(answer))])
         if not callable(answer):
             return Verdict(Mark.WRONG, f"give the function itself, not a {_kind(answer)}")
-        outputs = []
+        sent, verdict = [], self.judged([])
         for case in self.cases:
-            try:
-                with time_limit(self.seconds):
-                    outputs.append(answer(*deepcopy(case.arguments)))
-            except TimeoutError:
-                message = f"for {case.said} it does not end within {self.seconds:g} seconds"
-                return Verdict(Mark.WRONG, message)
-            except Exception as error:  # noqa: BLE001 - a student's function may raise anything
-                if not case.refuses:
-                    return Verdict(Mark.WRONG, f"for {case.said} it stops with {told(error)}")
-                outputs.append(error)
-            verdict = self.judged(outputs)
+            output, stopped = tried(answer, case.arguments, case.refuses, self.seconds)
+            if stopped:
+                return Verdict(Mark.WRONG, self.stopped(len(sent), stopped))
+            sent.append(output)
+            # Read anew each time: a judge may use up what came back.
+            verdict = self.judged([decode(each) for each in sent])
             if verdict.mark is Mark.WRONG:
-                return verdict
-        return self.judged(outputs)
+                break
+        return verdict
+
+    def stopped(self, place: int, why: str) -> str:
+        """Return the message about an answer that did not get through a case (`tried`)."""
+        said = self.cases[place].said
+        if why == ENDLESS:
+            return f"for {said} it does not end within {self.seconds:g} seconds"
+        return f"for {said} it stops with {why}"
 
     def judged(self, outputs: list) -> Verdict:
         """Return the verdict on what came back for the first `len(outputs)` cases."""
@@ -139,6 +149,36 @@ class Exercise:
             return Verdict(Mark.RIGHT, "right")
         count = len(self.cases)
         return Verdict(Mark.RIGHT, f"right, with {count} input{'s' if count > 1 else ''}")
+
+
+def tried(
+    answer: Callable, arguments: tuple, refuses: bool, seconds: float
+) -> tuple[object, str | None]:
+    """Call an answer with one input.
+
+    Parameters
+    ----------
+    answer : callable
+    arguments : tuple
+        Copied before.
+    refuses : bool
+        Whether it may raise here; what it raises then came back.
+    seconds : float
+
+    Returns
+    -------
+    output : object
+        What came back, as `utils.grade_wire.encode` describes it: as it was at this moment.
+    stopped : str or None
+        `ENDLESS`, or what it was stopped by.
+    """
+    try:
+        with time_limit(seconds):
+            return encode(answer(*deepcopy(arguments))), None
+    except TimeoutError:
+        return None, ENDLESS
+    except Exception as error:  # noqa: BLE001 - a student's function may raise anything
+        return (encode(error), None) if refuses else (None, told(error))
 
 
 def is_open(answer) -> bool:
@@ -166,7 +206,7 @@ _EMPTY = (_described, _undescribed)
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after so many seconds.
+    """Raise TimeoutError in the block after so many seconds; limits may lie in one another.
 
     It rests on an alarm signal, which only the main thread of a Unix process gets; elsewhere the
     block runs without a limit.
@@ -178,13 +218,17 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(number, frame):
         raise TimeoutError
 
+    began = time.monotonic()
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    around, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        if around:
+            left = around - (time.monotonic() - began)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3))
 
 
 def told(error: BaseException) -> str:

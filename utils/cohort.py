@@ -2,13 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from utils.archive import unpack_cohort
-from utils.config import DATA, CourseError
+from utils.archive import tell_disk_errors, unpack_cohort
+from utils.config import CourseError
+from utils.files import check_regular, open_file, tell_read_errors
 from utils.layout import PatientFiles, find_cohort_folder, institution, list_patients, person
 from utils.tiff import check_slice, read_header, read_mask, read_slice
 
@@ -31,14 +34,19 @@ COLUMNS = [
     "has_tumour",
 ]
 _SAMPLE_BYTES = 4096
+# Pixels of a patient, all slices together: 512 slices of 1024 x 1024. The masks of a prediction
+# take one byte for each.
+LARGEST_PATIENT = 512 * 1024 * 1024
+_NO_COHORT = "give the cohort's folder or its zip, or get it with python -m utils.download"
 
 Progress = Callable[[int, int], None]
 
 
 def open_cohort(
     path: str | os.PathLike,
-    target: str | os.PathLike = DATA / "lgg",
+    target: str | os.PathLike | None = None,
     progress: Progress | None = None,
+    masks: bool = True,
 ) -> Path:
     """Return the folder that holds the patient folders.
 
@@ -47,10 +55,12 @@ def open_cohort(
     path : path-like
         That folder; its parent; the folder of the unpacked Kaggle archive, which holds the
         cohort twice (it is read once); or the zip as Kaggle gives it.
-    target : path-like
+    target : path-like, optional
         Where a zip is unpacked, see `utils.archive.unpack_cohort`.
     progress : callable, optional
         Called as ``progress(done, total)`` while a zip is unpacked.
+    masks : bool
+        Whether the masks in a zip are unpacked as well.
 
     Raises
     ------
@@ -58,16 +68,51 @@ def open_cohort(
         If there is no cohort at `path`, more than one, or the zip cannot be unpacked.
     """
     path = Path(path).expanduser().absolute()
-    if not path.exists():
-        raise CourseError(
-            f"{path}: no such file or folder; give the cohort's folder or its zip, or get it "
-            "with python -m utils.download"
-        )
-    if path.is_file():
+    if not os.path.lexists(path):
+        raise CourseError(f"{path}: no such file or folder; {_NO_COHORT}")
+    with tell_read_errors(path, _NO_COHORT):
+        is_folder = path.is_dir()
+        if not is_folder:
+            check_regular(path)
+    if not is_folder:
         if path.suffix.lower() != ".zip":
             raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")
-        path = unpack_cohort(path, target, progress)
+        path = unpack_cohort(path, target, progress, masks)
     return find_cohort_folder(path)
+
+
+@contextmanager
+def cohort_to_predict(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[Path]:
+    """Return a cohort's folder for the time being: a zip is unpacked into `out`, without masks.
+
+    One's own patients are not kept a second time, and never stand where the real cohort is looked
+    for.
+
+    Parameters
+    ----------
+    path : path-like
+        As `open_cohort` takes it.
+    out : path-like
+        The folder that the predictions are written to; made for a zip.
+
+    Yields
+    ------
+    pathlib.Path
+        The folder that holds the patient folders; what was unpacked is deleted afterwards.
+
+    Raises
+    ------
+    CourseError
+        As `open_cohort`, and if `out` cannot be written.
+    """
+    if not Path(path).expanduser().is_file():
+        yield open_cohort(path)
+        return
+    with tell_disk_errors(Path(out)):
+        Path(out).mkdir(parents=True, exist_ok=True)
+        unpacked = tempfile.TemporaryDirectory(prefix=".cohort-", dir=out)
+    with unpacked as folder:
+        yield open_cohort(path, Path(folder) / "cohort", masks=False)
 
 
 def read_cohort(
@@ -88,7 +133,7 @@ def read_cohort(
     masks : {"required", "absent"}
         "required": every slice has a mask, and every patient at least two slices, as learning
         from whole volumes needs. "absent": for prediction; mask files are ignored if there are
-        any, and a single slice is fine.
+        any, whatever they are called and hold, and a single slice is fine.
     patients : int, optional
         Read only the first so many patients, by name.
     progress : callable, optional
@@ -114,7 +159,7 @@ def read_cohort(
     if masks not in ("required", "absent"):
         raise ValueError(f'masks={masks!r}: must be "required" or "absent"')
     root = open_cohort(root)
-    found = _first(root, list_patients(root), patients)
+    found = _first(root, list_patients(root, masks == "required"), patients)
     if masks == "required":
         _check_for_learning(root, found)
     rows = []
@@ -159,13 +204,10 @@ def cohort_sha256(table: pd.DataFrame) -> str:
     columns = ("patient", "slice", "tumour_px", "image_path")
     for patient, number, tumour_px, path in table[list(columns)].itertuples(index=False):
         digest.update(f"{patient}\t{number}\t{tumour_px}\t".encode())
-        try:
-            with open(path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, (size - _SAMPLE_BYTES) // 2))
-                digest.update(f"{size}\t".encode() + file.read(_SAMPLE_BYTES))
-        except FileNotFoundError:
-            raise CourseError(f"{path}: is missing; read the cohort again") from None
+        with tell_read_errors(path), open_file(path, "read the cohort again") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, (size - _SAMPLE_BYTES) // 2))
+            digest.update(f"{size}\t".encode() + file.read(_SAMPLE_BYTES))
     return digest.hexdigest()
 
 
@@ -209,6 +251,17 @@ def _check_for_learning(root: Path, found: list[PatientFiles]) -> None:
             )
 
 
+def _check_pixels(one: PatientFiles, size: tuple[int, int]) -> None:
+    """Check that a patient is not larger than the memory, before any pixel is read."""
+    pixels = len(one.slices) * size[0] * size[1]
+    if pixels > LARGEST_PATIENT:
+        raise CourseError(
+            f"{one.folder}: {len(one.slices)} slices of {size[0]} x {size[1]} are "
+            f"{pixels / 1e6:.0f} million pixels, at most {LARGEST_PATIENT / 1e6:.0f} million are "
+            "read; export the slices at a smaller size, or every second one"
+        )
+
+
 def _read_patient(one: PatientFiles, masks: str) -> list[tuple]:
     """Return the rows of one patient, having checked the files."""
     rows = []
@@ -217,7 +270,9 @@ def _read_patient(one: PatientFiles, masks: str) -> list[tuple]:
         header = read_header(path)
         check_slice(path, header)
         size = header.shape[:2]
-        first_size = first_size or size
+        if first_size is None:
+            first_size = size
+            _check_pixels(one, size)
         if size != first_size:
             raise CourseError(
                 f"{path}: is {size[0]} x {size[1]} pixels, the patient's first slice is "

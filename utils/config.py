@@ -2,10 +2,14 @@
 
 import contextlib
 import errno
+import io
 import json
 import os
+import shutil
+import stat
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +18,22 @@ DATA = ROOT / "data"
 RUNS = ROOT / "runs"
 RESULTS = ROOT / "results"
 
+# Settings and records of the course take a few kilobytes; more is another file by that name.
+LARGEST_JSON = 2**24
+# With less than this free, a file that could not be written has filled the disk.
+FULL_DISK = 2**18
+
 
 class CourseError(Exception):
-    """A mistake that the user can mend: one line with what is wrong, where, and what to do."""
+    """A mistake that the user can mend: one line with what is wrong, where, and what to do.
+
+    It stays one line where the name of a file holds a line break.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(
+            "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        )
 
 
 @contextlib.contextmanager
@@ -37,20 +54,123 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         A name that does not exist yet, with the same suffix as `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    temporary.unlink()
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name of the temporary file must fit where the final one just does.
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        temporary.unlink()
         yield temporary
         os.replace(temporary, path)
+    except Exception as error:
+        # Libraries tell a full disk in many ways: HDF5 as a RuntimeError, NumPy without a number.
+        if temporary is not None and _may_mean_full(error) and _is_full(path.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
-def read_json(path: str | os.PathLike) -> dict:
-    """Return the object in a JSON file, or an empty one if there is no such file.
+def _may_mean_full(error: Exception) -> bool:
+    return isinstance(error, OSError | RuntimeError) and getattr(error, "errno", None) is None
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FULL_DISK
+    except OSError:
+        return False
+
+
+def prepare_folder(folder: str | os.PathLike) -> Path:
+    """Make a folder for results, and see that files can be written there.
+
+    To be called before hours of computing, not after them.
+
+    Raises
+    ------
+    CourseError
+        If there is a file in its place or on the way to it, or it may not be written to.
+    """
+    folder = Path(folder)
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                what = "a link that leads nowhere" if place.is_symlink() else "a file"
+                here = "" if place == folder else f": {place}"
+                where = "is" if place == folder else "cannot be made below"
+                raise CourseError(f"{folder}: {where} {what}{here}; choose another folder")
+            break
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CourseError(
+            f"{folder}: cannot be written to ({reason(error)}); choose another folder"
+        ) from error
+    return folder
+
+
+def regular_file(path: str | os.PathLike) -> os.stat_result | None:
+    """Return the status of a file that may be opened to be read; None if there is none.
+
+    Of a folder, a pipe or a device, an attempt to read would fail oddly, or wait for ever.
+
+    Raises
+    ------
+    CourseError
+        If it is something else than a file, or cannot be reached.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:  # a name with a null byte
+        raise CourseError(f"{os.fspath(path)!r}: no name of a file ({error})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise CourseError(f"{path}: is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise CourseError(f"{path}: is a pipe or a device, not a file")
+    return status
+
+
+def unreadable(path: str | os.PathLike, error: OSError) -> CourseError:
+    """Return what to say of a file that is there and cannot be read."""
+    return CourseError(f"{path}: cannot be read ({reason(error)}); see to that and run again")
+
+
+def reason(error: Exception, most: int = 200) -> str:
+    """Return in one short line why something failed, in the words of the system or library."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def read_json(
+    path: str | os.PathLike,
+    remedy: str = "delete it and run again",
+    missing: dict | None = types.MappingProxyType({}),
+) -> dict | None:
+    """Return the object in a JSON file.
+
+    Parameters
+    ----------
+    path : path-like
+    remedy : str
+        What the user shall do if it cannot be read.
+    missing : dict or None
+        What is returned, as a copy, if there is no such file: by default an empty object.
 
     Raises
     ------
@@ -58,16 +178,22 @@ def read_json(path: str | os.PathLike) -> dict:
         If the file is there but is not a JSON object.
     """
     path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise CourseError(f"{path}: not readable as JSON ({error}); delete it and run again") from (
-            error
+    status = regular_file(path)
+    if status is None:
+        return missing if missing is None else dict(missing)
+    if status.st_size > LARGEST_JSON:
+        raise CourseError(
+            f"{path}: {status.st_size >> 20} MiB, far more than such a file holds; {remedy}"
         )
+    try:
+        # Some editors begin a file with a mark of its encoding.
+        values = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise CourseError(f"{path}: not readable as JSON ({reason(error)}); {remedy}") from error
     if not isinstance(values, dict):
-        raise CourseError(f"{path}: holds no JSON object; delete it and run again")
+        raise CourseError(f"{path}: holds no JSON object; {remedy}")
     return values
 
 
@@ -96,13 +222,19 @@ def command(main: Callable[[], int | None]) -> int:
     """Run a command-line `main` and return the exit status.
 
     A `CourseError`, and an operating-system error that a user can mend (a full disk, a folder
-    that may not be written), end as one line on standard error and status 2. Any other exception
-    is a bug of ours and keeps its traceback.
+    that may not be written, a name too long), end as one line on standard error and status 2.
+    Any other exception is a bug of ours and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that cannot be shown must not end what goes well otherwise.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
     except CourseError as error:
         message = str(error)
+    except MemoryError:
+        message = "out of memory; close other notebooks and programs and run again"
     except OSError as error:
         if error.errno not in _REMEDIES:
             raise
@@ -110,14 +242,23 @@ def command(main: Callable[[], int | None]) -> int:
         message = f"{place}{os.strerror(error.errno)}; {_REMEDIES[error.errno]}"
     except KeyboardInterrupt:
         message = "interrupted; run the same command again to go on"
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
+_NOT_PERMITTED = "see who may read and write there, or choose another place"
 _REMEDIES = {
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "your disk quota is used up: free some space and run again",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
+    errno.EFBIG: "no file may be that large here (ulimit -f): write elsewhere",
+    errno.EACCES: _NOT_PERMITTED,
+    errno.EPERM: _NOT_PERMITTED,
     errno.EROFS: "choose a folder that you may write to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "there is a file where a folder is needed: choose another place",
+    errno.EISDIR: "there is a folder where a file is needed: choose another place",
+    errno.ELOOP: "the links there lead in a circle: choose another place",
+    errno.EIO: "the disk cannot be read or written there: choose another place",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+    errno.ENOMEM: "close other notebooks and programs and run again",
 }

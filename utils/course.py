@@ -12,6 +12,7 @@ from utils.config import CourseError
 from utils.parameters import check_parameters
 from utils.simulate import simulate_cohort
 from utils.splits import assert_no_leak, choose_patients, patients_of, split_patients, split_sha256
+from utils.tables import write_table
 from utils.volumes import Volumes, load_volumes
 
 COHORTS = ("simulated", "lgg")
@@ -161,8 +162,7 @@ def open_run(
     assert_no_leak(split)
     volumes = load_volumes(table, size, cache=folder / "cache")
     run = Run(parameters, folder.absolute(), table, split, volumes)
-    with config.atomic_path(run.folder / "split.csv") as temporary:
-        split.to_csv(temporary, index=False)
+    write_table(run.folder / "split.csv", split)
     _start_metrics(run)
     return run
 

@@ -231,3 +231,19 @@ def _check_classes(labels) -> None:
         raise CourseError(
             "slices with tumour and slices without are both needed: use more patients"
         )
+
+
+def peaks(maps: np.ndarray) -> list[tuple[int, int] | None]:
+    """Return where each map is highest: (row, column), None for one that is the same everywhere.
+
+    Parameters
+    ----------
+    maps : ndarray (n, height, width)
+        Such as those of `explain.grad_cam`, which are 0 throughout if nothing speaks for tumour.
+    """
+    return [
+        tuple(int(place) for place in np.unravel_index(one.argmax(), one.shape))
+        if one.max() > one.min()
+        else None
+        for one in maps
+    ]

@@ -19,9 +19,11 @@ from utils.brightness import simple_features
 from utils.calibration import apply_temperature, fit_temperature
 from utils.course import Run
 from utils.detection import threshold_at_sensitivity
+from utils.memory import release
 from utils.precision import set_precision
 from utils.predict import predict_images, predict_stream
 from utils.pretrained import folded_trunk
+from utils.settings import detector_settings
 from utils.splits import patients_of
 from utils.stored import StoredRows
 from utils.volumes import Volumes
@@ -90,6 +92,7 @@ def trunk_features(run: Run) -> StoredRows:
                 np.lib.format.write_array_header_1_0(stream, header)
                 for images, parameters in pictures:
                     for piece in _changed_pieces(images, parameters):
+                        release()  # a notebook with a network of its own may be waiting
                         features = predict_images(trunk, piece, BATCH_SIZE)
                         stream.write(features.astype("<f2").tobytes())
     return StoredRows(file)
@@ -319,5 +322,4 @@ def obtain(run: Run) -> tuple[keras.Model, dict]:
         print("No detector in the run folder yet: training it, as notebook 02 does.")
         model, _ = fine_tune(run)
         finish(run, model)
-        kept = config.read_json(detector_file(run).with_suffix(".json"))
-    return models.load_model(detector_file(run)), kept
+    return models.load_model(detector_file(run)), detector_settings(detector_file(run))

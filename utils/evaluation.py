@@ -14,6 +14,7 @@ from utils.course import Run
 from utils.intervals import bootstrap_patients
 from utils.metrics import patient_table
 from utils.predict import postprocess, predict_images
+from utils.tables import write_table
 from utils.volumes import Volumes
 
 
@@ -90,8 +91,7 @@ def evaluate(run: Run, part: str = "test") -> Evaluation:
     slices["cascade_px"] = cascade.sum(axis=(1, 2), dtype=int)
     slices["cascade_overlap_px"] = (cascade & truths).sum(axis=(1, 2), dtype=int)
     if part == "test":
-        with config.atomic_path(run.folder / "predictions.csv") as temporary:
-            slices.to_csv(temporary, index=False)
+        write_table(run.folder / "predictions.csv", slices)
     return Evaluation(slices, truths, alone, cascade, volumes, settings["threshold"])
 
 
@@ -108,8 +108,7 @@ def patient_results(run: Run, result: Evaluation) -> pd.DataFrame:
     cascade = patient_table(result.cascade_slices, result.truths, result.cascade)
     for column in ("dice", "hd95_px"):
         patients[f"{column}_cascade"] = cascade[column]
-    with config.atomic_path(run.folder / "patients.csv") as temporary:
-        patients.to_csv(temporary, index=False)
+    write_table(run.folder / "patients.csv", patients)
     return patients
 
 

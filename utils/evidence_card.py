@@ -8,7 +8,15 @@ import pandas as pd
 from utils import findings
 from utils.comparisons import Compared
 from utils.evidence_tables import Evidence
-from utils.evidence_words import NOT_YET, aims, bounds, comparison_rows, folds_sentence
+from utils.evidence_words import (
+    NOT_YET,
+    aims,
+    bounds,
+    comparison_rows,
+    folds_sentence,
+    hd95_name,
+    hd95_words,
+)
 from utils.findings import BUDA, BUDA_SITE, SCORES, told
 from utils.model_card import (
     COHORT_LIMITS,
@@ -133,17 +141,18 @@ def _results(evidence: Evidence) -> str:
     rows = [
         ("Dice by patient, mean", told(found["dice_mean"])),
         ("Dice by patient, median", told(found["dice_median"])),
-        ("HD95, median (px)", told(found["hd95_median"], 1)),
+        (f"{hd95_name(evidence)}, median (px)", told(found["hd95_median"], 1)),
         *((f"AUC, {words}", told(aucs[score])) for score, words in SCORES.items()),
         ("Sensitivity at each fold's threshold", told(point["sensitivity"])),
         ("Specificity at each fold's threshold", told(point["specificity"])),
     ]
-    errors = findings.reliability(evidence.slices)[1]
+    errors = findings.calibration_errors(evidence.slices)
     return (
         "## Results\n\nIn brackets: 95 % intervals, whole patients being drawn (bootstrap). Dice "
         "pools the pixels of all slices of a patient.\n\n"
         + markdown_table(("measure", "value"), rows)
-        + "\n\nFor comparison, Buda et al. 2019 report a Dice by patient of "
+        + f"\n\n{hd95_words(evidence)}\n\n"
+        "For comparison, Buda et al. 2019 report a Dice by patient of "
         f"{BUDA['mean']:.2f} (mean) and {BUDA['median']:.2f} (median) over all 110 patients; the "
         f"authors' site gives {BUDA_SITE['mean']:.3f} and {BUDA_SITE['median']:.3f} for their "
         "published network. Those are other patients, other folds and other budgets.\n\n"
@@ -301,7 +310,8 @@ def _failures(evidence: Evidence) -> str:
         )
         for row in worst.itertuples()
     ]
-    heads = ("patient", "institution", "tumour (px)", "Dice", "HD95 (px)", "missed", "invented")
+    distance = f"{hd95_name(evidence)}, px"
+    heads = ("patient", "institution", "tumour (px)", "Dice", distance, "missed", "invented")
     return (
         f"## Known failures\n\nThe {len(rows)} patients with the lowest Dice. Missed: share of the "
         "traced tumour that was not predicted; invented: share of the predicted pixels that are "

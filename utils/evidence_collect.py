@@ -10,7 +10,9 @@ import pandas as pd
 from utils import config
 from utils.cohort import cohort_sha256
 from utils.evidence_tables import EXPERIMENTS
+from utils.metrics import HD95_BEFORE, HD95_NOW
 from utils.splits import patient_folds, split_sha256
+from utils.tables import read_table, write_table
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
@@ -29,7 +31,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
         ``provenance.json``, which also tells the seconds of all training and the machines. What
         stands there of other folds and attempts stays, if it was computed from the same cohort:
-        the work may be shared among machines.
+        the work may be shared among machines. HD95 alone does not stay where it was computed
+        under another definition (``hd95`` of ``provenance.json``) than that of newer folds.
     table : pandas.DataFrame
         The cohort table.
     folds : int
@@ -38,6 +41,7 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     data = cohort_sha256(table)
     before = config.read_json(out / "provenance.json")
     kept = before.get("data_sha256") == data
+    hd95 = before.get("hd95") if kept else None
     settings = []
     for experiment in EXPERIMENTS:
         done = sorted(file.parent for file in (work / experiment).glob("*/fold.json"))
@@ -50,25 +54,29 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         slices = _merged(_joined(done, "slices")[columns], path, ["fold"], kept)
         if ours and slices["fold"].nunique() < folds:
             continue
-        _write(slices.sort_values(["patient", "slice"]), path)
+        write_table(path, slices.sort_values(["patient", "slice"]))
         if ours:
             path = out / "patients.csv"
             patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
-            _write(patients.sort_values("patient"), path)
+            patients, hd95 = _one_definition(patients, done, hd95 or HD95_BEFORE)
+            write_table(path, patients.sort_values("patient"))
     attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
     if attempts:
         path = out / "attempts.csv"
-        _write(_merged(pd.DataFrame(attempts), path, ["attempt"], kept), path)
+        write_table(path, _merged(pd.DataFrame(attempts), path, ["attempt"], kept))
     path = out / "folds.csv"
     if settings:
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
         order = rows["experiment"].map(list(EXPERIMENTS).index)
-        _write(rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order"), path)
+        write_table(
+            path, rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order")
+        )
     if settings or attempts:
-        seconds = pd.read_csv(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
+        seconds = read_table(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
         machines = before["machine"].split("; ") if kept else []
         machines = "; ".join(dict.fromkeys([*machines, _machine()]))
         values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}
+        values |= {"hd95": hd95} if hd95 else {}
         config.write_json(out / "provenance.json", values)
 
 
@@ -80,17 +88,47 @@ def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.D
     rows = rows.astype(dict.fromkeys(keys, str))
     if not kept or not path.exists():
         return rows
-    before = pd.read_csv(path, dtype=dict.fromkeys(keys, str))
+    before = read_table(path).astype(dict.fromkeys(keys, str))
     new = set(rows[keys].itertuples(index=False, name=None))
     stay = [each not in new for each in before[keys].itertuples(index=False, name=None)]
     return pd.concat([before[stay], rows], ignore_index=True)
+
+
+def _one_definition(
+    patients: pd.DataFrame, done: list[Path], kept: str
+) -> tuple[pd.DataFrame, str]:
+    """Return the patients with HD95 under one definition, and which that is.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        ``fold, hd95_px``, and more.
+    done : list of Path
+        The folds that are done; a ``fold.json`` of before the definition was noted has the old one.
+    kept : str
+        The definition of the rows of other folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        If rows differ, the newest definition alone: ``hd95_px`` of the others is NaN.
+    str
+        `metrics.HD95_NOW` or `metrics.HD95_BEFORE`.
+    """
+    noted = {
+        folder.name: config.read_json(folder / "fold.json").get("hd95", HD95_BEFORE)
+        for folder in done
+    }
+    definitions = patients["fold"].map(noted).fillna(kept)
+    newest = HD95_NOW if (definitions == HD95_NOW).any() else HD95_BEFORE
+    return patients.assign(hd95_px=patients["hd95_px"].where(definitions == newest)), newest
 
 
 def _joined(folders: list[Path], name: str) -> pd.DataFrame:
     """Return the rows of all folds, the name of the fold in front."""
     frames = []
     for folder in folders:
-        frame = pd.read_csv(folder / f"{name}.csv")
+        frame = read_table(folder / f"{name}.csv")
         frame.insert(0, "fold", folder.name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
@@ -111,11 +149,6 @@ def _setting(experiment: str, folder: Path) -> dict:
         "validation_dice": round(fold["validation_dice"], 6),
         "seconds": fold["seconds"],
     }
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    with config.atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False)
 
 
 def provenance(table: pd.DataFrame, data: str, folds: int) -> dict:

@@ -19,7 +19,7 @@ from utils.course import Parameters, Run
 from utils.detection import auc, threshold_at_sensitivity
 from utils.evidence_tables import EXPERIMENTS
 from utils.memory import release
-from utils.metrics import dice, patient_table
+from utils.metrics import HD95_NOW, dice, patient_table
 from utils.predict import (
     Postprocessing,
     combine,
@@ -30,6 +30,7 @@ from utils.predict import (
     smooth_slices,
 )
 from utils.recipes import Recipe, owners
+from utils.tables import read_table, write_table
 from utils.volumes import load_volumes
 
 DETECTOR_SIZE = 128
@@ -86,10 +87,10 @@ def run_fold(
         "validation_patients": len(set(owners(run.part("validation").table))),
         "epochs": int(history["val_dice"].idxmax()) + 1,
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
+        "hd95": HD95_NOW,
     }
     for name, frame in (("slices", slices), ("patients", patients)):
-        with config.atomic_path(folder / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
+        write_table(folder / f"{name}.csv", frame)
     config.write_json(folder / "fold.json", settings)
     _forget_models()
 
@@ -372,7 +373,7 @@ def train_final(
 
 def _choices(path: Path, needed: str) -> pd.DataFrame:
     """Return what the folds of our recipe chose that held out whole patients."""
-    found = pd.read_csv(path) if path.exists() else pd.DataFrame({"experiment": []})
+    found = read_table(path) if path.exists() else pd.DataFrame({"experiment": []})
     found = found[found["experiment"].isin(OURS_BY_PATIENT)]
     if needed not in found or found[needed].isna().all():
         raise config.CourseError(f"{path}: no fold done; run the experiment ours first")

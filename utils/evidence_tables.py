@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils import config
+from utils import config, tables
 from utils.config import CourseError
-from utils.metrics import patient_table
+from utils.metrics import HD95_BEFORE, HD95_NOW, patient_table
 from utils.splits import assert_no_leak, split_sha256
 
 LGG = config.RESULTS / "lgg"
@@ -64,7 +64,8 @@ class Evidence:
     folds : pandas.DataFrame
         What each fold of each experiment chose on its validation patients.
     provenance : dict
-        ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``.
+        ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``, and
+        ``hd95``: under which definition ``hd95_px`` was computed (see `hd95_definition`).
     others : dict of str to pandas.DataFrame
         The slices tables of the experiments in `OTHERS` that are there, some perhaps with
         some of their folds only.
@@ -82,6 +83,11 @@ class Evidence:
     others: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     attempts: pd.DataFrame | None = field(default=None, repr=False)
     shipped: dict[str, dict] = field(default_factory=dict, repr=False)
+
+    @property
+    def hd95_definition(self) -> str:
+        """`metrics.HD95_NOW` or `metrics.HD95_BEFORE`; tables that do not tell are old."""
+        return self.provenance.get("hd95", HD95_BEFORE)
 
 
 def read_evidence(folder: str | Path = LGG) -> Evidence:
@@ -117,7 +123,7 @@ def read_evidence(folder: str | Path = LGG) -> Evidence:
 
 
 def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a CSV table, folds as text.
+    """Return a CSV table of the evidence, names as text.
 
     Raises
     ------
@@ -125,7 +131,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         If it is not there, is no CSV, is empty, or lacks a column or a value.
     """
     try:
-        table = pd.read_csv(path, dtype={"fold": str})
+        table = tables.read_table(path)
     except FileNotFoundError as error:
         raise CourseError(f"{path}: not there; get the folder anew from git") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -133,8 +139,9 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in table]
     if missing:
         raise CourseError(f"{path}: no column {', '.join(missing)}; get it anew from git")
-    required = [name for name in columns if name != "hd95_px"]  # undefined without any overlap
-    if table.empty or table[required].isna().any(axis=None):
+    required = [name for name in columns if name != "hd95_px"]  # it may be undefined
+    absent = table[required].isna() | (table[required] == "")
+    if table.empty or absent.any(axis=None):
         raise CourseError(f"{path}: rows or values are missing; get it anew from git")
     return table
 
@@ -152,6 +159,11 @@ def check_evidence(evidence: Evidence) -> None:
     CourseError
         With the first thing that does not hold.
     """
+    if evidence.hd95_definition not in (HD95_NOW, HD95_BEFORE):
+        raise CourseError(
+            f"provenance.json: hd95 is {evidence.hd95_definition!r}, which is none of "
+            f"{HD95_NOW!r} and {HD95_BEFORE!r}; get it anew from git"
+        )
     check_slices(evidence.slices, "slices.csv", EXPERIMENTS["ours"].dealt)
     _check_whole(evidence)
     _check_patients(evidence)

@@ -6,6 +6,9 @@ from utils import comparisons, detection, findings
 from utils.comparisons import Comparison
 from utils.evidence_tables import EXPERIMENTS, OTHERS, Evidence
 from utils.findings import AIMS, RESAMPLES, SEED, told
+from utils.intervals import Interval
+from utils.metrics import HD95_NOW, one_mask
+from utils.model_card import HD95
 
 NOT_YET = "not computed yet"
 FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
@@ -45,6 +48,32 @@ def aims(evidence: Evidence) -> pd.DataFrame:
     )
 
 
+def hd95_name(evidence: Evidence) -> str:
+    """Return what HD95 is called where its value stands: told if its definition is not today's."""
+    return "HD95" if evidence.hd95_definition == HD95_NOW else "HD95 (earlier definition)"
+
+
+def hd95_words(evidence: Evidence) -> str:
+    """Return under which definition the tables hold HD95, and what that means for its value."""
+    slices = evidence.slices
+    missed, invented = (int(which.sum()) for which in one_mask(slices).values())
+    counts = (
+        f"{missed + invented} of the {len(slices):,} slices have only one mask "
+        f"({missed} missed, {invented} invented)"
+    )
+    if evidence.hd95_definition == HD95_NOW:
+        known = int(evidence.patients["hd95_px"].notna().sum())
+        lacking = "" if known == len(evidence.patients) else f" It is known of {known} patients."
+        return f"{HD95} Here {counts}.{lacking}"
+    return (
+        "HD95 was computed under an earlier definition: the 95th percentile of the distances "
+        f"within the slices that have both masks, all slices together. {counts}; these are left "
+        "out, so that an emptied mask could lower the value. The predicted masks were not kept: "
+        "HD95 as notebook 4 defines it will be there when the folds are trained again. Until "
+        "then, do not compare the two."
+    )
+
+
 def folds_sentence(evidence: Evidence) -> str:
     """Return how many folds of each experiment beside "ours" are computed."""
     return "; ".join(
@@ -73,6 +102,30 @@ def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]
             difference = told(pair.difference, sign=True)
             rows.append((name, measure, on, f"{pair.first:.3f}", f"{pair.second:.3f}", difference))
     return rows
+
+
+def split_verdicts(named: dict[str, Comparison | None]) -> list[str]:
+    """Return what the intervals of comparisons of splits decide, a line a measure."""
+    lines = []
+    for name, found in named.items():
+        if found is None:
+            lines.append(f"{name}: {NOT_YET}")
+            continue
+        for measure, pair in (
+            ("Dice", found.dice),
+            ("AUC", found.auc),
+            ("AUC of the detector alone", found.detector_auc),
+        ):
+            lines.append(f"{name}: {_split_verdict(measure, pair.difference)}")
+    return lines
+
+
+def _split_verdict(measure: str, gap: Interval) -> str:
+    if gap.low > 0:
+        return f"the random split flatters the {measure}, by {gap.estimate:.3f}"
+    if gap.high < 0:
+        return f"the random split makes the {measure} look worse, by {-gap.estimate:.3f}"
+    return f"these patients do not decide whether the {measure} is inflated"
 
 
 def bounds(value: float, low: float, high: float) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TextIO
 
 import papermill
-import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+
+from utils.memory import memory_of, tree
 
 MEBIBYTE = 2**20
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,14 +31,18 @@ class Execution:
     """What it took to execute a notebook."""
 
     seconds: float
-    peak_rss_mb: float  # MiB; the name is that of the key in metrics.json
+    # Of the kernel and its children at one moment, without mapped files, see `MemoryWatch`; MiB:
+    # the name is that of the key in metrics.json.
+    peak_rss_mb: float
 
 
 class MemoryWatch(threading.Thread):
-    """Follow the peak resident memory of a process until it ends.
+    """Follow the peak of what a process and those that it starts have in memory for themselves.
 
-    Linux keeps the peak itself (VmHWM), so that looking now and then misses nothing but what
-    happens after the last look. Elsewhere the resident size is sampled.
+    It is what a limit on memory has to allow: code and mapped files, which the system reads again
+    when it has dropped them, are left out. The sum with children, such as a training in a process
+    of its own, is sampled. Of the process alone, Linux keeps the peak with its files (VmHWM); less
+    the files, it tells what came and went between two looks.
 
     Parameters
     ----------
@@ -52,11 +57,14 @@ class MemoryWatch(threading.Thread):
         self.pid = pid
         self.interval = interval
         self.peak_bytes = 0
+        self._most_files = 0
         self._ended = threading.Event()
 
     def look(self) -> None:
         """Take the peak as it is now."""
-        self.peak_bytes = max(self.peak_bytes, _peak_bytes(self.pid))
+        self._most_files = max(self._most_files, memory_of([self.pid]).files)
+        alone = _peak_bytes(self.pid) - self._most_files
+        self.peak_bytes = max(self.peak_bytes, memory_of(tree(self.pid)).own, alone)
 
     def run(self) -> None:
         """Look until `stop`."""
@@ -71,16 +79,13 @@ class MemoryWatch(threading.Thread):
 
 
 def _peak_bytes(pid: int) -> int:
-    """Return the peak resident size of a process, 0 if it has ended."""
+    """Return the peak resident size that Linux has kept of a process; 0 elsewhere."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-        return int(found.group(1)) * 1024 if found else 0
-    except OSError:
-        pass  # no /proc here, or the process has ended
-    with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).memory_info().rss
-    return 0
+    except OSError:  # no /proc here, or the process has ended
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def _kernel_manager(
@@ -234,7 +239,10 @@ def _what_happened(error: Exception, cell_seconds: int) -> str:
     if isinstance(error, CellTimeoutError):
         return f"took longer than the {cell_seconds} s that a cell may take (--cell-seconds)"
     if isinstance(error, DeadKernelError):
-        return "the kernel died, most often because memory ran out"
+        return (
+            "the kernel died, most often because memory ran out: close other notebooks and "
+            "programs, and run again"
+        )
     return f"{error.ename}: {_first_line(error.evalue)}"
 
 

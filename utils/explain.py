@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from utils.config import CourseError
+from utils.detection import peaks
 
 LAYER = "conv4_block6_out"  # the last output of ResNet50's stage 4: 8 x 8 for a 128 x 128 picture
 
@@ -47,7 +48,7 @@ def grad_cam(
     Returns
     -------
     ndarray of float32 (n, height, width)
-        0..1; a map is 0 everywhere where nothing speaks for the answer.
+        0..1; a map is 0 everywhere, and has no peak, if nothing speaks for the answer.
 
     Raises
     ------
@@ -81,10 +82,17 @@ def peak_hits(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     maps : ndarray (n, height, width)
     masks : ndarray (n, height, width), above 0 in the tumour
     """
-    flat = maps.reshape(len(maps), -1)
-    inside = np.asarray(masks).reshape(len(masks), -1) > 0
-    hits = inside[np.arange(len(flat)), flat.argmax(axis=1)]
-    return hits & (flat.max(axis=1) > flat.min(axis=1))
+    places = zip(peaks(maps), np.asarray(masks) > 0, strict=True)
+    return np.array([place is not None and mask[place] for place, mask in places], dtype=bool)
+
+
+def peaks_in_words(maps: np.ndarray, masks: np.ndarray) -> list[str]:
+    """Return for each map "peak inside", "peak outside" (of the mask) or "no peak"."""
+    words = {True: "peak inside", False: "peak outside"}
+    return [
+        "no peak" if place is None else words[bool(hit)]
+        for place, hit in zip(peaks(maps), peak_hits(maps, masks), strict=True)
+    ]
 
 
 def peak_in_mask_share(

@@ -2,7 +2,7 @@
 
 A network answers whatever it is shown. A Mahalanobis distance to the training slices says whether
 it has been shown anything like it (Lee et al. 2018, arXiv 1807.03888; for segmentation González et
-al. 2022, doi 10.1016/j.media.2022.102596). It measures only what its features see.
+al. 2022, arXiv 2208.03217). It measures only what its features see.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ class Familiar:
     def distance(self, features: np.ndarray) -> np.ndarray:
         """Return the Mahalanobis distance of each row, shape (n,).
 
-        Divided by the root of the number of features: a training slice has 1 on average (root mean
-        square), whatever the features are.
+        Divided by the root of the number of features, so that distances from different features
+        compare. The training slices themselves have 1 (root mean square) if they are many more
+        than the features, and less if they are not: the covariance was fitted to them.
         """
         squares = self.covariance.mahalanobis((features - self.mean) / self.scale)
         return np.sqrt(squares / features.shape[1])

@@ -3,54 +3,45 @@
     python -m utils.grade SUBMISSIONS [--out marks.csv] [--trust]
 
 SUBMISSIONS holds a folder for each student, with their notebooks in it, or the notebooks
-themselves, which are then named after the students. See docs/instructors.md.
+themselves, which are then named after the students. Whoever handed something in has a row. See
+docs/instructors.md.
 """
 
 import argparse
+import contextlib
 import csv
+import errno
+import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from utils.checking import Exercise, Mark
 from utils.config import CourseError, atomic_path, command
 from utils.confine import Limits, lacking
+from utils.grade_apart import apart
+from utils.grade_files import Progress, content, scratch, sweep, version
 from utils.grade_marks import (
     MISSING,
     NOTEBOOK_SECONDS,
     Row,
+    checked,
     code_cells,
     marked,
     number_of,
     one_line,
 )
+from utils.grade_process import probe
+from utils.grade_submissions import handed_in, settled
+from utils.grade_watch import Stopped
 
-
-def submissions(folder: Path) -> list[tuple[str, Path]]:
-    """Return student and path of each notebook below a folder, sorted.
-
-    Links are left out, because they could lead anywhere; so are hidden files and folders.
-
-    Raises
-    ------
-    CourseError
-        If there is no such folder, or no notebook in it.
-    """
-    if not folder.is_dir():
-        raise CourseError(f"{folder}: no such folder; give the one that holds the notebooks")
-    found = []
-    for path in sorted(folder.rglob("*.ipynb")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts)
-        links = any(
-            (folder / Path(*parts[: depth + 1])).is_symlink() for depth in range(len(parts))
-        )
-        if path.is_file() and not hidden and not links:
-            found.append((parts[0] if len(parts) > 1 else path.stem, path))
-    if not found:
-        raise CourseError(f"{folder}: no notebook (*.ipynb) in it")
-    return found
+# Of the process that reads one notebook, asks for its answers and has them judged: its time beside
+# that of the answers, and its memory, MiB, which the JSON of 64 MiB can fill.
+READING_SECONDS, READING_MB = 180.0, 2048
+UNMARKED = "unmarked"
 
 
 def rows_of(
@@ -63,7 +54,8 @@ def rows_of(
     except CourseError as error:
         cells, row = [], replace(row, message=str(error))
     number = number_of(path, cells, exercises)
-    asked = [exercise for exercise in exercises if exercise.notebook == number]
+    called = checked(cells, exercises)
+    asked = [each for each in exercises if each.notebook == number or each in called]
     if not asked:
         return [replace(row, message=row.message or "no exercise of the course in it")]
     if not cells:
@@ -75,7 +67,7 @@ def rows_of(
     return [
         replace(
             row,
-            notebook=number,
+            notebook=exercise.notebook,
             exercise=exercise.name,
             mark=mark,
             points=int(mark == Mark.RIGHT.value),
@@ -87,10 +79,59 @@ def rows_of(
 
 def write_marks(rows: Sequence[Row], out: Path) -> None:
     """Write the rows as CSV, all or nothing."""
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def rows_apart(
+    student: str,
+    name: str,
+    data: bytes,
+    exercises: Sequence[Exercise],
+    limits: Limits,
+    confined: bool,
+) -> list[Row]:
+    """Return the marks of one notebook, found in a process of its own; nothing is raised.
+
+    Parameters
+    ----------
+    student : str
+    name : str
+        Of the notebook's file.
+    data : bytes
+        What is in it.
+    exercises, limits, confined
+        As for `rows_of`.
+    """
+    row = Row(one_line(student), "", "", MISSING, 0, "", one_line(name))
+    try:
+        with scratch() as folder:
+            # A copy that nobody else can change while it is read.
+            copied = folder / "notebook" / name
+            copied.parent.mkdir(mode=0o700)
+            copied.write_bytes(data)
+            found = apart(
+                lambda: [
+                    asdict(one) for one in rows_of(student, copied, exercises, limits, confined)
+                ],
+                seconds=limits.cpu_seconds + READING_SECONDS,
+                memory_mb=READING_MB,
+                scratch=folder,
+            )
+    except Stopped as error:
+        return [replace(row, message=one_line(f"stopped: {error}"))]
+    except CourseError as error:
+        return [replace(row, mark=UNMARKED, message=one_line(str(error)))]
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise  # it would be the same for every other notebook
+        return [replace(row, mark=UNMARKED, message=one_line(str(error)))]
+    return [Row(**one) for one in found]
 
 
 def grade(
@@ -101,7 +142,10 @@ def grade(
     limits: Limits | None = None,
     trust: bool = False,
 ) -> list[Row]:
-    """Mark all notebooks of a folder, write the marks, and return them.
+    """Mark all notebooks of a folder, write the marks after each, and return them.
+
+    What an earlier call has marked is not marked again, if neither the notebook nor the course has
+    changed (`utils.grade_files`).
 
     Parameters
     ----------
@@ -116,9 +160,70 @@ def grade(
     Raises
     ------
     CourseError
-        If there is nothing to mark, or this system cannot confine a process and `trust` is not
-        set.
+        If there is nothing to mark, the CSV cannot be written, the code that marks does not work
+        here, or this system cannot confine a process and `trust` is not set.
     """
+    confined = _confined(trust)
+    limits = limits or Limits(cpu_seconds=int(NOTEBOOK_SECONDS))
+    out = Path(os.path.realpath(out))  # not to replace a link by a file
+    listed = [one for one in handed_in(folder) if not _is_ours(one.path, out)]
+    progress = Progress(out, version(exercises, limits, confined))
+    sweep()
+    probe(limits, confined)
+    importlib.import_module("pandas")  # once here, and not in every process that judges a table
+    if progress.outdated:
+        _say("The course has changed since the last call: all is marked anew.")
+    notebooks = [(one.student, one.path) for one in listed if not one.reason]
+    tables = {path: _known(student, path, folder, progress) for student, path in notebooks}
+    left = [(student, path) for student, path in notebooks if tables[path] is None]
+    if len(left) < len(notebooks):
+        done = len(notebooks) - len(left)
+        _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
+    write_marks(settled(listed, tables), out)
+    for student, path in left:
+        found = _marked(student, path, folder, progress, (exercises, limits, confined))
+        right = sum(row.points for row in found)
+        name = f"{found[0].student}, {found[0].notebook or path.name}"
+        _say(f"{name}: {right} of {len(found)} right")
+        tables[path] = found
+        write_marks(settled(listed, tables), out)
+    rows = settled(listed, tables)
+    for row in rows:
+        if not row.exercise:
+            _say(f"{row.student}: {row.message}")
+    return rows
+
+
+def _is_ours(path: Path, out: Path) -> bool:
+    """Return whether a file is the CSV that is written, or lies beside it for the next call."""
+    place = Path(os.path.realpath(path.parent))  # of the folder: a link may lead round in a loop
+    return place == out.parent and path.name.startswith(out.name)
+
+
+def _known(student: str, path: Path, folder: Path, progress: Progress) -> list[Row] | None:
+    """Return the rows of a notebook that needs no marking: it was marked, or cannot be read."""
+    try:
+        return progress.rows(str(path.relative_to(folder)), content(folder, path))
+    except CourseError as error:
+        return [Row(one_line(student), "", "", MISSING, 0, str(error), one_line(path.name))]
+
+
+def _marked(student: str, path: Path, folder: Path, progress: Progress, how: tuple) -> list[Row]:
+    """Return the rows of a notebook, marked now, and keep them."""
+    try:
+        data = content(folder, path)
+    except CourseError as error:
+        return [Row(one_line(student), "", "", MISSING, 0, str(error), one_line(path.name))]
+    rows = rows_apart(student, path.name, data, *how)
+    if all(row.mark != UNMARKED for row in rows):
+        progress.keep(str(path.relative_to(folder)), data, rows)
+    return rows
+
+
+def _confined(trust: bool) -> bool:
+    """Return whether students' code is shut in; raise CourseError if it must be and cannot."""
+    if not hasattr(os, "fork"):
+        raise CourseError("marking needs Linux or macOS; on Windows use WSL or a virtual machine")
     missing = lacking()
     if missing and not trust:
         raise CourseError(
@@ -127,16 +232,33 @@ def grade(
         )
     if missing:
         print(f"warning: students' code runs with your rights: {missing}", file=sys.stderr)
-    limits = limits or Limits(cpu_seconds=int(NOTEBOOK_SECONDS))
-    rows = []
-    for student, path in submissions(folder):
-        of_notebook = rows_of(student, path, exercises, limits, confined=not missing)
-        right = sum(row.points for row in of_notebook)
-        name = f"{of_notebook[0].student}, {of_notebook[0].notebook or path.name}"
-        print(f"{name}: {right} of {len(of_notebook)} right", flush=True)
-        rows += of_notebook
-    write_marks(rows, out)
-    return rows
+    return not missing
+
+
+def _say(line: str) -> None:
+    """Print a line, whatever letters are in it and whether or not anybody still reads it."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # Marking goes on without a reader. What is still in the buffer has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the block as SIGINT does, which leaves nothing behind."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -150,9 +272,17 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     from utils import check  # takes a second or two; not needed for --help
 
-    rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)
-    print(f"{len({row.student for row in rows})} students, {len(rows)} marks: {arguments.out}")
-    return 0
+    with _interruptible():
+        rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)
+    _say(f"{len({row.student for row in rows})} students, {len(rows)} marks: {arguments.out}")
+    unmarked = sum(row.mark == UNMARKED for row in rows)
+    if unmarked:
+        print(
+            f"error: {unmarked} notebooks are not marked, through no fault of theirs (mark "
+            f"{UNMARKED!r} in {arguments.out}); run the same command again",
+            file=sys.stderr,
+        )
+    return 1 if unmarked else 0
 
 
 if __name__ == "__main__":

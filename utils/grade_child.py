@@ -5,26 +5,23 @@ exercise after the other: its name and the inputs, neither the judges nor what w
 another it answers each with one piece of JSON.
 """
 
-import ast
-import builtins
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import pickle
 import sys
-import types
 from collections.abc import Sequence
-from copy import deepcopy
 
-from utils import grade_cells
-from utils.checking import is_open, time_limit, told
+from utils import grade_cells, grade_needs
+from utils.checking import told
 from utils.config import CourseError
-from utils.confine import confine, set_limits
-from utils.grade_wire import encode
+from utils.confine import confine, die_with, set_limits
+from utils.grade_run import Checks, Question, Run, answered, unanswered
 
 LENGTH_BYTES = 8
-DEFINING_SECONDS = 10.0
+ALL_SECONDS = 10.0  # for all cells of a notebook, where those that seem needed are not enough
 
 
 def main(words: Sequence[str]) -> None:
@@ -33,8 +30,10 @@ def main(words: Sequence[str]) -> None:
     Parameters
     ----------
     words : sequence of str
-        The numbers of the two pipes.
+        The numbers of the two pipes and of the process at their other end.
     """
+    parent = int(words[2])
+    die_with(parent)
     questions, answers = os.fdopen(int(words[0]), "rb"), os.fdopen(int(words[1]), "wb")
     settings = _receive(questions)
     sys.meta_path.insert(0, _NoChecks())
@@ -43,11 +42,15 @@ def main(words: Sequence[str]) -> None:
             confine(settings["walls"])
         else:
             set_limits(settings["walls"].limits)
+        if os.getppid() != parent:
+            return
+        _require(*settings["needs"])
     except CourseError as error:
         _send(answers, {"state": "refused", "text": str(error)})
         return
+    sys.path.append(os.getcwd())  # where a notebook may have written a module of its own
     _send(answers, {"state": "ready"})
-    reading = grade_cells.read(settings["cells"])
+    notebook = Notebook(settings["cells"])
     while True:
         try:
             question = _receive(questions)
@@ -57,29 +60,43 @@ def main(words: Sequence[str]) -> None:
             continue
         if question is None:
             return
-        _send(answers, _tried(question, reading))
+        _send(answers, notebook.reply(question))
+
+
+def _require(imported: Sequence[str], found: Sequence[str]) -> None:
+    """Import modules, and open others without importing them.
+
+    Raises
+    ------
+    CourseError
+        If one of them cannot be read from within the walls.
+    """
+    for name in (*imported, *found):
+        try:
+            if name in imported:
+                importlib.import_module(name)
+            else:
+                open(importlib.util.find_spec(name).origin, "rb").close()
+        except (ImportError, OSError, AttributeError, TypeError) as error:
+            raise CourseError(
+                f"it cannot import {name} ({told(error)}); install the course's packages into "
+                "folders that this user can read"
+            ) from error
 
 
 class _NoChecks(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives ``utils.check`` as an empty module whose names all do nothing."""
+    """Gives ``utils.check`` as a module that judges nothing."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "utils.check":
+        if fullname != grade_cells.CHECKS:
             return None
         return importlib.machinery.ModuleSpec(fullname, self)
 
     def create_module(self, spec):
-        return _Nothing(spec.name)
+        return Checks(spec.name)
 
     def exec_module(self, module):
         """Leave it empty."""
-
-
-class _Nothing(types.ModuleType):
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *answer: None
 
 
 def _receive(pipe):
@@ -93,58 +110,52 @@ def _send(pipe, reply: dict) -> None:
     pipe.flush()
 
 
-def _tried(question: dict, reading: grade_cells.Reading) -> dict:
-    """Return what an answer is, or what it returned for the inputs up to the first failure."""
-    found = grade_cells.answer_to(question["name"], reading.statements)
-    if found is None:
-        return {"state": "missing", "text": "; ".join(reading.faults[:1])}
-    place, expression = found
-    try:
-        with time_limit(DEFINING_SECONDS):
-            answer = _defined(expression, reading.statements[:place])
-            if is_open(answer):
-                return {"state": "open"}
-            if not question["is_function"]:
-                return {"state": "ran", "outputs": [encode(answer)]}
-    except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
-        return {"state": "undefined", "text": _why(error, reading.faults)}
-    if not callable(answer):
-        return {"state": "no function", "text": type(answer).__name__}
-    return _called(answer, question)
+class Notebook:
+    """The cells of one notebook, and how far all of them have been run.
 
+    Parameters
+    ----------
+    cells : sequence of str
+    """
 
-def _defined(expression, statements: Sequence[grade_cells.Statement]):
-    """Run what an answer needs and return the answer."""
-    module = types.ModuleType("__main__")
-    sys.modules["__main__"] = module  # where dataclasses and the like look themselves up
-    body = grade_cells.needed(expression, statements)
-    code = ast.fix_missing_locations(ast.Module(body, []))
-    exec(compile(code, "<notebook>", "exec", dont_inherit=True), module.__dict__)
-    value = ast.fix_missing_locations(ast.Expression(expression))
-    return eval(compile(value, "<notebook>", "eval", dont_inherit=True), module.__dict__)
+    def __init__(self, cells: Sequence[str]):
+        self.reading = grade_cells.read(cells)
+        self._all: Run | None = None
+        self._reached = 0
 
+    def reply(self, asked: dict) -> dict:
+        """Return what an answer is, or what it returned for the inputs up to the first failure.
 
-def _called(answer, question: dict) -> dict:
-    outputs = []
-    for arguments, refuses in question["cases"]:
+        Parameters
+        ----------
+        asked : dict
+            `name, is_function, seconds, cases`; with `all`, all cells up to the check are run,
+            not only those that seem needed.
+        """
+        question = Question(asked)
+        Checks.question = question
+        Checks.__all__ = (question.name,)
         try:
-            with time_limit(question["seconds"]):
-                outputs.append(encode(answer(*deepcopy(arguments))))
-        except TimeoutError:
-            return {"state": "ran", "outputs": outputs, "stopped": "endless"}
-        except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
-            if not refuses or not isinstance(error, Exception):
-                return {"state": "ran", "outputs": outputs, "stopped": told(error)}
-            outputs.append(encode(error))
-    return {"state": "ran", "outputs": outputs}
+            if asked.get("all"):
+                return self._after_all(question)
+            return answered(question, self.reading, self._run)
+        finally:
+            Checks.question = None
 
+    def _run(self, seconds: float) -> Run:
+        return Run(self.reading, importlib.import_module(grade_cells.CHECKS), seconds)
 
-def _why(error: BaseException, faults: Sequence[str]) -> str:
-    if isinstance(error, TimeoutError):
-        return f"its definition does not end within {DEFINING_SECONDS:g} seconds"
-    if isinstance(error, NameError) and faults and not hasattr(builtins, str(error.name)):
-        return faults[0]
-    return f"it stops with {told(error)} where it is defined"
+    def _after_all(self, question: Question) -> dict:
+        statements = self.reading.statements
+        places = grade_needs.check_statements(question.name, statements)
+        ends = places[-1] + 1 if places else len(statements)
+        run = self._all = self._all or self._run(ALL_SECONDS)
+        if self._reached < ends:
+            run.statements(range(self._reached, ends), places)
+            self._reached = ends
+        if question.reply is None:  # passed when another exercise was asked for
+            run.statements(places, places)
+        return question.reply or unanswered(question, run, places)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,37 @@ Judges, and what would be right, never leave this process; what comes back is da
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.checking import OPEN, Exercise, Mark, Verdict
+from utils.checking import ENDLESS, OPEN, Exercise, Mark, Verdict
 from utils.config import CourseError
 from utils.confine import MEBIBYTE, Limits
-from utils.grade_child import DEFINING_SECONDS
-from utils.grade_process import Process, Stopped
+from utils.grade_apart import apart
+from utils.grade_child import ALL_SECONDS
+from utils.grade_process import Process
+from utils.grade_run import DEFINING_SECONDS
+from utils.grade_watch import Stopped
 from utils.grade_wire import decode
 
 LARGEST_NOTEBOOK = 64 * MEBIBYTE
 NOTEBOOK_SECONDS = 240.0
 GRACE_SECONDS = 5.0  # for what hides from the alarm that stops an honest endless loop
+# Of judging one answer; an honest one takes a few milliseconds and mebibytes.
+JUDGING_SECONDS, JUDGING_MB = 30.0, 1024
+# What Python prints of an object that has no text of its own; another in every run.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")
 MISSING = "missing"
 _LINE = 300
-_CALL = re.compile(r"\bcheck\s*\.\s*(\w+)\s*\(")
+_WORD = re.compile(r"\w+")
+_CALL = re.compile(r"\b(utils\.check|\w+)\s*\.\s*(\w+)")
+_MODULE_AS = re.compile(r"\bcheck\s+as\s+(\w+)")
+_IMPORTED = re.compile(r"\bfrom\s+utils\.check\s+import\s*(\([^)]*\)|[^\n]*)")
+# A cell that begins with one of these, in full width too, is computed by a spreadsheet; and so is
+# what stands after a semicolon, where that is what a spreadsheet parts cells at.
+_COMPUTED = re.compile(r"(^|;)([\s\"]*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫])")
 
 
 @dataclass(frozen=True)
@@ -50,22 +64,59 @@ def code_cells(path: Path) -> list[str]:
     try:
         if path.stat().st_size > LARGEST_NOTEBOOK:
             raise CourseError(f"larger than {LARGEST_NOTEBOOK // MEBIBYTE} MiB")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        return [source if isinstance(source, str) else "".join(source) for source in sources]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        data = path.read_bytes()
+        if not data.strip():
+            raise CourseError("an empty file")
+        if data.startswith(b"PK\x03\x04"):
+            raise CourseError("an archive: unpack it")
+        found = list(_code(_json(data)))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CourseError("not readable as a notebook") from error
+    return found
+
+
+def _json(data: bytes):
+    """Return what a JSON file holds, in any encoding of Unicode or else that of old Windows."""
+    try:
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    return json.loads(text, strict=False)
+
+
+def _code(notebook: dict) -> Iterator[str]:
+    """Yield the text of code cells, as nbformat 1 to 4 keep it; what is no cell is left out."""
+    sheets = notebook["worksheets"] if "cells" not in notebook else [notebook]
+    for cell in (cell for sheet in sheets for cell in sheet["cells"]):
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = next((cell[key] for key in ("source", "input", "code") if key in cell), "")
+        lines = source if isinstance(source, list) else [source]
+        yield "".join(line for line in lines if isinstance(line, str))
 
 
 def number_of(path: Path, cells: Sequence[str], exercises: Sequence[Exercise]) -> str:
-    """Return which notebook of the course this is, from its name or else from its checks."""
+    """Return which notebook of the course this is.
+
+    That of most of the exercises that it checks; where these are equal, or none, that whose number
+    stands in the name of the file.
+    """
+    called = checked(cells, exercises)
+    votes = Counter(exercise.notebook for exercise in called)
+    most = max(votes.values(), default=0)
     known = {exercise.notebook for exercise in exercises}
-    for found in re.findall(r"(?<!\d)(\d\d)(?!\d)", path.stem):
-        if found in known:
-            return found
-    calls = {name for cell in cells for name in _CALL.findall(cell)}
-    votes = [exercise.notebook for exercise in exercises if exercise.name in calls]
-    return max(sorted(set(votes)), key=votes.count) if votes else ""
+    tied = {number for number in known if votes[number] == most}
+    named = [found for found in re.findall(r"(?<!\d)(\d\d)(?!\d)", path.stem) if found in tied]
+    return named[0] if named else min(tied) if votes else ""
+
+
+def checked(cells: Sequence[str], exercises: Sequence[Exercise]) -> list[Exercise]:
+    """Return the exercises that some code checks, as far as its text tells."""
+    text = "\n".join(cells)
+    modules = {"check", "utils.check", *_MODULE_AS.findall(text)}
+    imported = {word for names in _IMPORTED.findall(text) for word in _WORD.findall(names)}
+    called = {name for module, name in _CALL.findall(text) if module in modules} | imported
+    return [exercise for exercise in exercises if exercise.name in called]
 
 
 def marked(
@@ -91,13 +142,13 @@ def marked(
 
     Raises
     ------
-    CourseError
-        If the code cannot be run at all on this system.
+    MarkerError
+        If the code cannot be run at all, or judged, through no fault of its own.
     """
     ends = time.monotonic() + seconds
-    marks, process = [], None
+    marks, process, more = [], None, True
     try:
-        for exercise in exercises:
+        for place, exercise in enumerate(exercises):
             left = ends - time.monotonic()
             if left <= 0:
                 late = f"not tried: the notebook has used up its {seconds:g} seconds"
@@ -105,21 +156,40 @@ def marked(
                 continue
             process = process or Process(cells, limits, confined)
             try:
-                reply = process.ask(_question(exercise), min(left, _allowed(exercise)))
-                marks.append(judged(exercise, reply))
+                words = process.ask(_question(exercise), min(left, _allowed(exercise)))
+                found, hopeful = _judged_apart(exercise, words)
+                marks.append(found)
+                if hopeful and more:
+                    left = min(ends - time.monotonic(), ALL_SECONDS + _allowed(exercise))
+                    words = process.ask(_question(exercise) | {"all": True}, max(left, 0.0))
+                    marks[place] = _better(found, _judged_apart(exercise, words)[0])
             except Stopped as error:
-                marks.append((Mark.WRONG.value, f"stopped: {error}"))
+                if len(marks) == place:
+                    marks.append((Mark.WRONG.value, f"stopped: {error}"))
+                else:
+                    more = False  # what was found with less stands
                 process.close()
                 process = None
     finally:
         if process is not None:
             process.close()
-    return [(mark, one_line(message)) for mark, message in marks]
+    return [(mark, one_line(_ADDRESS.sub("", message))) for mark, message in marks]
 
 
 def _allowed(exercise: Exercise) -> float:
     """Return the seconds after which the process is killed, if it does not stop by itself."""
     return DEFINING_SECONDS + exercise.seconds * len(exercise.cases) + GRACE_SECONDS
+
+
+def _is_hopeful(reply: dict, mark: str) -> bool:
+    endless = reply.get("stopped") == ENDLESS
+    return bool(reply.get("more")) and not endless and mark in (Mark.WRONG.value, MISSING)
+
+
+def _better(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
+    """Return the second mark if it is right, or if only then there was an answer at all."""
+    found = first[0] == MISSING != second[0]
+    return second if found or second[0] == Mark.RIGHT.value else first
 
 
 def _question(exercise: Exercise) -> dict:
@@ -129,6 +199,37 @@ def _question(exercise: Exercise) -> dict:
         "seconds": exercise.seconds,
         "cases": [(case.arguments, case.refuses) for case in exercise.cases],
     }
+
+
+def _judged_apart(exercise: Exercise, words: bytes) -> tuple[tuple[str, str], bool]:
+    """Return mark and message for an answer that has not been looked into.
+
+    Also whether running all cells up to the check may find what was missed.
+
+    Raises
+    ------
+    Stopped
+        If it cannot be read, or to judge it takes too much.
+    """
+
+    def work() -> list | None:
+        try:
+            reply = json.loads(words)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(reply, dict):
+            return None
+        mark, message = judged(exercise, reply)
+        return [mark, message, _is_hopeful(reply, mark)]
+
+    try:
+        found = apart(work, seconds=JUDGING_SECONDS, memory_mb=JUDGING_MB)
+    except Stopped as error:
+        raise Stopped(f"what it returns cannot be judged: {error}") from error
+    if found is None:
+        raise Stopped("what it returns is too large, or cannot be read")
+    mark, message, hopeful = found
+    return (mark, message), hopeful
 
 
 def judged(exercise: Exercise, reply: dict) -> tuple[str, str]:
@@ -158,15 +259,10 @@ def _verdict(exercise: Exercise, reply: dict) -> Verdict:
         message = f"what came back cannot be judged ({type(error).__name__})"
         return Verdict(Mark.WRONG, message)
     if verdict.mark is Mark.RIGHT and len(sent) < len(exercise.cases):
-        return Verdict(Mark.WRONG, _stopped(exercise, len(sent), reply.get("stopped")))
+        why = reply.get("stopped")
+        nothing = f"for {exercise.cases[len(sent)].said} nothing came back"
+        return Verdict(Mark.WRONG, exercise.stopped(len(sent), str(why)) if why else nothing)
     return verdict
-
-
-def _stopped(exercise: Exercise, place: int, why: object) -> str:
-    said = exercise.cases[place].said
-    if why == "endless":
-        return f"for {said} it does not end within {exercise.seconds:g} seconds"
-    return f"for {said} it stops with {why}" if why else f"for {said} nothing came back"
 
 
 def one_line(text: str) -> str:
@@ -174,5 +270,4 @@ def one_line(text: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     plain = " ".join(plain.split())
     plain = plain if len(plain) <= _LINE else plain[: _LINE - 1] + "…"
-    # A spreadsheet would take these for a formula.
-    return "'" + plain if plain.startswith(("=", "+", "-", "@")) else plain
+    return _COMPUTED.sub(r"\1\2'", plain)

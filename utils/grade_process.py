@@ -1,32 +1,44 @@
 """The other end of `utils.grade_child`: start it, ask it, stop it, and believe nothing it says."""
 
+import contextlib
 import json
 import os
 import pickle
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psutil
-
 from utils import grade_child
-from utils.config import ROOT, CourseError
+from utils.config import ROOT
 from utils.confine import MEBIBYTE, Limits, Walls, user_for
+from utils.grade_watch import MOST_THREADS, MarkerError, Stopped, Watch, kill_tree, receive, send
 
 LARGEST_REPLY = 16 * MEBIBYTE
-MOST_FILES, LARGEST_FOLDER = 200, 32 * MEBIBYTE
-STARTING_SECONDS = 60.0
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from utils.grade_child import main; main(sys.argv[2:])"
-)
+STARTING_SECONDS, ENDING_SECONDS = 60.0, 10.0
+# Packages that the exercises and their judges take for granted; the rest of what the course
+# installs need only be found, because importing all of it takes long.
+IMPORTED, FOUND = ("numpy", "pandas"), ("scipy", "skimage", "sklearn", "matplotlib", "keras")
+# The course's folder is no place for packages, but `utils` is found in it.
+_BOOT = """
+import json, os, sys
+course, pipes = sys.argv[1], sys.argv[3:]
+packages = [each for each in sys.argv[2].split(os.pathsep) if each]
+sys.path[:] = [course, *packages, *(each for each in sys.path if each not in packages)]
+try:
+    from utils.grade_child import main
+except BaseException as error:
+    text = f"{type(error).__name__}: {error}"[:300]
+    words = json.dumps({"state": "refused", "text": text}).encode()
+    os.write(int(pipes[1]), len(words).to_bytes(8, "big") + words)
+    sys.exit(1)
+main(pipes)
+"""
 # Where the C library, the fonts' and the time zones' files lie. What is not there is left out.
 _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"),
@@ -36,15 +48,12 @@ _SYSTEM = (
 )
 
 
-class Stopped(Exception):
-    """The process had to be stopped, or ended by itself; the words say why."""
-
-
 class Process:
     """A process that tries the answers of one notebook; a context manager.
 
     It works in an empty folder of its own, with an environment of its own, and reads no more than
-    Python, its packages and the modules of `utils`; not `utils.check`, which judges.
+    Python, its packages and the modules of `utils`; not `utils.check`, which judges. It ends with
+    this process, however that ends (on Linux).
 
     Parameters
     ----------
@@ -53,31 +62,48 @@ class Process:
     limits : Limits
     confined : bool
         Whether the kernel's walls are put up, or only the limits.
+    needs : sequence of sequences of str
+        Names of modules that must be there: those to import, and those to find.
 
     Raises
     ------
-    CourseError
-        If it does not start, or cannot be confined.
+    MarkerError
+        If it does not start, or cannot be confined, or a module is missing.
     """
 
-    def __init__(self, cells: Sequence[str], limits: Limits, confined: bool = True):
+    def __init__(
+        self,
+        cells: Sequence[str],
+        limits: Limits,
+        confined: bool = True,
+        needs: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    ):
         self.folder = Path(tempfile.mkdtemp(prefix="grade-"))
-        self._most_bytes = limits.memory_mb * MEBIBYTE
-        walls = _walls(self.folder, limits)
-        if confined and walls.user is not None:
-            os.chown(self.folder, walls.user, walls.user)
-        self._start()
-        settings = {"cells": list(cells), "walls": walls, "confined": confined}
+        self._most_bytes, self._confined = limits.memory_mb * MEBIBYTE, confined
         try:
-            reply = self.ask(settings, STARTING_SECONDS)
+            walls = _walls(self.folder, limits)
+            if confined and walls.user is not None:
+                os.chown(self.folder, walls.user, walls.user)
+            self._start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        settings = {"cells": list(cells), "walls": walls, "confined": confined, "needs": needs}
+        try:
+            reply = json.loads(self.ask(settings, STARTING_SECONDS))
         except Stopped as error:
             self.close()
-            raise CourseError(
+            raise MarkerError(
                 f"the process that runs students' code does not start: {error}"
-            ) from (error)
+            ) from error
+        except BaseException:
+            self.close()
+            raise
         if reply.get("state") != "ready":
             self.close()
-            raise CourseError(str(reply.get("text")))
+            raise MarkerError(
+                f"the process that runs students' code does not start: {reply.get('text')}"
+            )
 
     def __enter__(self) -> "Process":
         return self
@@ -85,8 +111,8 @@ class Process:
     def __exit__(self, *error) -> None:
         self.close()
 
-    def ask(self, question: dict, seconds: float) -> dict:
-        """Return the answer to a question, which has so many seconds.
+    def ask(self, question: dict, seconds: float) -> bytes:
+        """Return the answer to a question, which has so many seconds; nobody has looked into it.
 
         Raises
         ------
@@ -94,35 +120,47 @@ class Process:
             If there is none; the process is of no more use then.
         """
         words = pickle.dumps(question)
-        with _Watch(self._process, self.folder, seconds, self._most_bytes) as watch:
-            try:
-                _write(self._questions, words)
-                reply = json.loads(_read(self._answers))
-                if not isinstance(reply, dict):
-                    raise ValueError("not an object")
-            except (OSError, ValueError, RecursionError) as error:
-                self.kill()
-                raise Stopped(watch.reason or _fault(error)) from error
-        return reply
+        watch = Watch(self._process.pid, seconds, self._most_bytes, self.folder, MOST_THREADS)
+        try:
+            send(self._questions, words, watch.look)
+            return receive(self._answers, LARGEST_REPLY, watch.look)
+        except OSError as error:
+            self.kill()
+            raise Stopped("its process ends before it answers (out of memory or time?)") from error
+        except BaseException:
+            # Also where looking at it fails: what cannot be watched does not go on.
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """Stop the process and all that it started."""
+        if not self._confined:  # otherwise it can start nothing
+            kill_tree(self._process.pid)
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING_SECONDS)
 
     def close(self) -> None:
         """Stop the process and remove its folder."""
-        self.kill()
-        os.close(self._questions)
-        os.close(self._answers)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.kill()
+        finally:
+            os.close(self._questions)
+            os.close(self._answers)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
         to_read, self._questions = os.pipe()
         self._answers, to_write = os.pipe()
-        command = [sys.executable, "-I", "-B", "-c", _BOOT, str(ROOT), str(to_read), str(to_write)]
+        packages = os.pathsep.join(map(str, _packages()))
+        pipes = [str(to_read), str(to_write), str(os.getpid())]
+        # Isolated (-I) but for the variables for Python, which are those of `_environment` alone.
+        command = [sys.executable, "-s", "-P", "-B", "-c", _BOOT, str(ROOT), packages, *pipes]
         try:
+            os.set_blocking(self._questions, False)
+            os.set_blocking(self._answers, False)
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -133,99 +171,72 @@ class Process:
                 pass_fds=(to_read, to_write),
                 start_new_session=True,
             )
+        except OSError as error:
+            os.close(self._questions)
+            os.close(self._answers)
+            raise MarkerError(f"no process can be started: {error.strerror}") from error
         finally:
             os.close(to_read)
             os.close(to_write)
 
 
-class _Watch(threading.Thread):
-    """Kills a process that takes too long or too much; a context manager."""
+def probe(limits: Limits, confined: bool) -> None:
+    """Start a process and have it import what answers use, before any notebook is blamed.
 
-    def __init__(self, process: subprocess.Popen, folder: Path, seconds: float, most_bytes: int):
-        super().__init__(daemon=True)
-        self.process, self.folder, self.most_bytes = process, folder, most_bytes
-        self.ends = time.monotonic() + seconds
-        self.reason = ""
-        self._done = threading.Event()
-
-    def __enter__(self) -> "_Watch":
-        self.start()
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._done.set()
-        self.join()
-
-    def run(self) -> None:
-        """Look ten times a second."""
-        while not self._done.wait(0.1):
-            if time.monotonic() > self.ends:
-                self.reason = "it does not end in time"
-            elif _too_full(self.folder):
-                self.reason = "it writes too many or too large files"
-            elif _resident(self.process.pid) > self.most_bytes:
-                self.reason = f"it takes more than {self.most_bytes // MEBIBYTE} MiB of memory"
-            if self.reason:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                return
-
-
-def _resident(pid: int) -> int:
-    try:
-        return psutil.Process(pid).memory_info().rss
-    except psutil.Error:
-        return 0  # it has just ended
-
-
-def _too_full(folder: Path) -> bool:
-    sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)]
-    return len(sizes) > MOST_FILES or sum(sizes) > LARGEST_FOLDER
+    Raises
+    ------
+    MarkerError
+        If that fails.
+    """
+    Process([], limits, confined, needs=(IMPORTED, FOUND)).close()
 
 
 def _walls(folder: Path, limits: Limits) -> Walls:
     """Return what the child may read: Python, its packages, `utils` without the exercises."""
     helpers = Path(grade_child.__file__).parent
-    python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     library = sysconfig.get_config_var("LIBDIR")  # where libpython lies, if it is shared
-    python += [library] if library else []
+    python = [*_packages(), *([Path(library)] if library else [])]
     cached = helpers / "__pycache__"
-    readable = [Path(place) for place in dict.fromkeys([*python, *_SYSTEM])]
+    readable = list(dict.fromkeys([*python, *map(Path, _SYSTEM)]))
     readable += [*sorted(helpers.glob("*.py")), cached]
-    there = tuple(path for path in readable if path.exists())
+    there = tuple(path for path in readable if os.path.exists(path))
     return Walls(there, (helpers,), (folder, Path(os.devnull)), limits, user_for(there))
+
+
+def _packages() -> list[Path]:
+    """Return where this Python finds its packages: the places in `sys.path` that hold some.
+
+    What lies there can be read by students' code. So neither the course itself is among them, nor
+    the folder that one works in, nor what holds one of these or the home folder.
+    """
+    own = [ROOT, Path.cwd(), Path(os.path.expanduser("~"))]
+    private = {each for place in own for each in (place.resolve(), *place.resolve().parents)}
+    return [
+        place
+        for place in dict.fromkeys(Path(entry).absolute() for entry in sys.path if entry)
+        if os.path.exists(place) and place.resolve() not in private and _holds_packages(place)
+    ]
+
+
+def _holds_packages(place: Path) -> bool:
+    named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    if str(place) in (*named, *site.getsitepackages(), site.getusersitepackages()):
+        return True
+    if place.parent == Path(sysconfig.get_path("stdlib")) or place.suffix == ".zip":
+        return True
+    return any(_installed(place))
+
+
+def _installed(place: Path) -> Iterator[Path]:
+    """Yield what says that packages were installed into a folder."""
+    for pattern in ("*.dist-info", "*.egg-info"):
+        yield from place.glob(pattern)
 
 
 def _environment(folder: Path) -> dict[str, str]:
     home = str(folder)
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     places = dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR"), home)
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", "MPLBACKEND": "agg", **places, **one}
-
-
-def _write(pipe: int, words: bytes) -> None:
-    message = memoryview(len(words).to_bytes(grade_child.LENGTH_BYTES, "big") + words)
-    while message:
-        message = message[os.write(pipe, message) :]
-
-
-def _read(pipe: int) -> bytes:
-    length = int.from_bytes(_exactly(pipe, grade_child.LENGTH_BYTES), "big")
-    if length > LARGEST_REPLY:
-        raise ValueError("too long")
-    return _exactly(pipe, length)
-
-
-def _exactly(pipe: int, count: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < count:
-        part = os.read(pipe, min(count - len(parts), MEBIBYTE))
-        if not part:
-            raise BrokenPipeError
-        parts += part
-    return bytes(parts)
-
-
-def _fault(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return "its process ends before it answers (out of memory or time?)"
-    return "what it returns is too large, or cannot be read"
+    # Sets have the same order in every call, so that the same notebook has the same marks.
+    same = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    return {"PATH": os.defpath, "MPLBACKEND": "agg", **same, **places, **one}

@@ -5,11 +5,19 @@ built from scratch out of numbers, text and containers, so that nothing of the s
 there: no ``__eq__``, no ``__array__``, no ``__reduce__``.
 """
 
+import array
 import base64
 import builtins
+import collections
+import datetime
 import sys
+from collections import abc
 from collections.abc import Callable
-from pathlib import PurePath
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -17,8 +25,15 @@ from utils import check_inputs
 from utils.config import CourseError
 
 DEEPEST = 12
+MOST_ITEMS = 100_000  # of what is drawn one by one, and may have no end
 NUMERIC = "biufcUSmM"  # kinds of dtypes whose bytes say everything
 _SIMPLE = (bool, int, float, str)
+_LONG_BITS = 4096  # JSON writes whole numbers in tens, and Python refuses that for very long ones
+# Types of pandas that its arrays lose, by the name that restores them.
+_EXTENSIONS = frozenset(
+    {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
+    | {"Float32", "Float64", "boolean", "string", "str"}
+)
 
 
 def encode(value, depth: int = 0):
@@ -31,34 +46,112 @@ def encode(value, depth: int = 0):
     depth : int
         How many containers it lies in; below `DEEPEST` all is cut off.
     """
+    try:
+        return _encoded(value, depth)
+    except (TimeoutError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - methods of what came back may raise anything
+        return _other(value)
+
+
+def _encoded(value, depth: int):
     if value is None or type(value) in _SIMPLE:
-        return value
+        return _whole(value) if type(value) is int else value
     if depth > DEEPEST:
         return _other(value)
     if isinstance(value, BaseException):
         return _error(value)
     if isinstance(value, np.ndarray | np.generic):
         return _array(value, depth)
-    if isinstance(value, dict):
-        return _items("dict", [each for pair in value.items() for each in pair], depth)
     for kind, name in _CONTAINERS.items():
         if isinstance(value, kind):
             return _items(name, value, depth)
     if isinstance(value, complex):
         return _array(np.complex128(value), depth)
     if isinstance(value, PurePath):
-        return {"kind": "path", "text": str(value)}
+        return {"kind": "path", "text": str(value), "pure": not isinstance(value, Path)}
     for kind in _SIMPLE:
         if isinstance(value, kind):
-            return kind(value)
-    return _input(value, depth) or _table(value, depth) or _by_array(value, depth)
+            return encode(kind(value))
+    return (
+        _mapping(value, depth)
+        or _number(value)
+        or _input(value, depth)
+        or _table(value, depth)
+        or _time(value)
+        or _by_array(value, depth)
+    )
 
 
-_CONTAINERS = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset", range: "range"}
+# Views of a dictionary come before sets, which they are too.
+_CONTAINERS = {
+    collections.deque: "deque",
+    abc.KeysView: "keys",
+    abc.ItemsView: "pairs",
+    abc.ValuesView: "values",
+    list: "list",
+    tuple: "tuple",
+    set: "set",
+    frozenset: "frozenset",
+    range: "range",
+    collections.UserList: "list",
+}
+_MAPPINGS = {
+    collections.OrderedDict: "ordered",
+    collections.Counter: "counter",
+    collections.defaultdict: "defaults",
+    abc.Mapping: "dict",
+}
+# What a missing key of a defaultdict may be given by; nothing else is called.
+_FACTORIES = {each.__name__: each for each in (bool, int, float, str, list, tuple, dict, set)}
+
+
+def _whole(value: int):
+    if value.bit_length() <= _LONG_BITS:
+        return value
+    return {"kind": "whole", "text": hex(value)}
 
 
 def _items(kind: str, values, depth: int) -> dict:
     return {"kind": kind, "items": [encode(each, depth + 1) for each in values]}
+
+
+def _mapping(value, depth: int) -> dict | None:
+    kind = next((name for each, name in _MAPPINGS.items() if isinstance(value, each)), None)
+    if kind is None:
+        return None
+    sent = _items(kind, [each for pair in value.items() for each in pair], depth)
+    if kind == "defaults":
+        sent["factory"] = getattr(value.default_factory, "__name__", "")
+    return sent
+
+
+def _number(value) -> dict | None:
+    if isinstance(value, Fraction):
+        return {"kind": "fraction", "items": [_whole(value.numerator), _whole(value.denominator)]}
+    if isinstance(value, Decimal):
+        return {"kind": "decimal", "text": str(value)}
+    if isinstance(value, bytes | bytearray):
+        return {"kind": "bytes", "raw": base64.b64encode(value).decode("ascii")}
+    return None
+
+
+def _time(value) -> dict | None:
+    pandas = sys.modules.get("pandas")
+    if pandas is not None:
+        if value is pandas.NA or value is pandas.NaT:
+            return {"kind": "absent", "name": "NA" if value is pandas.NA else "NaT"}
+        if isinstance(value, pandas.Timestamp | pandas.Timedelta):
+            return {"kind": type(value).__name__, "text": value.isoformat()}
+    for kind in _TIMES:
+        if isinstance(value, kind):
+            return {"kind": kind.__name__, "text": value.isoformat()}
+    if isinstance(value, datetime.timedelta):
+        return _array(np.timedelta64(value, "us"), 0)
+    return None
+
+
+_TIMES = (datetime.datetime, datetime.date, datetime.time)
 
 
 def _other(value) -> dict:
@@ -91,9 +184,18 @@ def _array(values: np.ndarray | np.generic, depth: int) -> dict:
 
 def _by_array(value, depth: int) -> dict:
     # Tensors and the like. Anything may happen in there; the caller expects that.
-    if not isinstance(value, type) and hasattr(value, "__array__"):
-        return _array(np.asarray(value), depth)
+    if not isinstance(value, type):
+        if hasattr(value, "__array__") or isinstance(value, memoryview | array.array):
+            return _array(np.asarray(value), depth)
+        if isinstance(value, abc.Iterator):
+            return _drawn(value, depth)
     return _other(value)
+
+
+def _drawn(value: abc.Iterator, depth: int) -> dict:
+    """Describe a generator and the like by what it yields, if it comes to an end."""
+    items = list(islice(value, MOST_ITEMS + 1))
+    return _items("iterator", items, depth) if len(items) <= MOST_ITEMS else _other(value)
 
 
 def _table(value, depth: int) -> dict | None:
@@ -119,7 +221,8 @@ def _names(index) -> list:
 def _columns(columns: list, depth: int, index=None) -> dict:
     index = columns[0].index if index is None else index
     values = [_array(column.to_numpy(), depth + 1) for column in columns]
-    return {"columns": values, "index": encode(index, depth + 1)}
+    types = [str(column.dtype) for column in columns]
+    return {"columns": values, "types": types, "index": encode(index, depth + 1)}
 
 
 class Unknown:
@@ -148,6 +251,7 @@ def decode(data):
         AttributeError,
         OverflowError,
         MemoryError,
+        ArithmeticError,
     ) as error:
         raise CourseError("what came back cannot be read") from error
 
@@ -161,6 +265,8 @@ def _decode(data, depth: int):
     if kind in _READERS:
         return _READERS[kind](data)
     items = [_decode(each, depth + 1) for each in data.get("items", ())]
+    if kind == "defaults":
+        return collections.defaultdict(_FACTORIES.get(str(data["factory"])), _pairs(items))
     if kind in _BUILDERS:
         return _BUILDERS[kind](items)
     if kind == "objects":
@@ -179,8 +285,21 @@ def _pairs(items: list) -> dict:
 
 
 _BUILDERS: dict[str, Callable] = {
-    "list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "range": list, "dict": _pairs,
-}  # fmt: skip
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "range": list,
+    "deque": collections.deque,
+    "dict": _pairs,
+    "ordered": lambda items: collections.OrderedDict(_pairs(items)),
+    "counter": lambda items: collections.Counter(_pairs(items)),
+    "keys": lambda items: dict.fromkeys(items).keys(),
+    "values": lambda items: dict(enumerate(items)).values(),
+    "pairs": lambda items: dict(items).items(),
+    "iterator": lambda items: (each for each in items),
+    "fraction": lambda items: Fraction(*items),
+}
 
 
 def _read_array(data: dict):
@@ -222,33 +341,56 @@ def _known(name: str) -> type | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseException) else None
 
 
+def _read_time(kind: type, data: dict):
+    return kind.fromisoformat(str(data["text"]))
+
+
+def _pandas():
+    import pandas as pd
+
+    return pd
+
+
 _READERS = {
     "array": _read_array,
     "scalar": _read_array,
     "error": _read_error,
-    "path": lambda data: PurePath(str(data["text"])),
+    "path": lambda data: (PurePath if data.get("pure") else Path)(str(data["text"])),
+    "whole": lambda data: int(str(data["text"]), 16),
+    "decimal": lambda data: Decimal(str(data["text"])),
+    "bytes": lambda data: base64.b64decode(data["raw"], validate=True),
+    "absent": lambda data: getattr(_pandas(), "NA" if data["name"] == "NA" else "NaT"),
+    "Timestamp": lambda data: _pandas().Timestamp(str(data["text"])),
+    "Timedelta": lambda data: _pandas().Timedelta(str(data["text"])),
+    **{kind.__name__: partial(_read_time, kind) for kind in _TIMES},
     "other": lambda data: type(str(data["name"])[:60], (Unknown,), {})(),
 }
 
 
 def _index(items: list, names: list):
-    import pandas as pd
-
     labels = [None if name is None else str(name) for name in names]
     if len(labels) > 1:
-        return pd.MultiIndex.from_tuples(items, names=labels)
-    return pd.Index(items, name=labels[0])
+        return _pandas().MultiIndex.from_tuples(items, names=labels)
+    return _pandas().Index(items, name=labels[0])
 
 
 def _read_table(data: dict, depth: int):
-    import pandas as pd
-
-    columns = [_decode(column, depth + 1) for column in data["columns"]]
+    pd = _pandas()
     index = _decode(data["index"], depth + 1)
+    types = data.get("types", [""] * len(data["columns"]))
+    columns = [
+        _restored(pd.Series(_decode(column, depth + 1)), str(dtype)).array
+        for column, dtype in zip(data["columns"], types, strict=True)
+    ]
     if data["kind"] == "series":
         return pd.Series(columns[0], index=index, name=_decode(data["name"], depth + 1))
     if data["kind"] != "frame":
         raise ValueError("no description of a value")
+    # By number first: two columns may have one name.
     table = pd.DataFrame(dict(enumerate(columns)), index=index)
     table.columns = _decode(data["names"], depth + 1)
     return table
+
+
+def _restored(column, dtype: str):
+    return column.astype(dtype) if dtype in _EXTENSIONS else column

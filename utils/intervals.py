@@ -50,8 +50,9 @@ def bootstrap_patients(
 ) -> Interval:
     """Return a statistic with its bootstrap interval, whole patients being drawn.
 
-    Slices of one patient resemble each other, so drawing slices would give intervals far too
-    narrow. Patients are drawn with replacement (`scipy.stats.bootstrap`), each with all its rows.
+    Slices of one patient are no independent evidence: where they resemble each other, drawing
+    slices gives intervals that are too narrow. Patients are drawn with replacement
+    (`scipy.stats.bootstrap`), each with all its rows.
     The interval is the percentile one: it stays within the statistic's range and exists for
     medians and perfect scores, where BCa, whose correction divides by the spread of the
     leave-one-out values, does not. With few patients (under 20, say) it is a little too narrow.

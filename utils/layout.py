@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.config import CourseError
+from utils.files import tell_read_errors
 
 # The Kaggle archive holds the cohort twice, under these two names.
 COPIES = ("kaggle_3m", "lgg-mri-segmentation/kaggle_3m")
 LAYOUT = "<patient>/<patient>_<n>.tif"
-_FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
+# No more digits than a number in a table can hold.
+_FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]{1,18})(?P<mask>_mask)?\.tiff?", re.I | re.S)
+# Words in the names of files that hold masks, in whatever form.
+_MASK_WORDS = {"mask", "masks", "seg", "segmentation", "label", "labels"}
+# What `utils.predict` writes: a cohort folder may hold the results of an earlier run.
+_RESULTS = "slices.csv"
+# A name has at most so many bytes on every common disk; that of a predicted mask is the longest.
+LONGEST_NAME = 255
 # A TCGA name ends with the day of the examination: what stands before it is the person.
 _TCGA = re.compile(r"(?P<person>TCGA_[^_]+_[^_]+)_[0-9]{8}", re.IGNORECASE)
 
@@ -44,6 +52,11 @@ def find_cohort_folder(path: str | os.PathLike) -> Path:
         If there is no such folder, or more than one that it could be.
     """
     path = Path(path)
+    with tell_read_errors(path):
+        return _find_cohort_folder(path)
+
+
+def _find_cohort_folder(path: Path) -> Path:
     if not path.is_dir():
         raise CourseError(f"{path}: no such folder; give the folder that holds {LAYOUT}")
     here = patient_names(path)
@@ -73,8 +86,15 @@ def patient_names(folder: str | os.PathLike) -> set[str]:
     return {child.name for child in _subfolders(Path(folder)) if _is_patient(child)}
 
 
-def list_patients(root: str | os.PathLike) -> list[PatientFiles]:
+def list_patients(root: str | os.PathLike, masks: bool = True) -> list[PatientFiles]:
     """Return the files of every patient in the cohort folder `root`, sorted by patient's name.
+
+    Parameters
+    ----------
+    root : path-like
+    masks : bool
+        False ignores files of masks, whatever they are called, folders that hold only such, and
+        the results of an earlier prediction.
 
     Raises
     ------
@@ -82,7 +102,10 @@ def list_patients(root: str | os.PathLike) -> list[PatientFiles]:
         If a folder or a file does not fit the layout, a patient is there twice, or a slice
         number is missing.
     """
-    patients = [patient_files(folder) for folder in _subfolders(Path(root))]
+    folders = _subfolders(Path(root))
+    if not masks:
+        folders = [folder for folder in folders if not _holds_other_things(folder)]
+    patients = [patient_files(folder, masks) for folder in folders]
     seen: dict[str, PatientFiles] = {}
     for found in patients:
         other = seen.setdefault(found.patient.casefold(), found)
@@ -121,15 +144,16 @@ def slice_of(name: str, patient: str) -> tuple[int, bool] | None:
     return int(match["number"]), match["mask"] is not None
 
 
-def patient_files(folder: Path) -> PatientFiles:
-    """Return the files of the patient in `folder`; raises like `list_patients`."""
+def patient_files(folder: Path, masks: bool = True) -> PatientFiles:
+    """Return the files of the patient in `folder`; takes `masks` and raises as `list_patients`."""
     patient = _composed(folder.name)
+    _check_name(folder)
     files: dict[bool, dict[int, str]] = {False: {}, True: {}}
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if _is_tiff(entry.name))
-    for name in names:
+    for name in _tiffs(folder):
         found = slice_of(name, patient)
         path = os.path.join(folder, name)
+        if not masks and (found[1] if found else _is_called_mask(name)):
+            continue
         if found is None:
             raise CourseError(
                 f"{path}: is not named {patient}_<n>.tif or {patient}_<n>_mask.tif after its "
@@ -143,18 +167,41 @@ def patient_files(folder: Path) -> PatientFiles:
     return PatientFiles(patient, folder, files[False], files[True])
 
 
+def _check_name(folder: Path) -> None:
+    """Check that tables and masks can be written under the patient's name."""
+    patient = folder.name
+    # Control characters, line breaks, and surrogates, as which bytes that are no letters arrive.
+    if {unicodedata.category(letter) for letter in patient} & {"Cc", "Cs", "Zl", "Zp"}:
+        raise CourseError(
+            f"{folder}: its name holds a line break or another character that cannot be shown; "
+            "rename the folder and its files"
+        )
+    length = len(os.fsencode(f"{patient}_999_mask.tif"))
+    if length > LONGEST_NAME:
+        raise CourseError(
+            f"{folder}: <patient>_<n>_mask.tif would have {length} bytes, a name may have "
+            f"{LONGEST_NAME}; give the folder and its files a shorter name"
+        )
+
+
 def _check_numbers(folder: Path, slices: dict[int, str], masks: dict[int, str]) -> None:
     if not slices:
         raise CourseError(
             f"{folder}: holds no slice {folder.name}_<n>.tif; copy the patient again, or move the "
             "folder out of the cohort"
         )
-    missing = sorted(set(range(1, max(slices) + 1)) - set(slices))
-    if missing or 0 in slices:
-        problem = f"slice {missing[0]} is missing" if missing else "a slice has the number 0"
+    numbers = sorted(slices)
+    if numbers[0] == 0:
         raise CourseError(
-            f"{folder}: gap in the slice numbers: {problem} (they run from 1 to "
-            f"{max(slices)}); copy the patient again, or renumber the slices"
+            f"{folder}: a slice has the number 0, and they are counted from 1; renumber the slices"
+        )
+    # Not compared with all numbers up to the largest: that may be a time stamp.
+    expected = next((n for n, number in enumerate(numbers, 1) if n != number), None)
+    if expected is not None:
+        raise CourseError(
+            f"{folder}: gap in the slice numbers: slice {expected} is missing ({len(numbers)} "
+            f"slices, the last one has the number {numbers[-1]}); copy the patient again, or "
+            "renumber the slices from 1"
         )
     orphans = sorted(set(masks) - set(slices))
     if orphans:
@@ -185,14 +232,48 @@ def _subfolders(folder: Path) -> list[Path]:
     """Return the subfolders, sorted, without hidden ones and what macOS puts into archives."""
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
-    return [folder / name for name in sorted(names) if name[0] != "." and name != "__MACOSX"]
+    with tell_read_errors(folder), os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if entry.name[0] != "." and entry.name != "__MACOSX" and _is_folder(entry)
+        ]
+    return [folder / name for name in sorted(names)]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Return whether it is one; raise for a link that may stand for a patient but leads nowhere."""
+    if entry.is_symlink() and not Path(entry.name).suffix:
+        with tell_read_errors(entry.path, "copy the patient there, or remove the link"):
+            os.stat(entry.path)
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself, with the name of a file
+        return False
 
 
 def _is_patient(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
+    with tell_read_errors(folder), os.scandir(folder) as entries:
         return any(slice_of(entry.name, folder.name) for entry in entries)
+
+
+def _holds_other_things(folder: Path) -> bool:
+    """Return whether a folder is no patient but a prediction's results, or masks only."""
+    if _is_patient(folder):
+        return False
+    names = _tiffs(folder)
+    return (folder / _RESULTS).is_file() or (bool(names) and all(map(_is_called_mask, names)))
+
+
+def _is_called_mask(name: str) -> bool:
+    name = Path(name).stem.casefold()
+    return name.endswith("mask") or bool(_MASK_WORDS & set(re.split(r"[^a-z]+", name)))
+
+
+def _tiffs(folder: Path) -> list[str]:
+    """Return the names of the TIFFs in a folder, sorted."""
+    with tell_read_errors(folder), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if _is_tiff(entry.name))
 
 
 def _is_tiff(name: str) -> bool:

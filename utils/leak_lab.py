@@ -4,17 +4,15 @@ The model is a support vector machine on the features of `utils.slice_features`.
 the same in every split; what changes is only which slices it has seen before it is tested.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.svm import SVC
 
-from utils.comparisons import Comparison
 from utils.config import CourseError
 from utils.detection import auc
-from utils.findings import told
 from utils.intervals import Interval
 from utils.similarity import neighbour_in_training
 
@@ -106,10 +104,10 @@ def kernel(features: np.ndarray) -> np.ndarray:
     return np.exp(-distance / np.median(distance))
 
 
-def score(
-    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, freedom: float = FREEDOM
-) -> float:
-    """Return the AUC on the tested slices of a machine trained on the others.
+def scores_by_freedom(
+    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, freedoms: Sequence[float]
+) -> list[float]:
+    """Return the AUC on the tested slices of machines trained on the others, one a freedom.
 
     Parameters
     ----------
@@ -118,13 +116,22 @@ def score(
     labels : ndarray of bool, shape (n,)
         Whether the slice has a tumour.
     test : ndarray of bool, shape (n,)
-    freedom : float
-        The penalty C for a training slice on the wrong side; the higher, the more the machine
-        bends to remember single slices.
+    freedoms : sequence of float
+        The penalty C for a training slice on the wrong side, which is also the most that a single
+        training slice may weigh; the higher, the more the machine bends to remember single slices.
     """
-    machine = SVC(C=freedom, kernel="precomputed")
-    machine.fit(likeness[np.ix_(~test, ~test)], labels[~test])
-    return auc(labels[test], machine.decision_function(likeness[np.ix_(test, ~test)]))
+    known, asked = likeness[np.ix_(~test, ~test)], likeness[np.ix_(test, ~test)]
+    machines = (
+        SVC(C=freedom, kernel="precomputed").fit(known, labels[~test]) for freedom in freedoms
+    )
+    return [auc(labels[test], machine.decision_function(asked)) for machine in machines]
+
+
+def _deals(table: pd.DataFrame, repeats: int, seed: int) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield name of the split, number of the repeat, and which slices are tested."""
+    for split, groups in three_splits(table).items():
+        for repeat in range(repeats):
+            yield split, repeat, deal(groups, np.random.default_rng([seed, repeat]))
 
 
 def compare_splits(
@@ -146,7 +153,7 @@ def compare_splits(
     repeats, seed : int
         Each repeat deals anew.
     freedom : float
-        See `score`.
+        See `scores_by_freedom`.
 
     Returns
     -------
@@ -156,21 +163,19 @@ def compare_splits(
     """
     labels = table["has_tumour"].to_numpy(dtype=bool)
     rows = []
-    for split, groups in three_splits(table).items():
-        for repeat in range(repeats):
-            test = deal(groups, np.random.default_rng([seed, repeat]))
-            dealt = table[["patient", "slice"]].assign(part=np.where(test, "test", "train"))
-            sides = dealt.drop_duplicates(["patient", "part"])["patient"]
-            rows.append(
-                {
-                    "split": split,
-                    "repeat": repeat,
-                    "auc": score(likeness, labels, test, freedom),
-                    "test_slices": int(test.sum()),
-                    "leaked": int(sides.duplicated().sum()),
-                    "neighbours": float(neighbour_in_training(dealt)[test].mean()),
-                }
-            )
+    for split, repeat, test in _deals(table, repeats, seed):
+        dealt = table[["patient", "slice"]].assign(part=np.where(test, "test", "train"))
+        sides = dealt.drop_duplicates(["patient", "part"])["patient"]
+        rows.append(
+            {
+                "split": split,
+                "repeat": repeat,
+                "auc": scores_by_freedom(likeness, labels, test, [freedom])[0],
+                "test_slices": int(test.sum()),
+                "leaked": int(sides.duplicated().sum()),
+                "neighbours": float(neighbour_in_training(dealt)[test].mean()),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -205,43 +210,22 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
 
 
 def dial(
-    table: pd.DataFrame, likeness: np.ndarray, freedoms: tuple[float, ...], *, repeats=5, seed=0
+    table: pd.DataFrame,
+    likeness: np.ndarray,
+    freedoms: Sequence[float],
+    *,
+    repeats: int = REPEATS,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the mean AUC by `freedom` (rows) and split (columns); see `compare_splits`."""
-    means = {
-        freedom: compare_splits(table, likeness, repeats=repeats, seed=seed, freedom=freedom)
-        .groupby("split", sort=False)["auc"]
-        .mean()
-        for freedom in freedoms
-    }
-    return pd.DataFrame(means).T.rename_axis("freedom")
+    """Return the mean AUC by `freedom` (rows) and split (columns).
 
-
-def on_real_patients(
-    comparisons: Mapping[str, Comparison | None],
-) -> pd.DataFrame:
-    """Return how much better slices look than patients in the evidence of the real cohort.
-
-    Parameters
-    ----------
-    comparisons : mapping of str to Comparison or None
-        By recipe, split by patient against split by slice: `comparisons.compare_named` of
-        `comparisons.SPLITS`. None where one of the two has not been computed.
-
-    Returns
-    -------
-    DataFrame
-        `recipe, score, split by patient, split by slice, gap`, all of them text, with the
-        interval over patients; "not computed yet" where there is none.
+    The slices are dealt as in `compare_splits`: with the same repeats and seed, the row of its
+    freedom holds its means.
     """
-    rows = []
-    for recipe, found in comparisons.items():
-        for label, name in (("AUC of slices", "auc"), ("Dice by patient", "dice")):
-            if found is None:
-                rows.append((recipe, label, "-", "-", "not computed yet"))
-                continue
-            pair = getattr(found, name)
-            numbers = (f"{pair.first:.3f}", f"{pair.second:.3f}", told(pair.difference, sign=True))
-            rows.append((recipe, label, *numbers))
-    columns = ["recipe", "score", "split by patient", "split by slice", "gap"]
-    return pd.DataFrame(rows, columns=columns)
+    labels = table["has_tumour"].to_numpy(dtype=bool)
+    scores = {
+        (split, repeat): scores_by_freedom(likeness, labels, test, freedoms)
+        for split, repeat, test in _deals(table, repeats, seed)
+    }
+    by_repeat = pd.DataFrame(scores, index=pd.Index(freedoms, name="freedom"))
+    return by_repeat.T.groupby(level=0, sort=False).mean().T

@@ -1,18 +1,29 @@
 """Keep the memory of a notebook small, and tell how much there is."""
 
+import contextlib
 import ctypes
 import gc
 import os
 import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-# Where Linux says what a container may use and uses; "max" without a limit.
+# Where Linux says what a group of processes, such as a container, may take and has taken.
 CGROUP = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+# The files of a group in both versions of this: the limit, the use, and the line of memory.stat
+# with what of it the system may take back when it is short.
+GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
-# The number of this parameter in glibc's <malloc.h>.
-_ARENA_MAX = -8
+# The numbers of these parameters in glibc's <malloc.h>.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def use_one_heap() -> bool:
@@ -23,6 +34,20 @@ def use_one_heap() -> bool:
     is lost to that. Call it before the first thread starts.
     """
     return _has_glibc() and ctypes.CDLL(None).mallopt(_ARENA_MAX, 1) == 1
+
+
+def keep_freed() -> bool:
+    """Have freed memory kept for what comes next; return whether this system can be told so.
+
+    A training takes and frees the same few hundred megabytes in every step. The GNU allocator
+    would give them back to the system each time, and the system would clear them anew: a sixth
+    of a step. What is kept, `release` gives back. Blocks of 32 MiB and more, such as a cohort's
+    arrays, are given back at once.
+    """
+    if not _has_glibc():
+        return False
+    set_parameter = ctypes.CDLL(None).mallopt
+    return bool(set_parameter(_MMAP_THRESHOLD, 2**25) and set_parameter(_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def release() -> None:
@@ -44,23 +69,98 @@ def _has_glibc() -> bool:
 def available_bytes() -> int:
     """Return how much memory further processes may take, in bytes.
 
-    What the machine has free; less in a container with a limit, or where JupyterHub, as on Binder,
-    names one in ``MEM_LIMIT``.
+    What the machine has free; less in a container with a limit, of either version of Linux's
+    control groups, or where JupyterHub, as on Binder, names one in ``MEM_LIMIT``.
     """
     free = [psutil.virtual_memory().available]
     limit = os.environ.get("MEM_LIMIT", "")
     if limit.isdigit():
         free.append(int(limit) - psutil.Process().memory_info().rss)
-    most, used = (_number(CGROUP / name) for name in ("memory.max", "memory.current"))
-    if most is not None and used is not None:
-        free.append(most - used)
+    for folder in _own_groups():
+        for most_file, used_file, reclaimable in GROUP_FILES:
+            most, used = _number(folder / most_file), _number(folder / used_file)
+            if most is not None and used is not None:
+                free.append(most - used + _line(folder / "memory.stat", reclaimable))
     return max(0, min(free))
+
+
+def _own_groups() -> list[Path]:
+    """Return the folders of the groups that limit this process: its own and all around it.
+
+    In a container, the group's folder may be shown as if it were the outermost one, or not be
+    shown by the name that the process is told.
+    """
+    folders = [CGROUP, CGROUP / "memory"]
+    for line in _text(OWN_CGROUPS).splitlines():
+        _, kinds, place = line.split(":", 2)
+        if kinds == "" or "memory" in kinds.split(","):
+            root = CGROUP if kinds == "" else CGROUP / "memory"
+            own = root / place.lstrip("/")
+            folders += [each for each in (own, *own.parents) if each.is_relative_to(root)]
+    return list(dict.fromkeys(folders))
 
 
 def _number(path: Path) -> int | None:
     """Return the number that a file holds, None if there is no such file or it holds none."""
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
+    text = _text(path).strip()
     return int(text) if text.isdigit() else None
+
+
+def _line(path: Path, name: str) -> int:
+    """Return the number after a name in a file of such lines; 0 if there is none."""
+    pairs = (line.split() for line in _text(path).splitlines())
+    return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == name), 0)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What some processes have in memory, in bytes.
+
+    Attributes
+    ----------
+    own : int
+        What each has for itself, summed: what a limit on their memory has to allow.
+    files : int
+        The largest share of mapped files, most of it code: the processes are of one program, and
+        a page that several have read is there once. The system can drop it and read it again.
+    """
+
+    own: int
+    files: int
+
+
+def memory_of(pids: Iterable[int]) -> Use:
+    """Return what processes have in memory together at this moment; those that ended have none.
+
+    Elsewhere than on Linux files cannot be told from the rest, and count for every process.
+    """
+    own, files = 0, 0
+    for pid in pids:
+        status = _text(Path(f"/proc/{pid}/status"))
+        parts = {name: int(size) * 1024 for name, size in _PARTS.findall(status)}
+        if parts:
+            own += parts.get("RssAnon", 0) + parts.get("RssShmem", 0)
+            files = max(files, parts.get("RssFile", 0))
+        elif not status:
+            with contextlib.suppress(psutil.Error):
+                own += psutil.Process(pid).memory_info().rss
+    return Use(own, files)
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that it has started, directly or not, as far as they still run."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return [pid]
+    return [pid, *(child.pid for child in children)]
+
+
+_PARTS = re.compile(r"^(Rss\w+):\s+(\d+) kB", re.MULTILINE)

@@ -20,12 +20,17 @@ __all__ = [
     "dice_conventions",
     "dice_from_counts",
     "hd95",
+    "one_mask",
     "outline",
     "paired_bootstrap",
     "patient_table",
 ]
 
 BATCH = 16  # the batch size of the convention that many training logs report
+# How `hd95` treats slices, kept with tables of it (``hd95`` in provenance.json): what it does now,
+# and what it did before, when slices with only one mask were left out and the percentile was taken
+# over the distances of all others together.
+HD95_NOW, HD95_BEFORE = "slices with either mask", "slices with both masks"
 
 
 def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> float:
@@ -85,6 +90,9 @@ def patient_table(
 ) -> pd.DataFrame:
     """Return one row a patient: `patient, institution, slices, tumour_px, …, dice[, hd95_px]`.
 
+    Before ``dice`` stand ``missed_slices``, those with tumour and nothing predicted, and
+    ``invented_slices``, the other way round.
+
     The patient's Dice pools the volume, 2 Σ overlap / (Σ true + Σ predicted), as in Buda et
     al. 2019 (arXiv 1906.03720): a slice counts by its pixels, and tumour-free slices count
     through what was wrongly predicted in them. It is NaN for a patient with neither true nor
@@ -99,8 +107,9 @@ def patient_table(
     """
     keys = [name for name in ("patient", "institution") if name in slices]
     counts = ["tumour_px", "predicted_px", "overlap_px"]
-    groups = slices.groupby(keys, sort=True)
-    patients = groups[counts].sum()
+    whole = {f"{name}_slices": which for name, which in one_mask(slices).items()}
+    groups = slices.assign(**whole).groupby(keys, sort=True)
+    patients = groups[[*counts, *whole]].sum()
     patients.insert(0, "slices", groups.size())
     patients["dice"] = dice_from_counts(*(patients[name] for name in counts))
     patients = patients.reset_index()
@@ -114,14 +123,31 @@ def patient_table(
     return patients
 
 
-def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Return the 95th percentile of the distances between two outlines, in pixels.
+def one_mask(slices: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return which slices (bool) were ``missed`` whole or ``invented`` whole.
 
-    Within each slice in which both masks have pixels, every outline pixel of one mask is
-    measured to the nearest outline pixel of the other, both ways; the percentile is taken over
-    all these distances of all slices together. A slice in which only one mask has pixels has no
-    distance: missed and invented slices show in Dice and in the sensitivity, not here. Distances
-    are in the plane, because the slices' spacing is not in the files.
+    Parameters
+    ----------
+    slices : DataFrame
+        The slices table; needs `tumour_px, predicted_px`.
+    """
+    tumour, predicted = slices["tumour_px"] > 0, slices["predicted_px"] > 0
+    return {"missed": tumour & ~predicted, "invented": predicted & ~tumour}
+
+
+def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Return how far apart the outlines of two masks lie, in pixels: HD95 by slice, averaged.
+
+    In a slice in which both masks have pixels, every outline pixel of one mask is measured to the
+    nearest outline pixel of the other, both ways; the value of the slice is the 95th percentile of
+    all these distances. A slice in which only one mask has pixels, missed or invented, has no such
+    distance and is charged the length of the picture's diagonal, which no two pixels are apart. A
+    slice in which neither has any is left out. The value of a patient is the mean over the slices.
+
+    So an emptied slice never improves the value, whatever was drawn in it, if there is tumour. A
+    fixed penalty for what is missed or invented, then the mean, is also what the BraTS challenges
+    have done since 2023, by lesion instead of by slice. Distances are in the plane and in pixels,
+    because the cohort's files hold neither the size of a pixel nor the gap between slices.
 
     Parameters
     ----------
@@ -131,7 +157,7 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
     Returns
     -------
     float
-        Pixels of the masks given; NaN where no slice has pixels in both.
+        Pixels of the masks given, 0 to the diagonal; NaN if neither mask has any pixel.
 
     Raises
     ------
@@ -143,13 +169,18 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
         raise CourseError(f"HD95 needs masks of 2 or 3 dimensions, not {truth.ndim}")
     height, width = truth.shape[-2:]
     truth, prediction = truth.reshape(-1, height, width), prediction.reshape(-1, height, width)
-    both = truth.any(axis=(1, 2)) & prediction.any(axis=(1, 2))
-    if not both.any():
+    either = truth.any(axis=(1, 2)) | prediction.any(axis=(1, 2))
+    if not either.any():
         return float("nan")
-    distances = [
-        _outline_distances(*masks) for masks in zip(truth[both], prediction[both], strict=True)
-    ]
-    return float(np.percentile(np.concatenate(distances), 95))
+    pairs = zip(truth[either], prediction[either], strict=True)
+    return float(np.mean([_slice_hd95(*masks) for masks in pairs]))
+
+
+def _slice_hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Return HD95 of one slice in which at least one mask (bool) has pixels."""
+    if not (truth.any() and prediction.any()):
+        return float(np.hypot(*truth.shape))
+    return float(np.percentile(_outline_distances(truth, prediction), 95))
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

@@ -21,12 +21,15 @@ from utils.memory import available_bytes, release
 
 # What a training needs of memory at most, with some room.
 TRAINING_BYTES = 2 * 2**30
+# How a process ends that the system kills for its memory: itself, or beneath a shell.
+KILLED = (-9, 128 + 9)
 NOTEBOOKS = {"detector": "02", "segmenter": "03"}
 # Name -> module of utils, its function of a run, and what that takes besides.
 STAGES = {
     "detector": ("detector", "obtain"),
     "segmenter": ("segmenter", "obtain"),
     "stored features": ("detector", "trunk_features"),
+    "fine-tuned detector": ("detector", "fine_tune"),
     "detector from scratch": ("detector", "train_from_scratch"),
     "focal Tversky": ("segmenter", "train", "focal_tversky"),
     "Dice + cross-entropy": ("segmenter", "train", "dice_cross_entropy"),
@@ -104,6 +107,11 @@ def _do_apart(run: Run, name: str, cores: list[int]) -> None:
         text=True,
         check=False,
     )
+    if done.returncode in KILLED or "std::bad_alloc" in done.stderr:
+        raise config.CourseError(
+            f"training the {name} was ended by the system, most often because memory ran out: "
+            "close other notebooks and programs, and run this again; it goes on where it was"
+        )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         reason = lines[-1].removeprefix("error: ") if lines else f"status {done.returncode}"

@@ -5,15 +5,14 @@ them inside, so that nobody can forget to. Probabilities come out in float32 und
 Files hold built-in layers only: they load in Keras's safe mode without a list of custom objects.
 """
 
-import json
-import zipfile
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
-from utils import config
+from utils import config, model_files
 from utils.precision import resolve_precision
 
 # What keras.applications.resnet50.preprocess_input subtracts, in the order red, green, blue.
@@ -272,22 +271,30 @@ def load_model(path, precision="auto") -> keras.Model:
     Raises
     ------
     config.CourseError
-        If the file is missing or is not a whole Keras model.
+        If the file is missing, of another kind, damaged, or holds what is not Keras's own; see
+        `utils.model_files`.
     """
-    path = Path(path)
+    saved, version = model_files.read_archive(path)
+    saved.pop("compile_config", None)
+    # Keras raises whatever its layers do of a configuration or of weights that are not theirs:
+    # every kind of exception has been seen. All of them mean that this file does not serve.
     try:
-        with zipfile.ZipFile(path) as archive:
-            saved = json.loads(archive.read("config.json"))
-        saved.pop("compile_config", None)
         _set_policies(saved, resolve_precision(precision))
-        model = keras.saving.deserialize_keras_object(saved)
-        model.load_weights(path)
-    except FileNotFoundError as error:
-        raise config.CourseError(f"{path}: no such model; train it first") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise config.CourseError(
-            f"{path}: not a whole Keras model ({error}); delete it and train again"
-        ) from error
+        model = keras.saving.deserialize_keras_object(saved, safe_mode=True)
+    except config.CourseError:
+        raise
+    except Exception as error:
+        raise model_files.cannot_build(path, version, error) from error
+    if not isinstance(model, keras.Model) or not model.built:
+        raise config.CourseError(f"{path}: holds no whole network, but {type(model).__name__}")
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that stay untrained because the file has no weights.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except Exception as error:
+        raise model_files.cannot_fill(path, error) from error
+    model_files.check_weights(model, path)
     return model
 
 

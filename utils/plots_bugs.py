@@ -38,7 +38,7 @@ def gallery(
     ----------
     pictures : ndarray (n, height, width)
     truths, predictions : ndarray (n, height, width) or None
-        Masks; they may be of another size than the pictures.
+        Masks, of the size of the pictures.
     names : sequence of str
         Heads of the pictures.
     title, source : str
@@ -54,8 +54,7 @@ def gallery(
         axes.set_title(names[place], fontsize=8)
         for masks, look in ((truths, TRUTH), (predictions, PREDICTION)):
             if masks is not None:
-                factor = picture.shape[0] // masks[place].shape[0]
-                draw_contour(axes, np.kron(masks[place] > 0, np.ones((factor, factor))), look)
+                draw_contour(axes, masks[place], look)
     if truths is not None:
         contour_legend(figure, prediction=predictions is not None)
     return figure

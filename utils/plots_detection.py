@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.detection import OperatingPoint
+from utils.detection import OperatingPoint, peaks
 from utils.intervals import Interval
 from utils.plots import (
     BLACK,
@@ -152,6 +152,8 @@ def reliability(
 ) -> Figure:
     """Show what came true over what was predicted, one panel a table (before and after scaling).
 
+    The bars are the tables' intervals over patients; a bin without one has no bar.
+
     Parameters
     ----------
     tables : mapping of str to DataFrame
@@ -182,7 +184,8 @@ def reliability(
             ylim=(-0.03, 1.03),
         )
     grid[0].set_ylabel("share of slices with tumour")
-    grid[0].text(0, 0.97, "grey line: perfect", color=GREY, fontsize=9, va="top")
+    words = "grey line: perfect\nbars: 95 % interval\nover patients"
+    grid[0].text(0, 1.02, words, color=GREY, fontsize=9, va="top")
     return figure
 
 
@@ -202,7 +205,7 @@ def grad_cam_panels(
     images : ndarray (n, height, width, 3)
     masks : ndarray (n, height, width)
     maps : ndarray (n, height, width), 0..1
-        From `explain.grad_cam`.
+        From `explain.grad_cam`. One that is the same everywhere has no peak, and says so.
     names : sequence of str
         Heads of the columns, with the probability.
     source : str
@@ -213,14 +216,27 @@ def grad_cam_panels(
     title = "Where the detector looks (Grad-CAM)" + (f"\n{share}" if share else "")
     figure = new_figure(title, source, 1.65 * columns + 0.8, 4.4)
     grid = figure.subplots(2, columns, squeeze=False)
-    for column in range(columns):
+    for column, peak in enumerate(peaks(maps)):
         draw_slice(grid[0, column], images[column, ..., 1])
         draw_contour(grid[0, column], masks[column])
         grid[0, column].set_title(names[column], fontsize=8.5)
         draw_slice(grid[1, column], images[column, ..., 1])
         drawn = grid[1, column].imshow(maps[column], cmap="viridis", alpha=0.55, vmin=0, vmax=1)
-        row, place = np.unravel_index(np.argmax(maps[column]), maps[column].shape)
-        grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)
+        if peak is None:
+            grid[1, column].text(
+                0.5,
+                0.5,
+                "no peak:\nnothing speaks\nfor tumour",
+                color="white",
+                fontsize=9,
+                ha="center",
+                va="center",
+                bbox={"facecolor": BLACK, "alpha": 0.6, "edgecolor": "none"},
+                transform=grid[1, column].transAxes,
+            )
+        else:
+            row, place = peak
+            grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)
     grid[0, 0].set_ylabel("FLAIR")
     grid[1, 0].set_ylabel("map, x: its peak")
     bar = figure.colorbar(drawn, ax=grid[1, :], shrink=0.8, pad=0.01)

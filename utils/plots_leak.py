@@ -57,10 +57,12 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        `split, auc`, from `leak_lab.compare_splits`.
+        `split, repeat, auc`, from `leak_lab.compare_splits`.
     source : str
     """
-    figure = new_figure("The same machine under three splits", source, 8, 3.4)
+    repeats = scores["repeat"].nunique()
+    title = f"The same machine under three splits, each dealt {repeats} times"
+    figure = new_figure(title, source, 8, 3.4)
     axes = figure.subplots()
     groups = list(scores.groupby("split", sort=False)["auc"])[::-1]
     for place, (_, values) in enumerate(groups):
@@ -84,13 +86,15 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
 
 
 @styled
-def dial(means: pd.DataFrame, source: str) -> Figure:
+def dial(means: pd.DataFrame, repeats: int, source: str) -> Figure:
     """Show the AUC against how much the machine may bend, one line a split.
 
     Parameters
     ----------
     means : DataFrame
         From `leak_lab.dial`.
+    repeats : int
+        How often each split was dealt.
     source : str
     """
     figure = new_figure("The more it can remember, the wider the gap", source, 8, 4)
@@ -99,7 +103,9 @@ def dial(means: pd.DataFrame, source: str) -> Figure:
         look = {"color": COLOURS[number], "marker": "osD"[number], "markersize": 4}
         axes.plot(means.index, means[split], linestyle=LINES[number], label=split, **look)
     axes.set(
-        xscale="log", xlabel="freedom of the machine (penalty C)", ylabel="AUC, mean of repeats"
+        xscale="log",
+        xlabel="freedom of the machine (penalty C)",
+        ylabel=f"AUC, mean of {repeats} repeats",
     )
     axes.axhline(means.iloc[:, -1].max(), color=GREY, linewidth=0.8, label="best on new patients")
     axes.legend()

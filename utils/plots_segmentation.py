@@ -132,7 +132,7 @@ def threshold_curve(
     ----------
     tried : DataFrame
         `threshold, dice` and optionally `pieces`; from `segmenter.try_postprocessing` or
-        `segmenter.try_flair_thresholds`.
+        `flair_baseline.try_thresholds`.
     source : str
         Which patients they were tried on.
     xlabel, title : str

@@ -8,6 +8,7 @@ needs no masks.
 """
 
 import argparse
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,38 +23,30 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 from tqdm import tqdm
 
 from utils.calibration import logits
-from utils.cohort import open_cohort, read_cohort
-from utils.config import RESULTS, ROOT, RUNS, CourseError, atomic_path, command, read_json
-from utils.volumes import arrange_channels, normalise_volume, read_volume, resize_image
+from utils.cohort import cohort_to_predict, read_cohort
+from utils.config import (
+    RESULTS,
+    ROOT,
+    RUNS,
+    CourseError,
+    atomic_path,
+    command,
+    prepare_folder,
+)
+from utils.model_files import check_detector, check_kind, check_probabilities, check_segmenter
+from utils.settings import Postprocessing, detector_settings, segmenter_settings
+from utils.tables import write_table
+from utils.volumes import arrange_channels, read_resized
 
 BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class Postprocessing:
-    """How a map of probabilities becomes a mask; every choice is made on validation patients.
-
-    Attributes
-    ----------
-    threshold : float
-        Pixels with at least this probability are tumour.
-    minimum_px : int
-        Connected pieces of the volume with fewer pixels than this are dropped.
-    largest_only : bool
-        Keep the largest piece of the volume only.
-    neighbours : float
-        Weight of each of the two neighbouring slices in the mean that replaces a slice's map, see
-        `smooth_slices`; 0 leaves the maps as they are.
-    """
-
-    threshold: float = 0.5
-    minimum_px: int = 0
-    largest_only: bool = False
-    neighbours: float = 0.0
+# Bytes that a file's name may have, on every common system.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,8 @@ class Networks:
     postprocessing : Postprocessing
     pictures : str
         The channels that the segmenter takes, see `volumes.arrange_channels`.
+    files : tuple of path-like
+        Where the two come from, for messages.
     """
 
     detector: object
@@ -76,6 +71,7 @@ class Networks:
     segmenter: object
     postprocessing: Postprocessing
     pictures: str
+    files: tuple = ("the detector", "the segmenter")
 
 
 def predict_images(model, images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -207,11 +203,13 @@ def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np
     """Return maps (n, h, w) of float32 interpolated linearly to `size` (height, width)."""
     if probabilities.shape[1:] == tuple(size):
         return probabilities
-    resized = [
-        np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR))
-        for one in probabilities
-    ]
-    return np.stack(resized)
+    return np.stack([_resized_map(one, size) for one in probabilities])
+
+
+def _resized_map(one: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if one.shape == tuple(size):
+        return one
+    return np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def smooth_slices(probabilities: np.ndarray, neighbours: float) -> np.ndarray:
@@ -278,49 +276,126 @@ def combine(p_detector: np.ndarray, scores: np.ndarray, weights: dict) -> np.nda
     )
 
 
-def postprocess(probabilities: np.ndarray, settings: Postprocessing) -> np.ndarray:
+def postprocess(
+    probabilities: np.ndarray, settings: Postprocessing, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Return the masks of one patient from its maps of probability.
+
+    Slice by slice: at the size of the files, the maps and the numbers of the pieces of a large
+    patient would take 16 bytes a pixel.
 
     Parameters
     ----------
     probabilities : ndarray of float, shape (slices, height, width)
         All slices of one patient, in order: pieces are connected across slices.
     settings : Postprocessing
+    size : (int, int), optional
+        Height and width of the masks, if other than those of the maps, see
+        `resize_probabilities`.
 
     Returns
     -------
     ndarray of uint8, shape (slices, height, width)
         1 in the tumour.
     """
-    masks = smooth_slices(probabilities, settings.neighbours) >= settings.threshold
-    if settings.minimum_px <= 1 and not settings.largest_only:
-        return masks.astype(np.uint8)
-    pieces, count = ndimage.label(masks, structure=np.ones((3, 3, 3)))
-    if count == 0:
-        return masks.astype(np.uint8)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    kept = sizes >= max(1, settings.minimum_px)
-    if settings.largest_only:
-        kept &= np.arange(len(sizes)) == sizes.argmax()
-    return kept[pieces].astype(np.uint8)
+    size = probabilities.shape[1:] if size is None else tuple(size)
+    masks = np.empty((len(probabilities), *size), bool)
+    for place, smoothed in enumerate(_smoothed(probabilities, settings.neighbours, size)):
+        np.greater_equal(smoothed, settings.threshold, out=masks[place])
+    if settings.minimum_px > 1 or settings.largest_only:
+        _drop_pieces(masks, settings)
+    return masks.view(np.uint8)
 
 
-def read_settings(model_file: Path) -> dict:
-    """Return what was decided with a model: the JSON file of the same name beside it.
-
-    Raises
-    ------
-    CourseError
-        If there is no such file.
-    """
-    settings = read_json(model_file.with_suffix(".json"))
-    if not settings:
-        raise CourseError(
-            f"{model_file.with_suffix('.json')}: missing; it holds the threshold that belongs to "
-            f"{model_file.name}: keep the two files together"
+def _smoothed(probabilities, neighbours: float, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield each slice's map at `size`, as `smooth_slices` makes it of all maps at once."""
+    last = len(probabilities) - 1
+    before = own = None
+    for place, one in enumerate(probabilities):
+        own = _resized_map(one, size) if own is None else own
+        if not neighbours:
+            yield own
+            own = None
+            continue
+        after = own if place == last else _resized_map(probabilities[place + 1], size)
+        yield (
+            neighbours * ((own if before is None else before) + after) + (1 - 2 * neighbours) * own
         )
-    return settings
+        before, own = own, after
+
+
+def _drop_pieces(masks: np.ndarray, settings: Postprocessing) -> None:
+    """Set to False, in place, the connected pieces that are not to be kept.
+
+    Pieces are numbered within each slice first, and those that touch pieces of the next slice, at
+    a side, an edge or a corner, are joined then.
+    """
+    boxes = [_box(mask) for mask in masks]
+    counts, sizes, touching = [], [], []
+    above, above_first = None, 0
+    for place, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+        pieces, count = _numbered(mask, box)
+        first = sum(counts)
+        counts.append(count)
+        sizes.append(np.bincount(pieces.ravel(), minlength=count + 1)[1:])
+        if above is not None and above.size and pieces.size:
+            pairs = _touching(above, boxes[place - 1], pieces, box)
+            touching.append(pairs + np.array([above_first, first]))
+        above, above_first = pieces, first
+    sizes = np.concatenate(sizes) if sizes else np.zeros(0, int)
+    if not len(sizes):
+        return
+    pairs = np.concatenate(touching) if touching else np.zeros((0, 2), int)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(sizes), len(sizes)))
+    _, piece = connected_components(graph, directed=False)
+    totals = np.bincount(piece, weights=sizes)
+    kept = totals >= max(1, settings.minimum_px)
+    if settings.largest_only:
+        kept &= np.arange(len(totals)) == totals.argmax()
+    first = 0
+    for mask, box, count in zip(masks, boxes, counts, strict=True):
+        if count:
+            pieces, _ = _numbered(mask, box)
+            mask[box] = np.concatenate([[False], kept[piece[first : first + count]]])[pieces]
+        first += count
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns from the first True to the last."""
+    ends = []
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis=axis))
+        ends.append(slice(found[0], found[-1] + 1) if len(found) else slice(0, 0))
+    return tuple(ends)
+
+
+def _numbered(mask: np.ndarray, box: tuple[slice, slice]) -> tuple[np.ndarray, int]:
+    return ndimage.label(mask[box], structure=np.ones((3, 3)))
+
+
+def _touching(above, above_box, below, below_box) -> np.ndarray:
+    """Return the pairs (n, 2) of pieces in two slices that touch, counted from 0."""
+    shape = [max(one.stop, other.stop) + 1 for one, other in zip(above_box, below_box, strict=True)]
+    start = [min(one.start, other.start) for one, other in zip(above_box, below_box, strict=True)]
+    shape = [stop - begin + 1 for stop, begin in zip(shape, start, strict=True)]
+    upper, lower = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for array, pieces, box in ((upper, above, above_box), (lower, below, below_box)):
+        rows, columns = (
+            slice(one.start - begin + 1, one.stop - begin + 1)
+            for one, begin in zip(box, start, strict=True)
+        )
+        array[rows, columns] = pieces
+    # A pair as one number; along a row the same one comes many times.
+    base = np.int64(lower.max()) + 1
+    found = []
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            # A border of zeros all around: what is rolled out at one side meets none at the other.
+            moved = np.roll(lower, (down, right), axis=(0, 1))
+            both = (upper > 0) & (moved > 0)
+            pairs = upper[both] * base + moved[both]
+            found.append(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))])
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), base), axis=1) - 1
 
 
 def default_models() -> tuple[Path, Path]:
@@ -358,16 +433,18 @@ def load_detector(file: Path):
     Raises
     ------
     CourseError
-        If a file is missing or damaged, or ImageNet's weights are needed and cannot be had.
+        If a file is missing, damaged or no detector's, or ImageNet's weights are needed and
+        cannot be had.
     """
-    settings = read_settings(file)
+    check_kind(file)
     import keras
 
     from utils.models import load_model
+    from utils.pretrained import TRUNK_FEATURES, fold, folded_trunk
 
     model = load_model(file)
-    from utils.pretrained import fold, folded_trunk
-
+    check_detector(model, file, TRUNK_FEATURES)
+    settings = detector_settings(file)
     if model.input_shape[-1] == 3:
         return fold(model), settings
     from utils.weights import imagenet_resnet50
@@ -402,8 +479,35 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
         If the cohort or a model cannot be read.
     """
     # Keras takes seconds to import: a wrong path is told before that.
-    table = read_cohort(open_cohort(cohort), masks="absent")
-    return predict_table(table, out, load_networks(detector_file, segmenter_file))
+    with cohort_to_predict(cohort, out) as root:
+        table = read_cohort(root, masks="absent")
+        prepare_out(Path(out), table)
+        return predict_table(table, out, load_networks(detector_file, segmenter_file))
+
+
+def prepare_out(out: Path, table: pd.DataFrame) -> None:
+    """Make the folder for predictions, and see that all that is to be written can be.
+
+    Raises
+    ------
+    CourseError
+        If something stands in the way, or a name would be too long.
+    """
+    prepare_folder(out)
+    prepare_folder(out / "masks")
+    if (out / "slices.csv").is_dir():
+        raise CourseError(f"{out / 'slices.csv'}: is a folder where the table goes; choose another")
+    for patient, number in zip(table["patient"], table["slice"], strict=True):
+        if len(os.fsencode(mask_name(patient, number))) > LONGEST_NAME:
+            raise CourseError(
+                f"patient {patient}: a name too long for its masks, which are called "
+                "<patient>_<n>_mask.png; shorten it to 240 letters at most"
+            )
+
+
+def mask_name(patient: str, number: int) -> str:
+    """Return the name of a slice's mask."""
+    return f"{patient}_{number}_mask.png"
 
 
 def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
@@ -412,19 +516,18 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     Raises
     ------
     CourseError
-        If a file cannot be read.
+        If a file cannot be read, or is not what it is given as.
     """
-    choices = read_settings(Path(segmenter_file))
-    detector, settings = load_detector(Path(detector_file))
+    detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
+    check_kind(segmenter_file)
+    detector, settings = load_detector(detector_file)
     from utils.models import load_model
 
-    return Networks(
-        detector,
-        settings,
-        load_model(segmenter_file),
-        Postprocessing(**choices["postprocessing"]),
-        choices.get("pictures", "sequences"),
-    )
+    segmenter = load_model(segmenter_file)
+    check_segmenter(segmenter, segmenter_file)
+    postprocessing, pictures = segmenter_settings(segmenter_file)
+    files = detector_file, segmenter_file
+    return Networks(detector, settings, segmenter, postprocessing, pictures, files)
 
 
 def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
@@ -445,6 +548,8 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
             [networks.detector, networks.segmenter], (inputs for _, inputs in patients)
         )
         for rows, (size, _), (detected, own) in zip(groups, sizes, predicted, strict=True):
+            for values, file in zip((detected, own), networks.files, strict=True):
+                check_probabilities(values, file)
             detected = slice_probabilities(detected, own, networks.detector_settings)
             choices = networks.postprocessing
             written.append(
@@ -452,9 +557,7 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
             )
             bar.update(len(rows))
         slices = pd.concat([patient.result() for patient in written], ignore_index=True)
-    with atomic_path(Path(out) / "slices.csv") as temporary:
-        slices.to_csv(temporary, index=False)
-    return Path(out) / "slices.csv"
+    return write_table(Path(out) / "slices.csv", slices)
 
 
 def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
@@ -485,19 +588,15 @@ def _read_patient(rows: pd.DataFrame, views: list) -> tuple[tuple, list[np.ndarr
 
     A view is the size of the pictures and the name of their channels, see `arrange_channels`.
     """
-    volume = normalise_volume(read_volume(rows))
-    resized = {
-        size: np.stack([resize_image(image, (size, size)) for image in volume])
-        for size in {size for size, _ in views}
-    }
-    return volume.shape[1:3], [arrange_channels(resized[size], name) for size, name in views]
+    own, resized = read_resized(rows, {size for size, _ in views})
+    return own, [arrange_channels(resized[size], name) for size, name in views]
 
 
 def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.DataFrame:
     """Write the masks of one patient; return its rows of the table."""
-    masks = postprocess(resize_probabilities(probabilities, size), settings)
+    masks = postprocess(probabilities, settings, size)
     for row, mask in zip(rows.itertuples(), masks, strict=True):
-        name = f"{row.patient}_{row.slice}_mask.png"
+        name = mask_name(row.patient, row.slice)
         # In memory first: Pillow takes three times as long to write to a file.
         encoded = BytesIO()
         Image.fromarray(mask * np.uint8(255)).save(encoded, "PNG", compress_level=1)
@@ -521,8 +620,7 @@ def main() -> None:
         defaults = default_models()
         detector, segmenter = detector or defaults[0], segmenter or defaults[1]
     for file in (detector, segmenter):
-        if not file.exists():
-            raise CourseError(f"{file}: no such model; train one with `make course`")
+        check_kind(file)
         shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
         print(f"model: {shown}", file=sys.stderr)
     table = predict_cohort(arguments.cohort, arguments.out, detector, segmenter)

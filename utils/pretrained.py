@@ -15,6 +15,8 @@ from utils.models import IMAGENET_MEAN, TRUNK_END
 # Residual blocks of each stage of ResNet50, and the filters inside them. The last block of the
 # fourth stage is left out, so that the trained models fit into the repository.
 STAGES = {2: (3, 64), 3: (4, 128), 4: (5, 256)}
+# Channels of what the last block of the trunk gives.
+TRUNK_FEATURES = 4 * STAGES[4][1]
 # Stages up to this one are not trained.
 FROZEN_STAGES = 2
 # Filters on the way up, at a sixteenth, an eighth, a quarter and half of the resolution.
@@ -100,7 +102,8 @@ def fold(detector: keras.Model) -> keras.Model:
     keras.Model
         As `detector`, with the normalisations of its trunk folded into the convolutions.
     """
-    if TRUNK_END not in {layer.name for layer in detector.layers}:
+    # By the preprocessing too: another ResNet50 may be given other numbers than ImageNet's.
+    if not {TRUNK_END, "mean_removed"} <= {layer.name for layer in detector.layers}:
         return detector
     trunk = _folded_trunk(detector.input_shape[1], detector)
     rest = keras.Model(detector.get_layer(TRUNK_END).output, detector.output)

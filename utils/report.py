@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import jinja2
 import nbformat
-import pandas as pd
 
 from utils.config import CourseError, atomic_path, command, read_json
 from utils.metrics import patient_table
+from utils.tables import read_table
 
 MISSING = "not computed in this run"
 COHORTS = {"simulated": "Simulated data", "lgg": "LGG MRI Segmentation cohort (real patients)"}
@@ -30,7 +30,7 @@ HEADLINES = (
     ("Specificity", "detection.specificity", 3, "share of the tumour-free slices left alone"),
     ("Mean patient Dice", "segmentation.dice_patient_mean", 3, "overlap with the traced tumour"),
     ("Median patient Dice", "segmentation.dice_patient_median", 3, "half the patients lie above"),
-    ("Median HD95", "segmentation.hd95_px_median", 1, "pixels between the outlines"),
+    ("Median HD95", "segmentation.hd95_px_median", 1, "px off; the diagonal for a slice missed"),
 )
 # Shown elsewhere on the page, so left out of the table of all recorded numbers.
 ELSEWHERE = {"patients", "seconds", "peak_rss_mb"}
@@ -107,7 +107,7 @@ def held_out_patients(run_folder: Path) -> list[dict[str, str]]:
     path = run_folder / "predictions.csv"
     if not path.is_file():
         return []
-    slices = pd.read_csv(path)
+    slices = read_table(path)
     needed = {"patient", "institution", "part", "tumour_px", "predicted_px", "overlap_px"}
     if missing := needed - set(slices.columns):
         raise CourseError(

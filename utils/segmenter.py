@@ -13,7 +13,8 @@ from utils.course import Run
 from utils.metrics import count_pixels, dice
 from utils.precision import set_precision
 from utils.predict import Postprocessing, postprocess, predict_images, resize_probabilities
-from utils.volumes import Volumes, normalise_volume, read_volume
+from utils.settings import segmenter_settings
+from utils.volumes import Volumes
 
 # One epoch of the segmenter: so many batches, whatever the size of the cohort.
 STEPS_PER_EPOCH = 50
@@ -214,40 +215,7 @@ def obtain(run: Run, loss: str = "focal_tversky"):
     """Return the finished segmenter of a run and its postprocessing; train what is missing."""
     kept = config.read_json(segmenter_file(run).with_suffix(".json"))
     if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
-        return models.load_model(segmenter_file(run)), Postprocessing(**kept["postprocessing"])
+        return models.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]
     print("No segmenter in the run folder yet: training it, as notebook 03 does.")
     model, _ = train(run, loss)
     return model, finish(run, model, loss)
-
-
-def flair_masks(table: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Return where the normalised FLAIR is at least `threshold`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n, height, width)
-        At the size of the files, one mask for each row of `table`.
-    """
-    return np.concatenate(
-        [
-            (normalise_volume(read_volume(rows))[..., 1] >= threshold).astype(np.uint8)
-            for _, rows in table.groupby("patient", sort=False)
-        ]
-    )
-
-
-def try_flair_thresholds(run: Run, thresholds=tuple(range(100, 256, 10))) -> pd.DataFrame:
-    """Return mean patient Dice on the training patients of thresholding FLAIR, best first.
-
-    The threshold is on the normalised scale, 96 + 40 standard deviations.
-    """
-    table = run.part("train").table
-    counts = {threshold: [] for threshold in thresholds}
-    for _, rows in table.groupby("patient", sort=False):
-        flair, truth = normalise_volume(read_volume(rows))[..., 1], true_masks(rows)
-        for threshold in thresholds:
-            counts[threshold].append(dice(truth, flair >= threshold))
-    means = pd.DataFrame(
-        {"threshold": list(counts), "dice": [np.nanmean(values) for values in counts.values()]}
-    )
-    return means.sort_values("dice", ascending=False, kind="stable", ignore_index=True)

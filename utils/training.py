@@ -24,6 +24,7 @@ import pandas as pd
 from utils import config, models
 from utils.memory import release
 from utils.precision import has_gpu, set_precision
+from utils.tables import read_table, write_table
 
 __all__ = [
     "cosine_schedule",
@@ -96,7 +97,7 @@ def fit(
         config.write_json(folder / "configuration.json", configuration)
     if (folder / "model.keras").exists() and (folder / "history.csv").exists():
         _load_weights(models.uncompiled(model), folder / "model.keras")
-        return pd.read_csv(folder / "history.csv")
+        return read_table(folder / "history.csv")
     state = _State(folder, monitor, mode)
     first_epoch = state.resume(model)
     if first_epoch < epochs:
@@ -108,8 +109,7 @@ def fit(
                 state.add(model, _train_epoch(model, feed, steps, epoch + 1, validate))
     _load_weights(models.uncompiled(model), state.best_file)
     history = pd.DataFrame(state.history)
-    with config.atomic_path(folder / "history.csv") as temporary:
-        history.to_csv(temporary, index=False)
+    write_table(folder / "history.csv", history)
     models.save_model(model, folder / "model.keras")
     state.discard()
     return history

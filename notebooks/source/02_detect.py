@@ -187,8 +187,8 @@ check.area_under_roc(area_under_roc)
 #
 # Weights make sense only for inputs of the kind they were trained on. This ResNet50 was trained
 # on values from 0 to 255, with the channels in the order blue, green, red, and the mean of all
-# ImageNet pictures taken off. Dividing by 255, as one would for most other networks, is a mistake
-# often seen: nothing fails, no warning is given, and the network sees an almost even grey.
+# ImageNet pictures taken off. Dividing by 255, as other networks want it, is a mistake easily made:
+# nothing fails, no warning is given, and the network sees an almost even grey.
 
 # %%
 from utils import missing, models, plots_detection
@@ -314,7 +314,7 @@ check.prepare_for_resnet(prepare_for_resnet)
 # With a few dozen patients we cannot train millions of weights well. So most of them are
 # **frozen**: they stay as ImageNet left them. In Keras, each layer has an attribute `trainable`,
 # and what counts is the list `model.trainable_variables`. Count it, always: the following
-# mistake, found in published notebooks on the LGG cohort, raises no error and freezes nothing.
+# mistake, one letter long, raises no error and freezes nothing.
 
 # %%
 from keras import layers
@@ -367,7 +367,7 @@ flat = [each.astype("float32").reshape(32, -1) for each in (stored[:32], again)]
 distances = cdist(*flat)
 itself = (distances.argmin(axis=1) == np.arange(32)).sum()
 print(f"nearest to the same slice computed again: {itself} of 32")
-del network, again, flat  # their memory is needed below
+del network, sample, again, flat  # their memory is needed below
 
 # %% [markdown]
 # ### Fit the last layer, then fine-tune the last blocks
@@ -386,6 +386,7 @@ del head
 print(f"AUC, {run.describe('validation')}: {auc(validation.labels, p_frozen[in_validation]):.2f}")
 
 # %%
+missing.train_apart(run, "fine-tuned detector")
 fine_tuned, fine_tuned_history = detector.fine_tune(run)
 p_fine_tuned = detector.probabilities(fine_tuned, test)  # from the pictures, as in use
 fine_tuned_history.round(3)
@@ -524,8 +525,35 @@ print(f"{run.describe('test')}\nsensitivity {point.sensitivity}\nspecificity {po
 
 # %% [markdown]
 # The intervals come from drawing whole patients with replacement, 1000 times: what another set of
-# as many patients might have given. Drawing slices would be wrong: those of one patient are no
-# independent evidence, and the intervals would come out far too narrow.
+# as many patients might have given. Drawing slices would be wrong, because those of one patient are
+# no independent evidence. How wrong? Here are the widths of the intervals of the AUC both ways.
+
+# %%
+widths = {}
+for name, column in compared.items():
+    alone = slices.assign(patient=np.arange(len(slices)))  # as if each slice were a patient
+    over_slices = detection.auc_interval(alone, column, resamples=1000)
+    widths[name] = {
+        "over patients": aucs[name].high - aucs[name].low,
+        "over slices": over_slices.high - over_slices.low,
+    }
+widths = pd.DataFrame(widths).T
+widths["ratio"] = widths["over patients"] / widths["over slices"]
+print(f"width of the 95 % interval of the AUC; {run.describe('test')}")
+widths.round(2)
+
+# %%
+narrow = list(widths.index[widths["ratio"] >= 1.25])
+alike = [name for name in widths.index if name not in narrow]
+print("over slices clearly too narrow:", ", ".join(narrow) or "none")
+print("about as wide, or wider:", ", ".join(alike) or "none")
+
+# %% [markdown]
+# Where a detector is good with some patients and bad with others, the slices of a patient rise and
+# fall together, and the interval over slices claims far too much. Where it is about equally good
+# with all of them, both come out alike; with so few patients either may then be the wider one, by
+# chance. You cannot know beforehand which case you are in, so draw patients.
+# [Notebook 4](04_evaluate.ipynb) comes back to it.
 
 # %%
 bands = {
@@ -631,22 +659,30 @@ show(
 # %% [markdown]
 # ## Does 0.8 mean 80 %?
 #
-# A network may order the slices well and still be too sure of itself: its
+# A network may order the slices well and still be too sure of itself, or not sure enough: its
 # [calibration](../docs/glossary.md#calibration) is poor. A **reliability diagram**
 # sorts the slices into bins by predicted probability and compares with the share that does have
 # tumour. If the points lie on the diagonal, the probabilities can be taken at their word.
 #
 # **[Temperature scaling](../docs/glossary.md#temperature-scaling)** ([Guo et al.
 # 2017](https://arxiv.org/abs/1706.04599)) is the simplest correction: divide the logit, the number
-# before the sigmoid, by one number T, fitted on validation. Above 1 it makes the network less sure,
-# below 1 surer. The order of the slices, and with it the AUC, stays exactly as it is.
+# before the sigmoid, by one number T, fitted on validation. The order of the slices, and with it
+# the AUC, stays exactly as it is. If T comes out above 1, the network was over-confident, and
+# scaling moves its probabilities towards 0.5; below 1 it was under-confident, and they move towards
+# 0 and 1.
+#
+# *Predict before you run: above, where the threshold was chosen, T was printed. Which was it? And
+# will the gap on the held-out patients get smaller?*
 
 # %%
 from utils import calibration
 
 scaled = f"after, temperature {settings['temperature']:.2f}"
 stages = {"before": slices["p_raw"], scaled: slices["p_tumour"]}
-tables = {name: calibration.reliability_table(has_tumour, p, 8) for name, p in stages.items()}
+tables = {
+    name: calibration.reliability_table(has_tumour, p, slices["patient"], 8)
+    for name, p in stages.items()
+}
 errors = {
     name: calibration.expected_calibration_error(has_tumour, p, 8) for name, p in stages.items()
 }
@@ -659,14 +695,36 @@ show(
 )
 
 # %%
+words = calibration.confidence_words(settings["temperature"])
+print(f"T = {settings['temperature']:.2f} on {run.describe('validation')}: {words}")
+
+
+def calibration_error_of(rows):
+    return calibration.expected_calibration_error(rows["tumour_px"] > 0, rows["score"], 8)
+
+
+before, after = (slices.assign(score=slices[column]) for column in ("p_raw", "p_tumour"))
+change = metrics.paired_bootstrap(before, after, calibration_error_of, resamples=1000)
+became = "better" if change.estimate < 0 else "worse"
+sure = "" if change.low > 0 or change.high < 0 else ", but these patients do not decide it"
+print(
+    f"calibration error on {run.describe('test')}: {errors['before']:.3f} before, "
+    f"{errors[scaled]:.3f} after\nchange {change.estimate:+.3f} (95 % CI {change.low:+.3f} to "
+    f"{change.high:+.3f}): {became}{sure}"
+)
+
+# %%
 # NBVAL_CHECK_OUTPUT
 same = np.isclose(auc(has_tumour, slices["p_raw"]), auc(has_tumour, slices["p_tumour"]))
 print("scaling leaves the AUC as it is:", bool(same))
 
 # %% [markdown]
-# One number fitted on a few patients mends a general overconfidence and no more; on other
-# patients it may even make matters slightly worse. Compare the two panels: with few patients, the
-# bars say how little each bin knows.
+# One number fitted on a few patients mends a general over- or under-confidence and no more, and on
+# other patients it may make matters worse: read the lines above for what it did here. The
+# network keeps its T all the same, because it was chosen before the held-out patients were looked
+# at. The bars draw whole patients, like every interval here; a bin whose slices come from one
+# patient has none, and where all slices of a bin are alike the bar has no length, which does not
+# mean that nothing could be otherwise. With few patients, they say how little each bin knows.
 
 # %% [markdown]
 # ### Exercise 2.6 · The gap in a reliability diagram
@@ -736,10 +794,10 @@ print(f"peak in the tumour: {peaks.share:.0%} of {peaks.slices} slices; chance {
 p_shown = slices["p_tumour"].to_numpy()[with_tumour]
 order = np.argsort(p_shown)[::-1]
 places = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
-hits = explain.peak_hits(maps, masks)
+said = explain.peaks_in_words(maps, masks)
 names = [
     f"{slices['patient'].iloc[with_tumour[i]]}, {slices['slice'].iloc[with_tumour[i]]}\np = "
-    f"{p_shown[i]:.2f}, peak {'inside' if hits[i] else 'outside'}"
+    f"{p_shown[i]:.2f}, {said[i]}"
     for i in places
 ]
 share = f"peak in the tumour in {peaks.share:.0%} of {peaks.slices} slices; by chance"
@@ -748,8 +806,8 @@ show(
         images[places], masks[places], maps[places], names, run.describe("test"),
         f"{share} {peaks.chance:.0%}",
     ),
-    f"Grad-CAM maps of six tumour slices, from the surest answer to the least sure; the {share} "
-    f"in {peaks.chance:.0%}.",
+    f"Grad-CAM maps of six tumour slices, from the surest answer to the least sure: "
+    f"{', '.join(said[i] for i in places)}. The {share} in {peaks.chance:.0%}.",
     run.figures,
     "02_grad_cam",
 )  # fmt: skip

@@ -9,7 +9,7 @@
 # **What you will learn**
 #
 # - to judge a model by patient, with an interval that says how much chance there is in a number;
-# - why an interval over slices may claim far too much;
+# - when an interval over slices claims too much;
 # - to compare two methods on the same patients, in pairs;
 # - that "Dice" means a dozen different things, and how far apart they lie;
 # - to read failures, and to write down what a model is for in a model card.
@@ -182,16 +182,42 @@ print(f"{SOURCE}; threshold {point.threshold:.3f}, from {run.describe('validatio
 # {\sum_\text{slices} |\text{traced}| + \sum_\text{slices} |\text{predicted}|}$$
 #
 # Pixels drawn on a tumour-free slice enter the denominator, so false alarms count. Dice says little
-# about *where* the border is wrong, so we add [**HD95**](../docs/glossary.md#hd95): every pixel of
-# each outline has a distance to the nearest pixel of the other outline; HD95 is the 95th percentile
-# of all these distances, in pixels. In the next table, `_cascade` marks the same measure with the
-# detector's veto.
+# about *where* the border is wrong, so we add [**HD95**](../docs/glossary.md#hd95). In a slice,
+# every pixel of each outline has a distance to the nearest pixel of the other outline; HD95 is the
+# 95th percentile of all these distances, in pixels. And where one of the masks is empty? There is
+# no distance to nothing, but leaving such slices out would reward a model for drawing nothing where
+# it is in doubt. So a slice in which only one mask has pixels, missed whole or invented whole, is
+# charged **the picture's diagonal**, which is farther than any two of its pixels are apart. A slice
+# in which neither has any is left out, and the HD95 of a patient is the mean over the others. The
+# BraTS challenges do the same by lesion: each one missed or invented [counts as 374
+# mm](https://www.synapse.org/Synapse:syn51156910/discussion/threadId=10357). (Where the spacing of
+# the slices is known, distances are measured in the volume, in mm; the files of our cohort do not
+# tell it.)
 #
-# *Predict before you run: can a patient have a high Dice and a high HD95 as well?*
+# In the next table, `missed_slices` and `invented_slices` count the slices that were charged, and
+# `_cascade` marks the same measures with the detector's veto.
+#
+# *Predict before you run: can a patient have a high Dice and a high HD95 as well? And what does the
+# veto do to HD95?*
 
 # %%
 by_patient = evaluation.patient_results(run, result)
 by_patient.drop(columns=["slices", "predicted_px", "overlap_px"]).round(2)
+
+# %%
+charged = by_patient["missed_slices"] + by_patient["invented_slices"]
+rises = by_patient["hd95_px_cascade"] > by_patient["hd95_px"] + 1e-9
+print(f"charged the diagonal, {np.hypot(*result.truths.shape[1:]):.0f} px: {charged.sum()} slices "
+      f"of {(charged > 0).sum()} patients")  # fmt: skip
+for any_charged, distances in by_patient["hd95_px"].groupby(charged > 0):
+    which = "with such a slice" if any_charged else "without"
+    print(f"median HD95 of the {len(distances)} patients {which}: {distances.median():.1f} px")
+print(f"HD95 rises with the veto for {rises.sum()} of {len(rises)} patients ({SOURCE})")
+
+# %% [markdown]
+# Dice weighs what is missed by its pixels, HD95 by its slices: a faint end of a tumour that nobody
+# found costs next to nothing of the one and a whole diagonal of the other. So read HD95 together
+# with the two counts. If they are 0, it speaks of the border; if not, mostly of slices.
 
 
 # %%
@@ -281,8 +307,10 @@ check.three_dice(three_dice)
 # of them together, and of these the 95th percentile, in pixels. `metrics.outline(mask)` gives you
 # the outline as a mask; `metrics.hd95` itself would be too easy.
 #
-# What if one of the masks is empty? There is no distance then. Decide what to return and say why in
-# a comment; but a model must not do better by drawing nothing than by drawing something far off.
+# Charge a slice in which only one mask has pixels: return the length of the picture's diagonal, in
+# pixels, whatever size the picture has. If neither has any, there is nothing to judge: return
+# `nan`, which a mean over the slices (`np.nanmean`) leaves out. Then no mask gets better by being
+# emptied where there is tumour. Would that hold if you returned `nan` for a missed slice as well?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -292,7 +320,8 @@ check.three_dice(three_dice)
 #
 # <details><summary>Hint 2</summary>
 #
-# `cdist` makes that table. (For large masks it becomes big; `scipy.ndimage.distance_transform_edt`
+# `cdist` makes that table; of an empty mask it cannot, so ask for `.any()` first. (For large masks
+# it becomes big; `scipy.ndimage.distance_transform_edt`
 # does the same with less memory.) Put the distances of both ways into one array before you take the
 # percentile: the larger of two percentiles is another measure, in use under the same name.
 # </details>
@@ -311,10 +340,12 @@ def hd95_of(truth, prediction):
     Returns
     -------
     float
-        In pixels.
+        In pixels. The diagonal if only one mask has pixels, nan if neither has.
     """
+    if not truth.any() and not prediction.any():
+        return float("nan")  # rightly left empty: there is no border to judge
     if not truth.any() or not prediction.any():
-        return float("nan")  # there is no distance to nothing; the missed tumour shows in Dice
+        return float(np.hypot(*truth.shape))  # missed or invented: worse than anything drawn
     outlines = [np.argwhere(metrics.outline(mask)) for mask in (truth, prediction)]
     distances = cdist(*outlines)
     nearest = [distances.min(axis=0), distances.min(axis=1)]
@@ -381,7 +412,9 @@ table = pd.DataFrame(widths).T
 table.assign(ratio=table["over patients"] / table["over slices"]).round(3)
 
 # %% [markdown]
-# How much too narrow the interval over slices is depends on how alike the slices of a patient are.
+# Where the `ratio` is well above 1, the interval over slices claims too much; around 1 the two
+# agree, and with so few patients it falls below 1 by chance as easily as above. How much too narrow
+# an interval over slices is depends on how alike the slices of a patient are.
 # With $m$ slices a patient whose values correlate by $\rho$, it is too narrow by the factor
 # $\sqrt{1 + (m - 1)\rho}$, the root of the *design effect* (Kish, *Survey Sampling*, Wiley 1965).
 # With ten slices and $\rho = 0.3$ that is 1.9: it claims what a study with nearly four times as
@@ -389,8 +422,8 @@ table.assign(ratio=table["over patients"] / table["over slices"]).round(3)
 # chance; in an AUC much of it cancels, because each patient brings slices of both kinds. You cannot
 # know beforehand which case you are in. The interval over patients is right in all of them.
 #
-# It needs no model to see this. The mean area of the tumour, where there is one, is a property of
-# the masks; and a patient with a large tumour has it in many slices:
+# It needs no model to see a case where it matters. The mean area of the tumour, where there is one,
+# is a property of the masks; and a patient with a large tumour has it in many slices:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -650,8 +683,8 @@ check.false_positive_rate(false_alarm_rate)
 # ## One set of predictions, a dozen Dice scores
 #
 # Now the part to remember when you read a paper. The masks stay exactly as they are; only the way
-# of averaging changes. Each of these ways is in use under the plain name "Dice". *Predict: how far
-# apart are the highest and the lowest?*
+# of averaging changes, and each of these ways may stand behind the plain name "Dice". *Predict: how
+# far apart are the highest and the lowest?*
 
 # %%
 conventions = metrics.dice_conventions(slices)
@@ -674,8 +707,8 @@ print("further apart than 0.1:", bool(spread > 0.1))
 # %% [markdown]
 # The trick is the **empty slice**. Where nothing is traced and nothing predicted, Dice is 0/0. Call
 # it 1 and every tumour-free slice is a full success, and most slices are tumour-free; call it 0 and
-# every correct silence is a failure; skip it and false alarms on other slices weigh more. One
-# published model has a Dice of 0.93 over all slices and 0.79 over the slices with tumour.
+# every correct silence is a failure; skip it and false alarms on other slices weigh more. Compare
+# "slices, empty = 1" with "tumour slices only" in the figure: same model, same masks.
 #
 # So: never compare two Dice scores before you know both conventions. And in your own work write the
 # convention next to the number.
@@ -777,7 +810,7 @@ plots.show(figure, alt, run.figures, "04_worst")
 #   one pixel ruins the Dice of a small tumour.
 # - **Is it the border or the place?** A predicted line that follows the tumour a little further in
 #   or out is a question of definition, about which experts differ too. A line around something else
-#   is an error of another kind. High HD95 points to the second.
+#   is an error of another kind. A high HD95 without missed or invented slices points to the second.
 # - **Is a sequence missing?** See the column `without`. Then a copy of FLAIR stood in.
 # - **Is it something bright that is no tumour?** Skin, eyes, the rim of the ventricles, noise in
 #   the lowest slices.
@@ -838,7 +871,8 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 # <details><summary>Answer</summary>
 #
 # **(b)**: what varies freely is who comes to the scanner. (a) and (c) treat slices of one patient
-# as if they knew nothing of each other; the interval gets too narrow. (d) more draws make the
+# as if they knew nothing of each other; the interval gets too narrow wherever they resemble each
+# other. (d) more draws make the
 # interval *steadier*, not narrower: they add no patient.
 # </details>
 #
@@ -872,7 +906,8 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 # score of 0.67 for a model that does nothing: that is why the convention has to be told.
 # </details>
 #
-# **4.** Dice 0.93, HD95 25 pixels. What does the prediction most likely look like?
+# **4.** In one slice with tumour, Dice is 0.93 and HD95 25 pixels; the picture's diagonal is 362
+# pixels long. What does the prediction most likely look like?
 #
 # - (a) Its border is off by 25 pixels everywhere.
 # - (b) The tumour is outlined well, and a second, smaller area far away is marked as well.
@@ -882,8 +917,9 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 # <details><summary>Answer</summary>
 #
 # **(b)**: a far-off island costs little overlap, but if it has more than 5 % of the outline pixels,
-# it decides the 95th percentile. (a) and (c) are not possible with that Dice; in (d) neither number
-# exists.
+# it decides the 95th percentile. (a) is not possible with that Dice; in (c) Dice would be 0 and
+# HD95 the diagonal, 362; in (d) neither number exists. Of a *patient* with 15 tumour slices, the
+# same two numbers may mean something else: one small slice missed, which adds 362 / 15, about 24.
 # </details>
 #
 # **5.** The detector misses 8 % of the tumour slices and the segmenter 5 %. How many does the

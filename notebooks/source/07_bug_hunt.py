@@ -2,8 +2,8 @@
 # # 7 · Bug hunt: fourteen mistakes, and how they look
 #
 # Nothing crashes here. Every function below runs, returns numbers of the right shape, and is
-# wrong; several make the result *better*. All fourteen mistakes come from published notebooks or
-# papers on this kind of data, and were rebuilt for this course. In real work you meet them the way
+# wrong; several make the result *better*. All fourteen are mistakes that are easily made with this
+# kind of data; some of them you know from the notebooks before. In real work you meet them the way
 # you do here: as a number, a curve or a picture that does not look right.
 #
 # **What you will learn**
@@ -382,8 +382,8 @@ check.mend_prediction(mend_prediction)
 # %% [markdown]
 # ### The sixth symptom: outlines beside the tumours
 #
-# [Augmentation](../docs/glossary.md#augmentation) turns and mirrors training pictures. The loss of
-# a segmenter trained with this one falls at first, and then stays high. Six of its training pairs:
+# [Augmentation](../docs/glossary.md#augmentation) turns and mirrors training pictures. Whoever only
+# looks at the pictures finds nothing wrong. Six training pairs, pictures with their masks:
 
 # %%
 rows = train.table.groupby("patient")["tumour_px"].idxmax().to_numpy()[:6]
@@ -396,10 +396,13 @@ names = [f"{place % 4} turns" + (", mirrored" if place % 2 else "") for place in
 figure = plots_bugs.gallery(
     pictures, masks, None, names, "Augmented training pairs", run.describe("train")
 )
+fits = [
+    name for name, picture, mask, row in zip(names, pictures, masks, rows, strict=True)
+    if np.array_equal(picture[mask > 0], train.images[row, ..., 1][train.masks[row] > 0])
+]  # fmt: skip
 alt = (
-    "Six FLAIR slices, turned by 0, 1, 2, 3, 0 and 1 quarter turns, every second one mirrored. "
-    "Only in the slice that is neither turned nor mirrored does the outline run around the bright "
-    "tumour."
+    f"Six FLAIR slices with an outline each: {'; '.join(names)}. In {len(fits)} of them "
+    f"({'; '.join(fits)}) the outline runs around the bright tumour, in the others beside it."
 )
 plots.show(figure, alt, run.figures, "07_augmented")
 
@@ -415,7 +418,7 @@ print(inspect.getsource(bugs.augment_pair))
 #
 # <details><summary>Hint 1</summary>
 #
-# In which of the six does the outline fit, and what is special about it?
+# In which of the six does the outline fit, and what do these have in common?
 #
 # </details>
 #
@@ -445,8 +448,8 @@ check.mend_augmentation(mend_augmentation)
 # %% [markdown]
 # ### The seventh symptom: tumours in eyes and skin
 #
-# A small segmenter, a [logistic regression](../docs/glossary.md#logistic-regression) of single
-# pixels and their surroundings, is trained on the slices that `training_rows` picks, and then
+# A small segmenter, a [logistic regression](../docs/glossary.md#logistic-regression) of fields of
+# 4 x 4 pixels and their surroundings, is trained on the slices that `training_rows` picks, and then
 # draws in *all* slices of the test patients.
 
 # %%
@@ -464,8 +467,9 @@ figure = plots_bugs.gallery(
     test.images[worst, ..., 1], np.zeros_like(test.masks[worst]), found[worst], names,
     "Tumour-free slices in which tumour was found", run.describe("test"),
 )  # fmt: skip
-alt = (
-    "Six FLAIR slices without tumour. Dashed outlines of predicted tumour run around bright places."
+alt = "Six FLAIR slices without tumour. Dashed outlines of predicted tumour: " + "; ".join(
+    f"{' '.join(name.split())}, {found[row].sum()} px"
+    for name, row in zip(names, worst, strict=True)
 )
 plots.show(figure, alt, run.figures, "07_false_alarms")
 
@@ -613,8 +617,8 @@ print(inspect.getsource(bugs_scores.focal_tversky))
 #
 # <details><summary>Hint 2</summary>
 #
-# Lin et al. use exponents of 2 and more. The paper of this loss writes the exponent as 1 / gamma,
-# with gamma = 4/3; compare with 4/3 itself.
+# The paper of this loss (Abraham & Khan, below) writes the exponent as 1 / gamma, with gamma = 4/3.
+# What exponent is that? Compare with 4/3 itself.
 #
 # </details>
 
@@ -835,9 +839,9 @@ check.mend_batches(mend_batches)
 accuracies = bug_symptoms.thrown_dice(bugs_scores.tuned_accuracy)
 figure = plots_bugs.chance_histogram(accuracies, 60, "scores drawn by chance, no patients")
 alt = (
-    f"Histogram of 400 reported accuracies, from {100 * accuracies.min():.0f} to "
-    f"{100 * accuracies.max():.0f} %, mean {100 * accuracies.mean():.0f} %. None lies below 50 %, "
-    "what such scores are worth."
+    f"Histogram of {len(accuracies)} reported accuracies, from {100 * accuracies.min():.0f} to "
+    f"{100 * accuracies.max():.0f} %, mean {100 * accuracies.mean():.0f} %. "
+    f"{(accuracies < 0.5).sum()} lie below 50 %, what such scores are worth."
 )
 plots.show(figure, alt, run.figures, "07_threshold")
 
@@ -886,12 +890,13 @@ check.mend_threshold(mend_threshold)
 # %% [markdown]
 # ### The fourteenth symptom: a gallery without a failure
 #
-# The last figure of many a paper: "examples of our results". The segmenter is the pixel classifier
-# of the seventh symptom, trained on all slices now.
+# "Examples of our results": a figure that a paper may well end with. The segmenter is the small
+# classifier of the seventh symptom, trained on all slices now. Masks are scored at the size at
+# which they are drawn.
 
 # %%
 found = bug_symptoms.segment(train, np.arange(len(train)), test)
-truths = bug_symptoms.small_masks(test.masks)
+truths = test.masks > 0
 rows = np.flatnonzero(truths.any(axis=(1, 2)))
 overlap = (found & truths)[rows].sum(axis=(1, 2))
 dice = 2 * overlap / (found[rows].sum(axis=(1, 2)) + truths[rows].sum(axis=(1, 2)))
@@ -902,9 +907,7 @@ figure = plots_bugs.gallery(
     test.images[rows[chosen], ..., 1], test.masks[rows[chosen]], found[rows[chosen]], names,
     "Examples of our results", run.describe("test"),
 )  # fmt: skip
-alt = "Six FLAIR slices in which the predicted border runs close to the true one: " + ", ".join(
-    names
-)
+alt = "FLAIR slices with the true and the predicted border: " + ", ".join(names)
 plots.show(figure, alt, run.figures, "07_gallery")
 print(f"mean Dice of the {len(chosen)} shown: {dice[chosen].mean():.2f}; "
       f"of all {len(dice)} slices with tumour: {dice.mean():.2f}")  # fmt: skip

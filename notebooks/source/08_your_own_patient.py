@@ -498,25 +498,29 @@ plots.show(figure, alt, run.figures, "08_doubtful")
 # The probabilities cannot tell: they compare tumour with no tumour, and "neither of what I know" is
 # not among the choices. So we ask another question: *how far is this picture from the training
 # pictures?* ([Lee et al. 2018](https://arxiv.org/abs/1807.03888); for segmentation [González et al.
-# 2022](https://doi.org/10.1016/j.media.2022.102596)).
+# 2022](https://arxiv.org/abs/2208.03217)).
 #
-# 1. The detector's 1024 pooled features describe each slice. Their mean $\mu$ and covariance
-#    $\Sigma$ over the *training* slices say what is usual.
-# 2. The **Mahalanobis distance** $\sqrt{(f - \mu)^T \Sigma^{-1} (f - \mu)}$ counts how unusual a
-#    slice is, in standard deviations, and knows which features go together. With more features than
-#    slices $\Sigma$ has no inverse; [Ledoit and Wolf
-#    2004](https://doi.org/10.1016/S0047-259X(03)00096-4) say how much to shrink it towards a
-#    multiple of the identity.
+# 1. The detector's $p = 1024$ pooled features describe each slice. Each feature is brought to mean
+#    0 and standard deviation 1 over the *training* slices, which gives the vector $z$. The
+#    covariance $\Sigma$ of $z$ over the training slices says which features go together.
+# 2. The **Mahalanobis distance**, divided by the root of the number of features, is
+#    $$d = \sqrt{\frac{z^T \Sigma^{-1} z}{p}}$$
+#    If no features went together, it would be the root mean square of $z$: by how many standard
+#    deviations a feature is off. The division makes distances from different sets of features
+#    comparable; below you will see one with $p = 33$. With more features than slices $\Sigma$ has
+#    no inverse; [Ledoit and Wolf 2004](https://doi.org/10.1016/S0047-259X(03)00096-4) say how much
+#    to shrink it towards a multiple of the identity.
 # 3. The limit comes from *validation* patients: 5 % of their slices lie beyond it. Training slices
-#    would give a limit that is too low, since the covariance was fitted to them.
+#    would give a limit that is far too low: $\Sigma$ was fitted to them, and with fewer slices than
+#    features it fits their accidents, too.
 
 # %%
 RATE = 0.05
-familiar = familiarity.fit_familiar(doubt.stored_features(run, detect, "train"))
-usual = {
-    part: familiar.distance(doubt.stored_features(run, detect, part))
-    for part in ("validation", "test")
-}
+features = {part: doubt.stored_features(run, detect, part) for part in run.split["part"].unique()}
+familiar = familiarity.fit_familiar(features["train"])
+usual = {part: familiar.distance(own) for part, own in features.items()}
+for part, values in usual.items():
+    print(f"{part}: {len(values)} slices, median distance {np.median(values):.2f}")
 limit = familiarity.threshold_at(usual["validation"], RATE)
 far = doubt.distances(answers, detect, familiar)
 print(f"limit {limit:.2f}, from {run.describe('validation')}")
@@ -598,6 +602,9 @@ print(
     "photographs and microscope pictures, all flagged:", bool(table.loc[foreign, "flagged"].all())
 )
 print("the patient as it is, flagged:", bool(table.loc["as it is", "flagged"]))
+medians = {part: np.median(values) for part, values in usual.items()}
+print("training slices lie less than half as far as validation slices (median):",
+      bool(2 * medians["train"] < medians["validation"]))  # fmt: skip
 
 # %% [markdown]
 # Read the table slowly; this is the point of the notebook.
@@ -705,7 +712,7 @@ shares.round(2)
 #
 # **(a)**: with a limit from training slices, far more than 5 % of the slices of any new patient
 # would be flagged. (b) more slices would only make it more exact. (c) the split balances sizes. (d)
-# compare the distances: a training slice has 1 on average, a validation slice nearly twice that.
+# compare the medians that were printed: training slices lie less than half as far.
 # </details>
 #
 # **4.** A colleague's FLAIR and post-contrast files have each other's names. What is most likely
@@ -779,11 +786,13 @@ shares.round(2)
 #   measures are worth, by patient.
 #   [doi:10.3389/fnins.2020.00282](https://doi.org/10.3389/fnins.2020.00282)
 # - C. González et al., *Distance-based detection of out-of-distribution silent failures for
-#   Covid-19 lung lesion segmentation*, Medical Image Analysis 82 (2022).
-#   [doi:10.1016/j.media.2022.102596](https://doi.org/10.1016/j.media.2022.102596)
+#   Covid-19 lung lesion segmentation*, Medical Image Analysis (2022).
+#   [arXiv:2208.03217](https://arxiv.org/abs/2208.03217)
 # - A. Mehrtash et al., *Confidence calibration and predictive uncertainty estimation for deep
 #   medical image segmentation*, IEEE Transactions on Medical Imaging 39 (2020).
 #   [doi:10.1109/TMI.2020.3006437](https://doi.org/10.1109/TMI.2020.3006437)
+# - K. Lee et al., *A simple unified framework for detecting out-of-distribution samples and
+#   adversarial attacks*, NeurIPS (2018). [arXiv:1807.03888](https://arxiv.org/abs/1807.03888)
 # - O. Ledoit, M. Wolf, *A well-conditioned estimator for large-dimensional covariance matrices*,
 #   Journal of Multivariate Analysis 88 (2004).
 #   [doi:10.1016/S0047-259X(03)00096-4](https://doi.org/10.1016/S0047-259X(03)00096-4)

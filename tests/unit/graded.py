@@ -21,6 +21,7 @@ TOTAL = Exercise(
     seconds=1.0,
 )
 ANSWER = Exercise("answer", "01", (Case("", (), number(42)),), is_function=False)
+OTHER = Exercise("other", "02", (Case("one", (1,), number(1)),))
 EXERCISES = (HALVE, TOTAL, ANSWER)
 
 IMPORTS = "import sys\n\nsys.path.insert(0, '..')\nfrom utils import check"

@@ -3,13 +3,15 @@ import os
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 from cohort_files import assert_one_line, cut, write_patient
 
 from utils import archive as archive_module
 from utils.archive import unpack_cohort
-from utils.cohort import open_cohort, read_cohort
+from utils.cohort import cohort_to_predict, open_cohort, read_cohort
+from utils.config import CourseError
 
 PATIENT = "TCGA_DU_0001_20000101"
 
@@ -190,7 +192,7 @@ def test_a_full_or_closed_disk_is_told_in_one_line(
     def fails(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(archive_module.shutil, "copyfileobj", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     target = tmp_path / "lgg"
     assert_one_line([target, *words], unpack_cohort, kaggle_zip, target)
     assert not target.exists()
@@ -202,7 +204,7 @@ def test_other_errors_of_the_disk_keep_their_traceback(tmp_path, kaggle_zip, mon
     def fails(*arguments):
         raise OSError(errno.EIO, "broken disk")
 
-    monkeypatch.setattr(archive_module.shutil, "copyfileobj", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(OSError, match="broken disk"):
         unpack_cohort(kaggle_zip, tmp_path / "lgg")
 
@@ -246,3 +248,129 @@ def test_a_real_read_only_disk(tmp_path, kaggle_zip, small_disk):
     place = small_disk("ro")
     words = [place, "cannot be written (read-only file system)"]
     assert_one_line(words, unpack_cohort, kaggle_zip, place / "lgg")
+
+
+# Zips as other programs and other people make them
+
+
+def windows_zip(path, cohort):
+    """Zip with backslashes, as .NET did and some archivers do."""
+    with zipfile.ZipFile(path, "w") as target:
+        for file in sorted(cohort.rglob("*.tif")):
+            info = zipfile.ZipInfo("x")
+            info.filename = f"cohort\\{file.parent.name}\\{file.name}"
+            target.writestr(info, file.read_bytes())
+    return path
+
+
+def test_backslashes_separate_folders(tmp_path, cohort):
+    path = windows_zip(tmp_path / "windows.zip", cohort)
+    assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
+
+
+@pytest.mark.parametrize("name", ["cohort\\..\\..\\evil.txt", "\\evil.txt", "..\\..\\evil.txt"])
+def test_backslashes_lead_out_of_the_folder_as_slashes_do(tmp_path, cohort, name):
+    path = make_zip(tmp_path / "evil.zip", {"kaggle_3m/": cohort}, [("x" * len(name), b"x")])
+    data = path.read_bytes().replace(b"x" * len(name), name.encode())
+    path.write_bytes(data)
+    assert_one_line(["leads out of the folder"], unpack_cohort, path, tmp_path / "lgg")
+
+
+def test_what_a_mac_adds_is_not_data(tmp_path, cohort):
+    extra = [
+        (f"__MACOSX/kaggle_3m/{PATIENT}/._{PATIENT}_1.tif", b"\0\5\x16\7"),
+        ("kaggle_3m/.DS_Store", b"Bud1"),
+    ]
+    path = make_zip(tmp_path / "mac.zip", {"kaggle_3m/": cohort}, extra)
+    assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
+
+
+def test_only_the_real_cohort_becomes_data_lgg(tmp_path, cohort, monkeypatch):
+    monkeypatch.setattr(archive_module.config, "DATA", tmp_path / "data")
+    # "Müller_Köln 1_0002" is no patient of the LGG cohort.
+    mine = make_zip(tmp_path / "lgg.zip", {"kaggle_3m/": cohort})
+    target = open_cohort(mine)
+    assert target.parent == tmp_path / "data"
+    assert target.name.startswith("lgg-")
+    assert open_cohort(mine) == target
+    other = tmp_path / "other"
+    write_patient(other, "MINE_XX_01")
+    second = open_cohort(make_zip(tmp_path / "lgg.zip", {"": other}))
+    assert second != target and second.name.startswith("lgg-")
+    shutil.rmtree(cohort / "Müller_Köln 1_0002")
+    real = make_zip(tmp_path / "archive.zip", {"kaggle_3m/": cohort})
+    assert open_cohort(real) == tmp_path / "data" / "lgg"
+
+
+def test_masks_stay_in_the_zip_when_none_are_wanted(tmp_path, cohort):
+    path = make_zip(tmp_path / "x.zip", {"": cohort}, [(f"{PATIENT}/{PATIENT}_9_mask.tif", b"bad")])
+    root = unpack_cohort(path, tmp_path / "lgg", masks=False)
+    assert names_of(root) == [name for name in names_of(cohort) if "mask" not in name]
+
+
+def test_a_zip_to_predict_is_unpacked_for_the_time_being(tmp_path, cohort):
+    path = make_zip(tmp_path / "mine.zip", {"": cohort})
+    out = tmp_path / "new" / "out"
+    with cohort_to_predict(path, out) as root:
+        assert root.is_relative_to(out)
+        assert len(read_cohort(root, masks="absent")) == 5
+    assert list(out.iterdir()) == []
+    with cohort_to_predict(cohort, tmp_path / "not made") as root:
+        assert root == cohort
+    assert not (tmp_path / "not made").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything(tmp_path, cohort):
+    path = make_zip(tmp_path / "mine.zip", {"": cohort})
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(CourseError, match="cannot be written"), cohort_to_predict(path, out):
+            pass
+
+
+def test_a_file_that_is_there_twice(tmp_path, cohort):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = make_zip(tmp_path / "x.zip", {"a/": cohort}, [(f"a/{PATIENT}/{PATIENT}_1.tif", b"")])
+    assert_one_line([f"a/{PATIENT}/{PATIENT}_1.tif twice"], unpack_cohort, path, tmp_path / "lgg")
+
+
+def test_a_member_larger_than_any_slice_is_refused_before_it_is_unpacked(tmp_path, cohort):
+    path = make_zip(tmp_path / "bomb.zip", {"": cohort})
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")
+    data[place + 24 : place + 28] = (3 << 30).to_bytes(4, "little")  # size when unpacked
+    path.write_bytes(data)
+    assert_one_line(["would have 3221 MB"], unpack_cohort, path, tmp_path / "lgg")
+
+
+def test_a_name_that_no_disk_can_hold(tmp_path, cohort):
+    path = make_zip(tmp_path / "x.zip", {"": cohort}, [(f"{'p' * 300}/{'p' * 300}_1.tif", b"")])
+    assert_one_line(["name of more than 255 bytes"], unpack_cohort, path, tmp_path / "lgg")
+
+
+@pytest.mark.parametrize("name", ["folder.zip", "pipe.zip", "loop.zip", "nowhere.zip"])
+def test_what_is_no_regular_file_is_no_zip(tmp_path, name):
+    path = tmp_path / name
+    {
+        "folder.zip": path.mkdir,
+        "pipe.zip": lambda: os.mkfifo(path),
+        "loop.zip": lambda: path.symlink_to(path),
+        "nowhere.zip": lambda: path.symlink_to(tmp_path / "gone.zip"),
+    }[name]()
+    reason = {
+        "folder.zip": "no patients in this folder",
+        "pipe.zip": "is a pipe",
+        "loop.zip": "a link that leads back to itself",
+        "nowhere.zip": "a link to a file that is not there",
+    }[name]
+    assert_one_line([path, reason], open_cohort, path, tmp_path / "lgg")
+
+
+def test_a_member_without_a_name_is_no_file_of_a_patient(tmp_path, cohort):
+    path = make_zip(tmp_path / "x.zip", {"": cohort}, [("?", b"nothing")])
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    # The last entry of the zip's list: a name of 0 bytes, and "?" as what follows names.
+    data[place + 28 : place + 32] = b"\0\0\1\0"
+    path.write_bytes(data)
+    assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)

@@ -44,10 +44,27 @@ def test_the_order_of_a_set_differs_between_processes_and_a_sorted_one_does_not(
 
 
 def test_a_segmenter_that_saw_only_tumours_is_told_from_one_that_saw_all():
-    found = bug_symptoms.segment(VOLUMES, np.arange(12), VOLUMES, pixels=2000)
-    assert found.shape == (12, 8, 8)
-    assert (found == bug_symptoms.small_masks(MASKS)).mean() > 0.9
+    found = bug_symptoms.segment(VOLUMES, np.arange(12), VOLUMES, fields=2000)
+    assert found.shape == MASKS.shape  # as it is drawn, so it can be scored
+    assert (found == MASKS).mean() > 0.9
     assert bugs.training_rows(VOLUMES.labels, 0).tolist() == [1, 3, 5, 7, 9, 11]
+
+
+@pytest.mark.parametrize("size", [32, 30])
+def test_fields_lie_where_the_pixels_do(size):
+    """A square across the borders of fields comes back in place: means, not every fourth pixel."""
+    images = np.zeros((6, 32, 32, 3), np.uint8)
+    masks = np.zeros((6, 32, 32), np.uint8)
+    corners = [(10, 10), (6, 14), (14, 6), (10, 18), (14, 14), (18, 10)]
+    for row, (down, across) in enumerate(corners):
+        masks[row, down : down + 8, across : across + 8] = 1
+    images[masks > 0] = 250
+    images, masks = images[:, :size, :size], masks[:, :size, :size]
+    volumes = Volumes(TABLE[:6], images, masks)
+    found = bug_symptoms.segment(volumes, np.arange(6), volumes)
+    for one, mask in zip(found, masks, strict=True):
+        middle, expected = (np.argwhere(each).mean(axis=0) for each in (one, mask))
+        assert middle == pytest.approx(expected, abs=0.3)
 
 
 def test_features_are_asked_for_a_few_at_a_time():
@@ -105,7 +122,7 @@ def test_what_the_broken_scores_say():
     "figure",
     [
         lambda: plots_bugs.gallery(
-            IMAGES[:7, ..., 1], MASKS[:7], MASKS[:7, ::4, ::4], list("abcdefg"), "title", SOURCE
+            IMAGES[:7, ..., 1], MASKS[:7], MASKS[:7], list("abcdefg"), "title", SOURCE
         ),
         lambda: plots_bugs.gallery(IMAGES[:1, ..., 1], None, None, ["a"], "title", SOURCE),
         lambda: plots_bugs.share_by_patient(pd.Series({"a": 0.5, "b": 1.0}), SOURCE),

@@ -44,16 +44,46 @@ def test_temperature_two_halves_the_log_odds():
 
 def test_reliability_table_by_hand():
     labels, probabilities = [0, 1, 0, 1, 1, 1], [0.1, 0.3, 0.2, 0.9, 0.7, 0.8]
-    table = calibration.reliability_table(labels, probabilities, bins=2)
+    table = calibration.reliability_table(labels, probabilities, list("abccba"), bins=2)
     assert table["slices"].tolist() == [3, 3]
+    assert table["patients"].tolist() == [3, 3]
     assert table["predicted"].tolist() == pytest.approx([0.2, 0.8])
     assert table["observed"].tolist() == pytest.approx([1 / 3, 1])
-    assert ((table["low"] <= table["observed"]) & (table["observed"] <= table["high"])).all()
-    # Wilson's lower bound for 3 of 3 is 3 / (3 + 1.96^2).
-    assert table["low"].iloc[1] == pytest.approx(3 / (3 + 1.959964**2), rel=1e-4)
+    # Three patients with 0, 1 and 0 of one slice: any share of thirds may be drawn.
+    assert table[["low", "high"]].to_numpy().tolist() == [[0, 1], [1, 1]]
     error = calibration.expected_calibration_error(labels, probabilities, bins=2)
     assert error == pytest.approx((abs(0.2 - 1 / 3) + 0.2) / 2)
 
 
+def test_reliability_intervals_draw_patients_not_slices():
+    # Twenty slices, but two patients: one has tumour in all of hers, the other in none. Over
+    # slices the interval would be 0.3 to 0.7 (Wilson); drawn twice, either may stand alone.
+    labels, patients = np.repeat([1, 0], 10), np.repeat(["a", "b"], 10)
+    table = calibration.reliability_table(labels, np.full(20, 0.5), patients, bins=1)
+    assert table[["observed", "low", "high"]].iloc[0].tolist() == [0.5, 0.0, 1.0]
+
+
+def test_a_bin_with_slices_of_one_patient_has_no_interval():
+    labels, probabilities = [0, 1, 0, 1], [0.1, 0.2, 0.8, 0.9]
+    table = calibration.reliability_table(labels, probabilities, ["a", "a", "b", "c"], bins=2)
+    assert table["low"].isna().tolist() == table["high"].isna().tolist() == [True, False]
+    assert table["observed"].tolist() == [0.5, 0.5]
+
+
 def test_fewer_slices_than_bins():
-    assert len(calibration.reliability_table([0, 1], [0.2, 0.9], bins=10)) == 2
+    assert len(calibration.reliability_table([0, 1], [0.2, 0.9], ["a", "b"], bins=10)) == 2
+
+
+@pytest.mark.parametrize(
+    ("temperature", "words", "surer"),
+    [(0.75, "under-confident", True), (1.8, "over-confident", False)],
+)
+def test_a_temperature_is_read_in_its_direction(temperature, words, surer):
+    assert words in calibration.confidence_words(temperature)
+    assert (calibration.apply_temperature([0.9], temperature)[0] > 0.9) == surer
+    assert ("surer" in calibration.confidence_words(temperature)) == surer
+
+
+@pytest.mark.parametrize("temperature", [0.96, 1.0, 1.04])
+def test_a_temperature_close_to_1_is_called_so(temperature):
+    assert "close to 1" in calibration.confidence_words(temperature)

@@ -14,6 +14,7 @@ from answers import (
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
+from utils import metrics
 from utils.check import evaluate
 
 EXERCISES = {each.name: each for each in evaluate.EXERCISES}
@@ -48,9 +49,11 @@ def ways(truth, prediction, metric="euclidean", of=outline):
     return distances.min(axis=0), distances.min(axis=1)
 
 
-def hd95(truth, prediction, empty=NAN, **how):
+def hd95(truth, prediction, one=None, neither=NAN, **how):
+    if not (truth.any() or prediction.any()):
+        return neither
     if not (truth.any() and prediction.any()):
-        return empty
+        return float(np.hypot(*truth.shape)) if one is None else one
     return float(np.percentile(np.concatenate(ways(truth, prediction, **how)), 95))
 
 
@@ -71,8 +74,8 @@ RIGHT = {
     "three_dice": [three, lambda slices: pd.Series(three(slices))],
     "hd95": [
         hd95,
-        lambda t, p: hd95(t, p, np.inf if t.any() or p.any() else 0),
-        lambda t, p: hd95(t, p, np.hypot(*t.shape) if t.any() or p.any() else 0),
+        lambda t, p: hd95(t, p, float(np.hypot(t.shape[0] - 1, t.shape[1] - 1))),
+        lambda t, p: metrics.hd95(t, p),
     ],
     "false_positive_rate": [rate],
 }  # fmt: skip
@@ -142,12 +145,30 @@ WRONG = {
             "one end is found", "the larger of two",
         ),
         "all pixels": (lambda t, p: hd95(t, p, of=np.argwhere), "9 x 9", "outlines"),
-        "0 for empty": (lambda t, p: hd95(t, p, 0.0), "an empty prediction", "say why"),
+        "nan for one": (lambda t, p: hd95(t, p, NAN), "an empty prediction", "cost nothing"),
+        "0 for one": (lambda t, p: hd95(t, p, 0.0), "an empty prediction", "perfect outline"),
+        "inf for one": (lambda t, p: hd95(t, p, np.inf), "an empty prediction", "no mean"),
+        "a little for one": (lambda t, p: hd95(t, p, 20.0), "an empty prediction", "too low"),
+        "nan for an invented one": (
+            lambda t, p: hd95(t, p) if t.any() else NAN, "an empty true mask", "cost nothing",
+        ),
+        "both sides": (lambda t, p: hd95(t, p, float(sum(t.shape))), "an empty pr", "added up"),
+        "longer side": (lambda t, p: hd95(t, p, max(t.shape)), "an empty pred", "longer side"),
+        "no root": (
+            lambda t, p: hd95(t, p, sum(side**2 for side in t.shape)), "an empty pred", "root",
+        ),
+        "one picture's diagonal": (lambda t, p: hd95(t, p, 50.0), "6 x 8 pixels", "too high"),
         "no guard": (
             lambda t, p: float(np.percentile(np.concatenate(ways(t, p)), 95)),
             "an empty prediction", "stops with ValueError",
         ),
-        "inf for both": (lambda t, p: hd95(t, p, np.inf), "two empty masks", "nothing is wrong"),
+        "0 for neither": (
+            lambda t, p: hd95(t, p, neither=0.0), "two empty masks", "perfect outline",
+        ),
+        "diagonal for neither": (
+            lambda t, p: hd95(t, p, neither=float(np.hypot(*t.shape))),
+            "two empty masks", "charge nothing",
+        ),
     },
     "false_positive_rate": {
         "over all": (

@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 import unicodedata
 
 import numpy as np
@@ -5,6 +7,7 @@ import pandas as pd
 import pytest
 from cohort_files import assert_one_line, cut, mask_of, picture, save, write_patient
 
+from utils import cohort as cohort_module
 from utils.cohort import (
     COLUMNS,
     cohort_sha256,
@@ -235,7 +238,7 @@ def test_a_truncated_tiff(root, name, length, capfd):
         (picture(64), ["64 x 64 pixels, the patient's first slice is 32 x 32", "one size"]),
         (picture(31), ["31 x 31 pixels, at least 32 x 32", "full size"]),
         (picture(channels=1), ["one channel", "stack the three sequences"]),
-        (picture(channels=4), ["(32, 32, 4)", "stack the three sequences"]),
+        (picture(channels=4), ["RGB with an alpha channel", "convert('RGB')"]),
         (picture(dtype=np.uint16), ["16 bit pixels (uint16)", "scale them to 0..255"]),
         (picture(dtype=np.float32), ["float pixels (float32)", "scale them to 0..255"]),
     ],
@@ -330,3 +333,107 @@ def test_hidden_files_and_folders_are_not_data(root):
     (root / PATIENT / f"._{PATIENT}_1.tif").write_bytes(b"macOS")
     (root / PATIENT / "Thumbs.db").write_bytes(b"Windows")
     assert isinstance(read_cohort(root), pd.DataFrame)
+
+
+# Prediction: masks are ignored altogether
+
+
+def mask_files(folder, name):
+    """Make what can be wrong with a mask."""
+    (folder / f"{name}_9_mask.tif").write_bytes(b"without its slice")
+    (folder / f"{name}_1_Mask.TIFF").write_bytes(b"there twice")
+    (folder / "tumour-seg.tif").write_bytes(b"another name")
+    (folder / f"{name}_1mask.tif").write_bytes(b"another name")
+    (folder / "label 3.tif").mkdir()
+    (folder / f"{name}_2_mask.tif").unlink()
+    (folder / f"{name}_2_mask.tif").symlink_to(folder / f"{name}_2_mask.tif")
+
+
+def test_a_prediction_ignores_masks_whatever_is_wrong_with_them(root):
+    expected = read_cohort(root, masks="absent")
+    mask_files(root / PATIENT, PATIENT)
+    (root / "all masks").mkdir()
+    save(root / "all masks" / "a_1_mask.tif", mask_of())
+    assert read_cohort(root, masks="absent").equals(expected)
+    assert_one_line([PATIENT], read_cohort, root)
+
+
+def test_a_prediction_passes_over_the_results_of_an_earlier_one(root):
+    (root / "predictions" / "masks").mkdir(parents=True)
+    (root / "predictions" / "slices.csv").write_text("patient,slice\n")
+    assert len(read_cohort(root, masks="absent")) == 13
+
+
+def test_a_patient_whose_slices_are_gone_is_not_passed_over(root):
+    for path in (root / OTHER).glob("*[0-9].tif"):
+        path.unlink()
+    assert_one_line([OTHER, "holds no slice"], read_cohort, root, masks="absent")
+
+
+# Numbers, sizes and names that would fill the memory, or that no table can hold
+
+
+def test_a_time_stamp_as_slice_number_takes_no_memory(root):
+    save(root / PATIENT / f"{PATIENT}_20240131123456.tif", picture())
+    tracemalloc.start()
+    words = ["slice 12 is missing", "12 slices, the last one has the number 20240131123456"]
+    assert_one_line(words, read_cohort, root, masks="absent")
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    number = "9" * 30
+    save(root / OTHER / f"{OTHER}_{number}.tif", picture())
+    (root / PATIENT / f"{PATIENT}_20240131123456.tif").unlink()
+    assert_one_line([number, "is not named"], read_cohort, root, masks="absent")
+
+
+def test_a_patient_larger_than_the_budget_is_refused_by_the_headers(tmp_path, monkeypatch):
+    # 3 slices of 32 x 32 are 3072 pixels.
+    write_patient(tmp_path)
+    monkeypatch.setattr(cohort_module, "LARGEST_PATIENT", 3072)
+    assert len(read_cohort(tmp_path)) == 3
+    monkeypatch.setattr(cohort_module, "LARGEST_PATIENT", 3071)
+    words = [PATIENT, "3 slices of 32 x 32 are", "export the slices at a smaller size"]
+    assert_one_line(words, read_cohort, tmp_path)
+
+
+def test_the_budget_holds_400_slices_of_1024_and_no_slice_of_9000():
+    assert 400 * 1024 * 1024 <= cohort_module.LARGEST_PATIENT < 8 * 9000 * 9000
+
+
+def test_a_name_too_long_for_its_masks_is_told_before_anything_is_predicted(tmp_path):
+    name = "p" * 248
+    folder = tmp_path / name
+    folder.mkdir()
+    save(folder / f"{name}_1.tif", picture())
+    words = ["would have 261 bytes, a name may have 255", "shorter name"]
+    assert_one_line(words, read_cohort, tmp_path, masks="absent")
+    write_patient(tmp_path / "other", "p" * 242)
+    assert len(read_cohort(tmp_path / "other")) == 3
+
+
+@pytest.mark.parametrize("name", ["A_B\n1", "A_B\x1b1", os.fsdecode(b"A_B_\xff")])
+def test_a_name_that_cannot_be_shown_is_one_line(tmp_path, name):
+    write_patient(tmp_path, name)
+    assert_one_line(["cannot be shown", "rename the folder"], read_cohort, tmp_path)
+
+
+def test_links_and_things_that_are_no_files(tmp_path):
+    root = tmp_path / "cohort"
+    write_patient(root)
+    path = root / PATIENT / f"{PATIENT}_2.tif"
+    path.unlink()
+    path.mkdir()
+    assert_one_line([path, "is a folder, where a file is expected"], read_cohort, root)
+    path.rmdir()
+    path.symlink_to(path)
+    assert_one_line([path, "a link that leads back to itself"], read_cohort, root)
+    path.unlink()
+    os.mkfifo(path)
+    assert_one_line([path, "is a pipe"], read_cohort, root)
+    path.unlink()
+    save(path, picture())
+    (root / OTHER).symlink_to(root / OTHER)
+    assert_one_line([OTHER, "a link that leads back to itself"], read_cohort, root)
+    (root / OTHER).unlink()
+    (root / OTHER).symlink_to(tmp_path / "gone")
+    assert_one_line([OTHER, "a link to a file that is not there"], read_cohort, root)

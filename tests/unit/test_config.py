@@ -1,9 +1,20 @@
 import errno
+import io
 import json
+import os
+import sys
 
 import pytest
 
-from utils.config import CourseError, atomic_path, command, read_json, update_json
+from utils import config
+from utils.config import (
+    CourseError,
+    atomic_path,
+    command,
+    prepare_folder,
+    read_json,
+    update_json,
+)
 
 
 def test_atomic_path_leaves_the_old_file_when_writing_fails(tmp_path):
@@ -52,7 +63,7 @@ def fail_with(error):
             "error: a.tif: truncated; fetch it again",
         ),
         (OSError(errno.ENOSPC, "", "out.csv"), "out.csv: No space left on device; free some space"),
-        (PermissionError(errno.EACCES, "", "out"), "out: Permission denied; choose a folder"),
+        (PermissionError(errno.EACCES, "", "out"), "out: Permission denied; see who may read"),
         (OSError(errno.EROFS, "", "out"), "out: Read-only file system; choose a folder"),
     ],
 )
@@ -71,3 +82,99 @@ def test_command_keeps_the_traceback_of_our_own_bugs():
 def test_command_passes_the_status_on():
     assert command(lambda: None) == 0
     assert command(lambda: 1) == 1
+
+
+def test_a_name_that_just_fits_can_be_written(tmp_path):
+    target = tmp_path / ("n" * 251 + ".png")  # 255, the longest there is
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Can't decrement id ref count"),  # HDF5
+        OSError("1000 requested and 500 written"),  # NumPy
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_with_its_file_however_a_library_says_it(error, tmp_path, monkeypatch):
+    usage = config.shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(config.shutil, "disk_usage", lambda folder: usage)
+    target = tmp_path / "model.keras"
+    with pytest.raises(OSError) as told, atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert told.value.errno == errno.ENOSPC
+    assert told.value.filename == str(target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_failure_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="ours"), atomic_path(tmp_path / "a.csv"):
+        raise RuntimeError("ours")
+
+
+def test_a_folder_for_results_is_made_and_empty(tmp_path):
+    assert prepare_folder(tmp_path / "new" / "folder").is_dir()
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def refused(folder):
+    with pytest.raises(CourseError) as told:
+        prepare_folder(folder)
+    assert str(told.value).startswith(f"{folder}: ")
+    assert str(told.value).endswith("; choose another folder")
+    return str(told.value)
+
+
+def test_what_stands_in_the_way_of_a_folder_is_told(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    assert "is a file" in refused(file)
+    assert f"cannot be made below a file: {file}" in refused(file / "below" / "it")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert "is a link that leads nowhere" in refused(tmp_path / "link")
+    assert "(File name too long)" in refused(tmp_path / ("x" * 300))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc can be written to by nobody on Linux")
+def test_a_folder_that_nobody_may_write_to_is_told():
+    assert "cannot be written to (" in refused(config.Path("/proc/results"))
+
+
+def test_json_is_read_from_files_alone(tmp_path):
+    for make in (os.mkdir, os.mkfifo) if hasattr(os, "mkfifo") else (os.mkdir,):
+        path = tmp_path / f"{make.__name__}.json"
+        make(path)
+        with pytest.raises(CourseError, match=r"is a (folder|pipe)"):
+            read_json(path)
+    assert read_json(tmp_path / "none.json") == {}
+    assert read_json(tmp_path / "none.json", missing=None) is None
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5000, "\x00", '{"a": 1} x'])
+def test_odd_json_is_one_line(content, tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(content)
+    with pytest.raises(CourseError, match=r"metrics\.json: .*; delete it and run again") as told:
+        read_json(path)
+    assert len(str(told.value)) < 500
+
+
+def test_a_message_is_one_line_whatever_a_name_holds(capsys):
+    assert command(lambda: fail_with(CourseError("two\nlines.keras: no such model"))) == 2
+    assert capsys.readouterr().err == "error: two lines.keras: no such model\n"
+    assert command(lambda: fail_with(MemoryError())) == 2
+    assert "out of memory; close other" in capsys.readouterr().err
+    assert command(lambda: fail_with(OSError(errno.ENAMETOOLONG, "", "x" * 300))) == 2
+    assert "File name too long; choose a shorter name" in capsys.readouterr().err
+
+
+def test_a_name_that_cannot_be_shown_does_not_end_a_command(monkeypatch):
+    strict = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", strict)
+    assert command(lambda: print("wrote out\udcff/slices.csv")) == 0
+    strict.flush()
+    assert strict.buffer.getvalue() == b"wrote out\\udcff/slices.csv\n"

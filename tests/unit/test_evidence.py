@@ -8,11 +8,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from utils import config, detector, evidence, evidence_collect, evidence_folds, models, recipes
+from utils import (
+    config,
+    detector,
+    evidence,
+    evidence_collect,
+    evidence_folds,
+    metrics,
+    models,
+    recipes,
+)
 from utils.cohort import read_cohort
 from utils.precision import set_precision
-from utils.predict import read_settings
 from utils.pretrained import pretrained_unet
+from utils.settings import read_settings
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +177,38 @@ def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
     evidence_collect.collect(there, here, table, folds=2)
     for name in ("slices.csv", "patients.csv", "folds.csv"):
         assert (here / name).read_bytes() == (out / name).read_bytes()
+
+
+def noted(folder, definition):
+    """Write a definition of HD95 into a fold.json; None stands for a fold of before it was told."""
+    values = config.read_json(folder / "fold.json")
+    values.pop("hd95", None)
+    config.write_json(folder / "fold.json", values | ({"hd95": definition} if definition else {}))
+
+
+def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
+    work, out = done
+    assert config.read_json(out / "provenance.json")["hd95"] == metrics.HD95_NOW
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(work / "ours", there / "ours")
+    noted(there / "ours" / "0", None)
+    noted(there / "ours" / "1", None)
+    evidence_collect.collect(there, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["hd95"] == metrics.HD95_BEFORE
+    before = pd.read_csv(here / "patients.csv")
+    pd.testing.assert_frame_equal(before, pd.read_csv(out / "patients.csv"))
+
+    # Fold 1 is trained again elsewhere: what fold 0 holds is not the same measure any more.
+    again = tmp_path / "again"
+    shutil.copytree(work / "ours" / "1", again / "ours" / "1")
+    noted(again / "ours" / "1", metrics.HD95_NOW)
+    evidence_collect.collect(again, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["hd95"] == metrics.HD95_NOW
+    after = pd.read_csv(here / "patients.csv")
+    old = after["fold"] == 0
+    assert after.loc[old, "hd95_px"].isna().all()
+    pd.testing.assert_frame_equal(after[~old], before[~old])
+    pd.testing.assert_series_equal(after["dice"], before["dice"])
 
 
 def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):

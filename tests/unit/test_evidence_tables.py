@@ -7,6 +7,7 @@ import pytest
 
 from utils.config import CourseError
 from utils.evidence_tables import read_evidence
+from utils.metrics import HD95_BEFORE
 from utils.splits import split_sha256
 
 NAMES = ("TCGA_DU_0001_19990101", "TCGA_HT_0002_19990101")
@@ -147,3 +148,15 @@ def test_a_file_that_is_no_such_table_is_told(tables, content):
     (tables / "slices.csv").write_text(content, encoding="utf-8")
     with pytest.raises(CourseError, match=r"slices.csv: (not readable|no column)"):
         read_evidence(tables)
+
+
+def test_a_definition_of_hd95_that_nobody_knows_is_refused(tables):
+    provenance = json.loads((tables / "provenance.json").read_text(encoding="utf-8"))
+    provenance["hd95"] = "some slices"
+    (tables / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    with pytest.raises(CourseError, match=r"provenance.json: hd95 is 'some slices'"):
+        read_evidence(tables)
+
+
+def test_tables_that_do_not_tell_their_definition_of_hd95_have_the_earlier_one(tables):
+    assert read_evidence(tables).hd95_definition == HD95_BEFORE

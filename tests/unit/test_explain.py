@@ -73,6 +73,17 @@ def test_share_of_peaks_beside_chance():
     assert explain.peak_in_mask_share(maps, masks, heads).chance == pytest.approx(4 / 8)
 
 
+def test_a_map_without_a_peak_is_not_given_one():
+    maps, masks = np.zeros((3, 4, 4)), np.zeros((3, 4, 4), np.uint8)
+    masks[:, :2, :2] = 1  # the corner where argmax looks first
+    maps[1, 1, 0] = maps[2, 3, 2] = 0.4
+    assert explain.peaks(maps) == [None, (1, 0), (3, 2)]
+    assert explain.peaks(maps + 1) == [None, (1, 0), (3, 2)]
+    assert explain.peak_hits(maps, masks).tolist() == [False, True, False]
+    assert explain.peaks_in_words(maps, masks) == ["no peak", "peak inside", "peak outside"]
+    assert explain.peaks(maps[:0]) == explain.peaks_in_words(maps[:0], masks[:0]) == []
+
+
 def test_share_needs_tumours():
     with pytest.raises(CourseError, match="no slice with tumour"):
         explain.peak_in_mask_share(np.ones((1, 4, 4)), np.zeros((1, 4, 4)))

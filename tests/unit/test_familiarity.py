@@ -15,7 +15,27 @@ def cloud(rows=400, seed=0):
     return np.column_stack([first, 100 * (first + 0.1 * second)])
 
 
-def test_a_training_row_has_distance_one_on_average():
+def test_the_distance_by_hand():
+    """Two features that do not go together, mean 0 and deviation 1: sqrt((3² + 4²) / 2)."""
+    corners = np.array([[1.0, 1], [-1, -1], [1, -1], [-1, 1]])
+    familiar = fam.fit_familiar(np.tile(corners, (50, 1)))
+    assert familiar.distance(np.array([[3.0, 4.0]])) == pytest.approx([np.sqrt(12.5)])
+    # In units of the feature: 10 + 2 * 3 and -5 + 0.5 * 4 are as far off.
+    scaled = fam.fit_familiar(np.tile([10.0, -5.0] + corners * [2, 0.5], (50, 1)))
+    assert scaled.distance(np.array([[16.0, -3.0]])) == pytest.approx([np.sqrt(12.5)])
+
+
+def test_training_rows_lie_closer_than_others_where_they_are_few():
+    random = np.random.default_rng(0)
+    causes = random.normal(size=(120, 5)) @ random.normal(size=(5, 100))
+    features = causes + 0.3 * random.normal(size=(120, 100))  # 60 rows to learn 100 features from
+    distances = fam.fit_familiar(features[:60]).distance(features)
+    known, new = (np.sqrt((part**2).mean()) for part in (distances[:60], distances[60:]))
+    assert known < 0.7
+    assert new > 1.1 * known
+
+
+def test_a_training_row_has_distance_one_if_there_are_many():
     features = np.random.default_rng(0).normal(size=(500, 6)) * [1, 5, 0.1, 3, 1, 1]
     distances = fam.fit_familiar(features).distance(features)
     assert np.sqrt((distances**2).mean()) == pytest.approx(1, abs=0.05)

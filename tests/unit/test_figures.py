@@ -81,7 +81,10 @@ FIGURES = {
         ({"one": detection.precision_recall_points(LABELS, SCORES)}, {"one": 0.5}, 0.5)
     ],
     plots_detection.reliability: [
-        ({"before": calibration.reliability_table(LABELS, SCORES, 3)}, {"before": 0.1})
+        (
+            {"before": calibration.reliability_table(LABELS, SCORES, SLICES["patient"], 3)},
+            {"before": 0.1},
+        )
     ],
     plots_detection.grad_cam_panels: [(IMAGES[:3], MASKS[:3], RANDOM.random((3, 16, 16)), NAMES)],
     plots_detection.error_gallery: [
@@ -135,6 +138,17 @@ def test_figure_is_drawn_whole(make, arguments):
         has_ticks = len(axes.get_xticks()) and axes.xaxis.get_visible() and axes.lines
         if has_ticks and make is not plots_detection.grad_cam_panels:
             assert axes.get_xlabel() or axes.get_xticklabels()[0].get_text()
+
+
+def test_a_grad_cam_map_without_a_peak_says_so_and_has_no_cross():
+    maps = np.zeros((3, 16, 16))
+    maps[1, 4, 7] = 1
+    figure = plots_detection.grad_cam_panels(IMAGES[:3], MASKS[:3], maps, NAMES, SOURCE)
+    lower = figure.axes[3:6]
+    assert [line.get_xydata().tolist() for axes in lower for line in axes.lines] == [[[7, 4]]]
+    texts = [[text.get_text() for text in axes.texts] for axes in lower]
+    assert [bool(each) for each in texts] == [True, False, True]
+    assert texts[0][0].startswith("no peak")
 
 
 def test_every_figure_of_the_course_is_tested():

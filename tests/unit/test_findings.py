@@ -98,7 +98,7 @@ def test_size_of_the_tumour_makes_classes_of_slices(slices):
 
 
 def test_calibration_has_a_table_and_an_error_for_each_score(slices):
-    tables, errors = findings.reliability(slices)
+    tables, errors = findings.reliability(slices), findings.calibration_errors(slices)
     assert set(tables) == set(errors) == set(findings.SCORES.values())
     assert tables["both together"]["slices"].sum() == len(slices)
 

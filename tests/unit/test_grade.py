@@ -8,10 +8,12 @@ import graded
 import pytest
 
 from utils import grade_marks
+from utils.checking import Case, Exercise
 from utils.config import CourseError
 from utils.confine import Limits, lacking
-from utils.grade import grade, main, submissions
+from utils.grade import grade, main
 from utils.grade_marks import marked, number_of, one_line
+from utils.grade_submissions import submissions
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
 LIMITS = Limits(memory_mb=300, cpu_seconds=60)
@@ -72,7 +74,7 @@ def test_a_crashing_notebook():
     assert found["total"][1] == (
         "it stops with ZeroDivisionError: division by zero where it is defined"
     )
-    assert found["answer"] == ("wrong", "a cell cannot be read: '(' was never closed, line 1")
+    assert found["answer"] == ("wrong", "code cell 7 is left out: '(' was never closed, line 1")
 
 
 def test_an_endless_notebook_ends():
@@ -100,10 +102,94 @@ def test_a_notebook_has_only_so_much_time():
     assert found[2] == ("wrong", "not tried: the notebook has used up its 0.3 seconds")
 
 
+def test_a_judge_that_an_answer_would_fill_with_memory(monkeypatch):
+    """An array of 2**29 rows and no columns is a few bytes, until a judge makes a list of it."""
+    monkeypatch.setattr(grade_marks, "JUDGING_MB", 128)
+    listing = Exercise(
+        "answer", "01", (Case("", (), lambda rows: f"{len(list(rows))} rows"),), is_function=False
+    )
+    cells = graded.answered(answer="import numpy as np\nanswer = np.empty((2**29, 0))")
+    found = marked(cells, [listing, graded.HALVE], limits=LIMITS)
+    assert found[0][0] == "wrong"
+    assert "536870912" not in found[0][1]
+    assert found[1] == ("right", "right, with 2 inputs")
+
+
+def test_the_same_notebook_has_the_same_marks_in_every_run():
+    """The order of a set of words, and where an object lies in memory, differ between processes."""
+    answer = "answer = [hash('a'), list({'a', 'b', 'c', 'd'})]"
+    total = "def total(values):\n    raise ValueError(object())"
+    shown = Exercise("answer", "01", (Case("", (), repr),), is_function=False)
+    cells = graded.answered(answer=answer, total=total)
+    first, second = (marked(cells, [graded.TOTAL, shown], limits=LIMITS) for _ in range(2))
+    assert first == second
+    assert first[0][1] == "for 0 to 3 it stops with ValueError: <object object>"
+
+
 def test_cells_that_the_answer_does_not_need_are_not_run():
     cells = graded.answered()
     cells.insert(1, "%matplotlib inline\nraise SystemExit\nimport tensorflow as halved")
     assert {mark for mark, _ in marks(cells).values()} == {"right"}
+
+
+def test_one_bad_cell_is_named_and_the_rest_is_marked():
+    cells = graded.answered(answer=None)
+    cells.insert(1, "def f(a):\n    b = a\nreturn b")
+    assert marks(cells) == {
+        "halve": ("right", "right, with 2 inputs"),
+        "total": ("right", "right, with 2 inputs"),
+        "answer": (
+            "missing",
+            "no cell calls check.answer(…); code cell 2 is left out: 'return' outside function, "
+            "line 3",
+        ),
+    }
+
+
+def test_what_only_all_cells_together_make_is_found():
+    cells = graded.answered(answer=None)
+    hidden = "sys.modules['__main__'].__dict__.update(given=42)\nraise SystemExit"
+    assert marks([*cells, hidden, "check.answer(given)"])["answer"] == ("right", "right")
+    assert marks([*cells, "exec('check.' + 'answer(42)')"])["answer"] == ("right", "right")
+
+
+def test_cells_that_end_the_process_spoil_nothing_that_was_found_before():
+    cells = graded.answered(halve="def halve(number):\n    return number", answer="answer = 41")
+    found = marks(["import os\nos._exit(0)", *cells])
+    assert found["halve"] == ("wrong", "for ten you return 10, which is too high")
+    assert found["total"] == ("right", "right, with 2 inputs")
+    assert found["answer"] == ("wrong", "you return 41, which is too low")
+
+
+def test_a_module_that_the_notebook_writes_can_be_imported():
+    cells = graded.answered(answer=None)
+    found = marks([*cells, "%%writefile mine.py\nhalf = 21", "from mine import half",
+                   "check.answer(2 * half)"])  # fmt: skip
+    assert found["answer"] == ("right", "right")
+
+
+def test_top_level_await_works_without_sockets():
+    cells = graded.answered(
+        answer="import asyncio\nawait asyncio.sleep(0.01)\n"
+        "answer = sum(await asyncio.gather(asyncio.sleep(0.01, 40), asyncio.to_thread(int, '2')))"
+    )
+    assert marks(cells)["answer"] == ("right", "right")
+
+
+def test_an_answer_that_rests_on_the_shell_is_told_so():
+    found = marks(graded.answered(answer="files = !ls\nanswer = len(files)"))
+    assert found["answer"] == (
+        "wrong",
+        "it rests on !ls: commands of the shell are not run when a notebook is marked",
+    )
+
+
+def test_the_last_check_counts_that_is_more_than_a_stub():
+    cells = graded.answered(answer=None)
+    found = marks([*cells, "check.answer(41)", "check.answer(42)", "check.answer(...)"])
+    assert found["answer"] == ("right", "right")
+    found = marks([*cells, "check.answer(42)", "check.answer(41)"])
+    assert found["answer"] == ("wrong", "you return 41, which is too low")
 
 
 HOSTILE = {

@@ -1,7 +1,13 @@
 """What an answer returned arrives as it was, and nothing else arrives."""
 
+import array
 import json
+from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import IntEnum
+from fractions import Fraction
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -70,11 +76,71 @@ class Colour(IntEnum):
         (Colour.RED, 1),
         (1j, np.complex128(1j)),
         (PurePosixPath("a/b"), Path("a/b")),
+        (Path("a/b"), Path("a/b")),
         ({(1, "a"): [None]}, {(1, "a"): [None]}),
+        (deque([1, 2]), deque([1, 2])),
+        ({"a": 1}.keys(), {"a"}),
+        ({"a": 1}.items(), {("a", 1)}),
+        (Fraction(1, 3), Fraction(1, 3)),
+        (Decimal("0.10"), Decimal("0.10")),
+        (OrderedDict(b=1, a=2), OrderedDict(b=1, a=2)),
+        (Counter("aab"), Counter("aab")),
+        (UserDict(a=1), {"a": 1}),
+        (UserList([1]), [1]),
+        (namedtuple("Pair", "a b")(1, 2), (1, 2)),
+        (b"ab", b"ab"),
+        (date(2024, 2, 29), date(2024, 2, 29)),
+        (datetime(2024, 2, 29, 1), datetime(2024, 2, 29, 1)),
+        (timedelta(1, 2), np.timedelta64(86_402_000_000, "us")),
+        (pd.Timestamp("2024-02-29 01:02:03.4"), pd.Timestamp("2024-02-29 01:02:03.4")),
+        (pd.Timedelta("1h"), pd.Timedelta("1h")),
+        (pd.NaT, pd.NaT),
+        (pd.NA, pd.NA),
     ],
 )
 def test_other_values(value, expected):
-    assert sent(value) == expected
+    found = sent(value)
+    assert found is expected or found == expected
+
+
+@pytest.mark.parametrize(
+    "value", [(each for each in (1, 2)), map(int, "12"), iter([1, 2]), zip([1, 2], strict=True)]
+)
+def test_what_yields_is_read_to_its_end(value):
+    found = sent(value)
+    assert [each[0] if isinstance(each, tuple) else each for each in found] == [1, 2]
+    assert list(found) == []
+
+
+def test_whole_numbers_longer_than_python_writes_in_tens():
+    assert sent([10**5000, -(10**5000), Fraction(1, 10**5000)]) == [
+        10**5000, -(10**5000), Fraction(1, 10**5000),
+    ]  # fmt: skip
+
+
+def test_what_yields_without_end_is_not_sent():
+    assert isinstance(sent(count()), Unknown)
+
+
+def test_other_values_of_a_dictionary_and_keys_that_it_lacks():
+    assert list(sent({"a": 3}.values())) == [3]
+    assert sent(Counter("a"))["b"] == 0
+    assert sent(defaultdict(float, a=1.0))["b"] == 0.0
+    with pytest.raises(KeyError):
+        sent(defaultdict(lambda: 0))["b"]
+
+
+def test_numbers_in_a_row_become_an_array():
+    for value in (array.array("d", [1, 2]), memoryview(array.array("d", [1, 2]))):
+        np.testing.assert_array_equal(sent(value), [1.0, 2.0])
+
+
+def test_a_value_whose_methods_fail_is_told_by_its_name():
+    class Broken(dict):
+        def items(self):
+            raise RuntimeError
+
+    assert type(sent(Broken())).__name__ == "Broken"
 
 
 def test_tables_arrive():
@@ -87,6 +153,13 @@ def test_tables_arrive():
     counts = table.groupby(["patient", "px"])["p"].size()
     pd.testing.assert_series_equal(sent(counts), counts)
     assert sent(table.iloc[:0]).shape == (0, 3)
+
+
+def test_tables_keep_the_types_that_arrays_lose():
+    table = pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "s": ["a", None]}, index=[3, 3])
+    pd.testing.assert_frame_equal(sent(table), table)
+    dates = pd.Series([1, 2], index=pd.to_datetime(["2024-01-01", "2024-01-02"]))
+    pd.testing.assert_series_equal(sent(dates), dates, check_index_type=False)
 
 
 def test_exceptions_arrive_by_name():

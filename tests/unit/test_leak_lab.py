@@ -1,5 +1,6 @@
 """The leak lab: how slices are dealt, what a leak does to a score, and how sure the gap is."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from utils import leak_lab, plots_leak, slice_features
 from utils.config import CourseError
-from utils.intervals import Interval
 
 SOURCE = "simulated cohort, 12 patients, seed 0"
 RANDOM = np.random.default_rng(0)
@@ -87,11 +87,17 @@ def test_the_freer_the_wider():
     assert list(means) == ["random slices", "faulty patient_id", "patients"]
 
 
-def test_real_numbers_are_told_or_said_to_be_missing():
-    pair = SimpleNamespace(first=0.9, second=0.95, difference=Interval(0.05, 0.01, 0.09))
-    table = leak_lab.on_real_patients({"ours": SimpleNamespace(auc=pair, dice=pair), "seed": None})
-    assert table["gap"].tolist() == ["+0.050 (+0.010 to +0.090)"] * 2 + ["not computed yet"] * 2
-    assert table["split by slice"].tolist() == ["0.950"] * 2 + ["-"] * 2
+def test_the_dial_and_the_comparison_rest_on_the_same_deals(scores):
+    """The same repeats everywhere: a mean in one figure is the mean in the other."""
+    likeness = leak_lab.kernel(FEATURES)
+    means = leak_lab.dial(TABLE, likeness, (0.1, leak_lab.FREEDOM), repeats=6)
+    expected = scores.groupby("split")["auc"].mean()
+    assert means.loc[leak_lab.FREEDOM].to_dict() == pytest.approx(expected.to_dict())
+    defaults = [
+        inspect.signature(function).parameters["repeats"].default
+        for function in (leak_lab.dial, leak_lab.compare_splits)
+    ]
+    assert defaults == [leak_lab.REPEATS] * 2
 
 
 def test_features_that_the_detector_stored_are_used(tmp_path):
@@ -116,8 +122,10 @@ def test_figures(scores):
     figures = [
         plots_leak.who_is_where(TABLE, tests, SOURCE),
         plots_leak.split_scores(scores, SOURCE),
-        plots_leak.dial(pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), SOURCE),
+        plots_leak.dial(pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE),
     ]
+    assert "6 times" in figures[1].get_suptitle()
+    assert "7 repeats" in figures[2].axes[0].get_ylabel()
     for figure in figures:
         assert figure.get_suptitle()
         assert figure.get_supxlabel() == SOURCE

@@ -68,10 +68,71 @@ def test_all_threads_share_one_heap():
     assert int(ended.stdout) <= 2
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these parameters")
+def test_freed_memory_is_kept_until_it_is_released():
+    # A hundred blocks of 1 MiB, all freed: taken from the system again and again otherwise.
+    program = """
+import psutil
+from utils.memory import release
+
+def megabytes():
+    return psutil.Process().memory_info().rss >> 20
+
+before = megabytes()
+blocks = [bytearray(2**20) for _ in range(100)]
+del blocks
+print(megabytes() - before)
+large = bytearray(2**26)
+del large
+print(megabytes() - before)
+release()
+print(megabytes() - before)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    kept, large, released = map(int, ended.stdout.split())
+    assert kept >= 90
+    assert large <= kept + 10  # 64 MiB are given back at once
+    assert released <= 10
+
+
+# Runs a network of 64 MiB, deletes it, and tells what is left of that.
+NETWORK = """
+import utils
+from utils.memory import memory_of, release
+import keras, os
+
+def megabytes():
+    return memory_of([os.getpid()]).own >> 20
+
+keras.Variable([0.0])
+release()
+before = megabytes()
+values = [keras.Variable(keras.initializers.Ones(), shape=(2**20,)) for _ in range(16)]
+print(megabytes() - before)
+del values
+release()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give it back or not")
+def test_tensorflow_s_memory_is_given_back_too():
+    pytest.importorskip("tensorflow")
+    ended = subprocess.run(
+        [sys.executable, "-c", NETWORK], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    taken, left = map(int, ended.stdout.split())
+    assert taken >= 60
+    assert left <= 15
+
+
 @pytest.fixture
 def container(tmp_path, monkeypatch):
     """Return a function that sets the limit and the use that a container's files tell."""
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "OWN_CGROUPS", tmp_path / "no such file")
     monkeypatch.delenv("MEM_LIMIT", raising=False)
 
     def tell(most, used):
@@ -79,6 +140,62 @@ def container(tmp_path, monkeypatch):
         (tmp_path / "memory.current").write_text(f"{used}\n")
 
     return tell
+
+
+def test_what_the_system_may_take_back_is_free(container, tmp_path):
+    container(5_000_000, 3_000_000)
+    (tmp_path / "memory.stat").write_text("anon 2400000\ninactive_file 500000\nslab 1\n")
+    assert memory.available_bytes() == 2_500_000
+
+
+def test_the_first_version_of_control_groups_is_read_too(container, tmp_path):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("7000000\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("6000000\n")
+    assert memory.available_bytes() == 1_000_000
+    (tmp_path / "memory" / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 300\n")
+    assert memory.available_bytes() == 1_000_300
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("0::/outer/inner", ("memory.max", "memory.current")),
+        ("4:memory:/outer/inner", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+        ("4:cpu,memory:/outer/inner", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ],
+)
+def test_the_tightest_group_around_a_process_counts(line, names, container, tmp_path, monkeypatch):
+    own = tmp_path / "cgroup"
+    own.write_text(f"7:cpu:/elsewhere\n{line}\n")
+    monkeypatch.setattr(memory, "OWN_CGROUPS", own)
+    root = tmp_path / "memory" if "memory" in line else tmp_path
+    inner = root / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder, most, used in ((inner, 9_000_000, 1_000_000), (inner.parent, 4_000_000, 1_000_000)):
+        (folder / names[0]).write_text(f"{most}\n")
+        (folder / names[1]).write_text(f"{used}\n")
+    assert memory.available_bytes() == 3_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are not told from the rest")
+def test_the_memory_of_several_processes_is_summed_and_shared_files_count_once():
+    program = "import numpy, sys; a = bytearray(50 * 2**20); print(flush=True); sys.stdin.read()"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1) for _ in range(2)
+    ]
+    try:
+        for process in processes:
+            process.stdout.readline()
+        alone = [memory.memory_of([process.pid]) for process in processes]
+        together = memory.memory_of([process.pid for process in processes])
+    finally:
+        for process in processes:
+            process.communicate()
+    assert min(use.own for use in alone) >= 50 * 2**20
+    assert together.own == pytest.approx(alone[0].own + alone[1].own, rel=0.02)
+    assert together.files == pytest.approx(max(use.files for use in alone), rel=0.02)
+    assert memory.memory_of([processes[0].pid]) == memory.Use(0, 0)  # it has ended
 
 
 def test_a_container_has_what_its_limit_leaves(container):

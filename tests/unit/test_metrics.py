@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -66,7 +66,7 @@ def test_order_of_slices_does_not_matter(masks, random):
     order = list(range(len(first)))
     random.shuffle(order)
     for measure in (metrics.dice, metrics.hd95):
-        np.testing.assert_equal(measure(first[order], second[order]), measure(first, second))
+        np.testing.assert_allclose(measure(first[order], second[order]), measure(first, second))
 
 
 @given(pairs_of_masks)
@@ -95,13 +95,64 @@ def test_hd95_leaves_out_most_of_a_far_speck():
     assert metrics.hd95(truth, prediction) == 0
 
 
-def test_hd95_pools_the_slices_in_which_both_masks_have_pixels():
-    far, near = (square(1, 1, side=1), square(4, 5, side=1)), (square(1, 1, side=1),) * 2
-    missed = square(1, 1, side=1), np.zeros((12, 12))
-    truth, prediction = (np.stack(masks) for masks in zip(far, near, missed, strict=True))
-    # Distances 5, 5 and 0, 0: the 95th percentile interpolates between the largest two.
-    assert metrics.hd95(truth, prediction) == pytest.approx(5)
-    assert np.isnan(metrics.hd95(*missed))
+DIAGONAL = np.hypot(12, 12)  # of the squares' picture
+
+
+def test_hd95_of_a_patient_is_the_mean_over_the_slices_with_either_mask():
+    nothing, here = np.zeros((12, 12)), square(1, 1, side=1)
+    pairs = {
+        "5 apart": (here, square(4, 5, side=1)),
+        "the same": (here, here),
+        "missed": (here, nothing),
+        "invented": (nothing, here),
+        "neither": (nothing, nothing),
+    }
+    truth, prediction = (np.stack(masks) for masks in zip(*pairs.values(), strict=True))
+    assert metrics.hd95(truth, prediction) == pytest.approx((5 + 0 + 2 * DIAGONAL) / 4)
+
+
+def test_hd95_of_a_patient_with_one_mask_empty_is_the_diagonal_and_with_both_undefined():
+    nothing, tumour = np.zeros((3, 12, 12)), np.stack([square(1, 1)] * 3)
+    assert metrics.hd95(tumour, nothing) == pytest.approx(DIAGONAL)
+    assert metrics.hd95(nothing, tumour) == pytest.approx(DIAGONAL)
+    assert np.isnan(metrics.hd95(nothing, nothing))
+    assert np.isnan(metrics.hd95(nothing[0], nothing[0]))
+
+
+def test_hd95_grows_when_the_only_slice_with_a_wrong_mask_is_emptied():
+    # Before, an emptied slice was left out: what had been 8 px off would have become 0.
+    truth = np.stack([square(2, 0)] * 4)
+    prediction = np.stack([square(2, 0)] * 3 + [square(2, 8)])
+    emptied = prediction.copy()
+    emptied[3] = 0
+    assert metrics.hd95(truth, prediction) == pytest.approx(8 / 4)
+    assert metrics.hd95(truth, emptied) == pytest.approx(DIAGONAL / 4)
+
+
+@given(pairs_of_masks, st.data())
+def test_emptying_what_was_drawn_on_a_tumour_slice_never_improves_hd95(masks, data):
+    truth, prediction = masks
+    with_tumour = np.flatnonzero(truth.any(axis=(1, 2)))
+    assume(len(with_tumour))
+    emptied = prediction.copy()
+    emptied[data.draw(st.lists(st.sampled_from(with_tumour.tolist()), min_size=1))] = False
+    assert metrics.hd95(truth, emptied) >= metrics.hd95(truth, prediction) - 1e-9
+
+
+@given(pairs_of_masks)
+def test_an_invented_slice_never_improves_hd95(masks):
+    truth, prediction = (np.concatenate([mask, np.zeros_like(mask[:1])]) for mask in masks)
+    before = metrics.hd95(truth, prediction)
+    prediction[-1, 0, 0] = True
+    assert metrics.hd95(truth, prediction) >= np.nan_to_num(before) - 1e-9
+
+
+@given(pairs_of_masks)
+def test_hd95_lies_between_0_and_the_diagonal_and_is_symmetric(masks):
+    value = metrics.hd95(*masks)
+    np.testing.assert_equal(value, metrics.hd95(*masks[::-1]))
+    assert np.isnan(value) == (not np.any(masks))
+    assert np.isnan(value) or 0 <= value <= np.hypot(*masks[0].shape[1:]) + 1e-9
 
 
 def test_outline_at_the_border_of_the_picture():
@@ -116,6 +167,8 @@ def test_patient_table_pools_each_volume():
     assert patients.loc["a", "dice"] == 1
     assert patients.loc["b", "dice"] == pytest.approx(2 * 10 / (20 + 20))
     assert patients.loc["b", "slices"] == 3
+    assert patients.loc["b", ["missed_slices", "invented_slices"]].tolist() == [1, 1]
+    assert patients.loc["a", ["missed_slices", "invented_slices"]].tolist() == [0, 0]
 
 
 def test_patient_table_adds_hd95_from_masks():

@@ -68,6 +68,20 @@ def test_a_failure_in_the_other_process_is_one_line_here(run):
 
 
 @pytest.mark.parametrize(
+    ("status", "printed"),
+    [(-9, ""), (137, "Epoch 1"), (-6, "terminate called after throwing 'std::bad_alloc'")],
+)
+def test_a_training_that_the_system_ended_is_told_as_memory(status, printed, run, monkeypatch):
+    monkeypatch.setattr(
+        missing.subprocess,
+        "run",
+        lambda command, **options: subprocess.CompletedProcess(command, status, "", printed),
+    )
+    with pytest.raises(CourseError, match=r"training the detector .* memory ran out: close other"):
+        missing.train_apart(run, "detector")
+
+
+@pytest.mark.parametrize(
     ("cores", "gigabytes", "expected"),
     [
         ([0, 1], 8, [[0], [1]]),

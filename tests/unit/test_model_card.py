@@ -92,6 +92,11 @@ def test_data_are_told_with_cohort_split_and_seed(card):
     assert row_of(card, "held out (test)")[1] == "2"
 
 
+def test_hd95_is_told_with_its_definition(card):
+    assert "missed or invented, counts as the picture's diagonal" in card
+    assert "the mean over the slices with either mask" in card
+
+
 def test_subgroups(card):
     assert row_of(card, "DU")[1:] == ["2", "0.80", "–"]
     assert row_of(card, "1 to 90")[1:] == ["12", "0.50", "0.75", "0.40"]

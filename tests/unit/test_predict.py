@@ -1,5 +1,8 @@
+import shutil
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -7,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
+from utils import config
 from utils.config import ROOT, CourseError, write_json
 from utils.predict import (
     Postprocessing,
@@ -16,12 +21,14 @@ from utils.predict import (
     predict_cohort,
     predict_stream,
     predict_together,
-    read_settings,
+    prepare_out,
     resize_probabilities,
     slice_probabilities,
     slice_scores,
     smooth_slices,
 )
+from utils.settings import read_settings
+from utils.tables import read_table
 
 
 class Halving:
@@ -99,6 +106,53 @@ def test_postprocessing_counts_pieces_across_slices(settings, pixels):
     masks = postprocess(two_pieces(), settings)
     assert masks.dtype == np.uint8
     assert masks.sum() == pixels
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(1, 5), st.integers(2, 12), st.integers(2, 12)),
+    size=st.tuples(st.integers(2, 20), st.integers(2, 20)),
+    threshold=st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.1]),
+    minimum_px=st.sampled_from([0, 2, 5, 30]),
+    largest_only=st.booleans(),
+    neighbours=st.sampled_from([0.0, 0.1, 0.25]),
+)
+def test_pieces_joined_slice_by_slice_are_those_of_the_volume(
+    seed, shape, size, threshold, minimum_px, largest_only, neighbours
+):
+    maps = np.random.default_rng(seed).random(shape).astype(np.float32)
+    settings = Postprocessing(threshold, minimum_px, largest_only, neighbours)
+    # All at once, as the definition has it: 26 neighbours; the first of the largest pieces.
+    whole = smooth_slices(resize_probabilities(maps, size), neighbours) >= threshold
+    pieces, _ = ndimage.label(whole, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept = sizes >= max(1, minimum_px)
+    if largest_only:
+        kept &= np.arange(len(sizes)) == sizes.argmax()
+    expected = kept[pieces] if minimum_px > 1 or largest_only else whole
+    np.testing.assert_array_equal(postprocess(maps, settings, size), expected)
+
+
+def test_pieces_that_touch_at_a_corner_of_the_next_slice_are_one():
+    maps = np.zeros((3, 8, 8), np.float32)
+    maps[0, 0, 0] = maps[1, 1, 1] = maps[2, 0, 2] = 1  # one piece of 3
+    maps[0, 5:7, 7] = 1  # one of 2
+    masks = postprocess(maps, Postprocessing(largest_only=True))
+    assert masks.sum() == 3
+    assert masks[0, 0, 0] and masks[1, 1, 1] and masks[2, 0, 2]
+
+
+def test_the_masks_of_a_large_patient_take_a_byte_a_pixel(tmp_path):
+    maps = np.zeros((30, 32, 32), np.float32)
+    maps[5:20, 8:20, 8:20] = 1
+    tracemalloc.start()
+    masks = postprocess(maps, Postprocessing(largest_only=True, neighbours=0.25), (512, 512))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert masks.nbytes == 30 * 512 * 512
+    assert masks.sum() > 10 * 190 * 190
+    assert peak < masks.nbytes + 12 * 512 * 512 * 4
 
 
 def test_probabilities_keep_their_range_and_place_when_resized():
@@ -211,6 +265,78 @@ def test_a_cohort_without_masks_is_predicted_at_its_own_size(tmp_path, models):
     # The square covers (side / 4)^2 pixels; its border may move by one.
     assert abs(table.loc[bright, "tumour_px"].iloc[0] - 16**2) <= 4 * 17
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+def zipped(folder, path):
+    with zipfile.ZipFile(path, "w") as target:
+        for file in folder.rglob("*.tif"):
+            target.write(file, file.relative_to(folder))
+    return path
+
+
+def test_own_patients_in_zips_are_predicted_one_after_the_other(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(config, "DATA", tmp_path / "data")
+    for number, name in enumerate(("MINE_XX_01", "MINE_YY_02")):
+        write_patient(tmp_path / name, name, slices=3, side=64)
+        archive = zipped(tmp_path / name, tmp_path / f"{name}.zip")
+        out = tmp_path / f"out {number}"
+        written = predict_cohort(
+            archive, out, models / "detector.keras", models / "segmenter.keras"
+        )
+        assert set(read_table(written)["patient"]) == {name}
+        assert sorted(path.name for path in out.iterdir()) == ["masks", "slices.csv"]
+    assert not (tmp_path / "data").exists()
+
+
+def refused(*arguments):
+    with pytest.raises(CourseError) as told:
+        predict_cohort(*arguments)
+    assert len(str(told.value).splitlines()) == 1
+    return str(told.value)
+
+
+def test_exchanged_models_are_told_by_their_role(tmp_path, models):
+    write_patient(tmp_path / "cohort", "P_1", slices=2, side=64)
+    detector, segmenter = models / "detector.keras", models / "segmenter.keras"
+    told = refused(tmp_path / "cohort", tmp_path / "out", detector, detector)
+    assert "draws nothing, so it is no segmenter; give a detector as --detector" in told
+    told = refused(tmp_path / "cohort", tmp_path / "out", segmenter, segmenter)
+    assert "so it is no detector; give a segmenter as --segmenter" in told
+    assert list((tmp_path / "out").rglob("*.png")) == []
+
+
+def test_a_network_without_its_sigmoid_predicts_nothing(tmp_path, models):
+    keras = pytest.importorskip("keras")
+    write_patient(tmp_path / "cohort", "P_1", slices=2, side=64)
+    whole = keras.saving.load_model(models / "segmenter.keras")
+    logits = keras.Model(whole.input, whole.get_layer("flair").output)
+    logits.save(tmp_path / "logits.keras")
+    shutil.copy(models / "segmenter.json", tmp_path / "logits.json")
+    told = refused(
+        tmp_path / "cohort", tmp_path / "out", models / "detector.keras", tmp_path / "logits.keras"
+    )
+    assert "logits.keras: answers with values from -" in told
+    assert "no probabilities; end the network with a sigmoid" in told
+    assert not (tmp_path / "out" / "slices.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300, "masks in the way", "table"])
+def test_where_nothing_can_be_written_is_told_before_the_models_are_read(name, tmp_path):
+    write_patient(tmp_path / "cohort", "P_1", slices=1, side=64)
+    (tmp_path / "file").touch()
+    (tmp_path / "masks in the way").mkdir()
+    (tmp_path / "masks in the way" / "masks").touch()
+    (tmp_path / "table" / "slices.csv").mkdir(parents=True)
+    nowhere = tmp_path / "no such model.keras"
+    told = refused(tmp_path / "cohort", tmp_path / name, nowhere, nowhere)
+    assert "; choose another" in told and "no such model" not in told
+
+
+def test_a_patient_whose_masks_would_have_too_long_a_name_is_told(tmp_path):
+    table = pd.DataFrame({"patient": ["P" * 244], "slice": [1]})
+    prepare_out(tmp_path / "out", table)  # 244 + len("_1_mask.png") = 255
+    with pytest.raises(CourseError, match="too long for its masks"):
+        prepare_out(tmp_path / "out", table.assign(slice=10))
 
 
 def run_command(*arguments):

@@ -86,13 +86,6 @@ def test_the_baseline_separates_what_brightness_separates(run):
     assert probabilities[held_out][labels].min() > probabilities[held_out][~labels].max()
 
 
-def test_thresholding_flair_finds_the_square(run):
-    best = segmenter.try_flair_thresholds(run).iloc[0]
-    assert best["dice"] == 1.0
-    masks = segmenter.flair_masks(run.table, best["threshold"])
-    assert (masks == segmenter.true_masks(run.table)).all()
-
-
 def test_scores_count_pixels_at_the_size_of_the_files(run):
     truths = segmenter.true_masks(run.table)
     shifted = np.roll(truths, 6, axis=2)

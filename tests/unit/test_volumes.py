@@ -1,16 +1,25 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from utils import volumes as volumes_module
 from utils.cohort import read_cohort
 from utils.config import CourseError
 from utils.volumes import (
+    SliceFiles,
+    _percentile,
     arrange_channels,
     head_pixels,
     load_volumes,
+    normalisation,
+    normalise_image,
     normalise_volume,
+    read_resized,
+    read_volume,
     resize_image,
     resize_mask,
 )
@@ -126,3 +135,80 @@ def test_neighbours_show_flair_of_three_slices():
     assert arrange_channels(images, "sequences") is images
     with pytest.raises(CourseError, match="pictures='both': unknown"):
         arrange_channels(images, "both")
+
+
+# One slice at a time: the results are those of the whole volume, in a part of its memory
+
+
+@given(
+    values=st.lists(st.integers(0, 255), min_size=1, max_size=80),
+    percent=st.sampled_from([0, 0.1, 25, 50, 99.5, 100]),
+)
+def test_a_percentile_from_counts_is_numpys_to_the_last_bit(values, percent):
+    counts = np.bincount(values, minlength=256)
+    assert _percentile(counts, percent) == np.percentile(np.array(values, np.uint8), percent)
+
+
+@given(
+    seed=st.integers(0, 10**6), slices=st.integers(1, 4), levels=st.sampled_from([1, 2, 40, 256])
+)
+def test_normalising_slice_by_slice_is_normalising_the_volume(seed, slices, levels):
+    images = np.random.default_rng(seed).integers(0, levels, (slices, 9, 8, 3)).astype(np.uint8)
+    # As the definition has it: z-scores over the head, 96 + 40 z.
+    bright = np.percentile(images[:, ::2, ::2], 99.5, axis=(0, 1, 2))
+    head = (images > 0.1 * bright).sum(axis=-1) >= 2
+    head = head if head.any() else np.ones_like(head)
+    expected = np.full(images.shape, 96.0)
+    for channel in range(3):
+        inside = images[..., channel][head]
+        if inside.std() > 0:
+            scores = (images[..., channel] - inside.mean()) / inside.std()
+            expected[..., channel] = np.clip(np.round(96 + 40 * scores), 0, 255)
+    # A z-score on the edge between two grey levels may fall to either side.
+    assert np.abs(normalise_volume(images) - expected).max() <= 1
+    assert (np.concatenate([normalise_volume(images)]) == expected).mean() > 0.99
+    tables = normalisation(iter_again(images))
+    one_by_one = np.stack([normalise_image(image, tables) for image in images])
+    np.testing.assert_array_equal(one_by_one, normalise_volume(images))
+
+
+class iter_again:
+    """Gives the slices anew each time, as files do."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __iter__(self):
+        return (image.copy() for image in self.images)
+
+
+def test_a_large_patient_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
+    root = write_cohort(tmp_path, patients=1, slices=12, side=512)
+    rows = read_cohort(root)
+    volume = normalise_volume(read_volume(rows))  # 9.4 MB
+    expected = np.stack([resize_image(image, (64, 64)) for image in volume])
+    monkeypatch.setattr(volumes_module, "_KEPT_BYTES", 0)
+    read_resized(rows, [64])
+    tracemalloc.start()
+    size, resized = read_resized(rows, [64])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == (512, 512)
+    np.testing.assert_array_equal(resized[64], expected)
+    # A slice takes 0.8 MB, and a few of its kind are made of it.
+    assert peak < 6_500_000 < volume.nbytes
+
+
+def test_a_small_patient_is_read_once_and_a_large_one_again(tmp_path, monkeypatch):
+    rows = read_cohort(write_cohort(tmp_path, patients=1, slices=3))
+    read = []
+    monkeypatch.setattr(
+        volumes_module, "read_slice", lambda path: read.append(path) or np.zeros((64, 64, 3), "u1")
+    )
+    slices = SliceFiles(rows["image_path"])
+    assert [len(list(slices)) for _ in range(3)] == [3, 3, 3]
+    assert len(read) == 3
+    monkeypatch.setattr(volumes_module, "_KEPT_BYTES", 3 * 64 * 64 * 3 - 1)
+    slices = SliceFiles(rows["image_path"])
+    assert [len(list(slices)) for _ in range(2)] == [3, 3]
+    assert len(read) == 9

@@ -156,23 +156,27 @@ def _block(top: int, left: int, side: int) -> np.ndarray:
 
 
 _NOTHING = np.zeros((30, 40), dtype=bool)
-_DIAGONAL = 50.0  # of 30 x 40 pixels
 
 
-def _no_outline(output) -> str | None:
-    """Judge a distance to a mask without pixels: NaN, or so much that no drawing is worse."""
-    if number(float("nan"))(output) is None or float(output) >= _DIAGONAL:
-        return None
-    return (
-        f"you return {float(output):.6g}; a far-off guess would score worse than an empty mask: "
-        "decide what it should be and say why"
-    )
+def _charged(height: int, width: int) -> Judge:
+    """Judge what a slice with only one mask costs: the diagonal of a picture of this size."""
+    diagonal, between_corners = np.hypot(height, width), np.hypot(height - 1, width - 1)
+    slips = {
+        float("nan"): "a mean leaves nan out, so that the slice would cost nothing; charge it",
+        float("inf"): "with one such slice no mean would be a number; charge what is asked for",
+        0.0: "that is what a perfect outline gets; charge the slice",
+        height + width: "height and width are added up; take the straight line",
+        max(height, width): "only the longer side counts; take the line from corner to corner",
+        height**2 + width**2: "the root is missing",
+    }
 
+    def judge(output) -> str | None:
+        # From the middle of one corner's pixel to that of the other is right as well.
+        if number(between_corners)(output) is None:
+            return None
+        return number(diagonal, slips=slips)(output)
 
-def _both_empty(output) -> str | None:
-    if number(float("nan"))(output) is None or float(output) == 0:
-        return None
-    return f"you return {float(output):.6g}, but nothing is wrong there; decide what to return"
+    return judge
 
 
 # The ends of a line of 21 pixels, and its left end alone: one way 0, the other 0 to 20.
@@ -208,9 +212,15 @@ HD95 = Exercise(
              number(np.hypot(3, 3), slips={
                  np.sqrt(13): "the distances of all pixels are in it; take the outlines alone",
              })),
-        Case("an empty prediction", (_block(4, 4, 3), _NOTHING), _no_outline),
-        Case("an empty true mask", (_NOTHING, _block(4, 4, 3)), _no_outline),
-        Case("two empty masks", (_NOTHING, _NOTHING), _both_empty),
+        Case("an empty prediction", (_block(4, 4, 3), _NOTHING), _charged(30, 40)),
+        Case("an empty true mask", (_NOTHING, _block(4, 4, 3)), _charged(30, 40)),
+        Case("an empty prediction in a picture of 6 x 8 pixels",
+             (_block(2, 2, 3)[:6, :8], _NOTHING[:6, :8]), _charged(6, 8)),
+        Case("two empty masks", (_NOTHING, _NOTHING), number(float("nan"), slips={
+            0: "a mean over slices would count it as a perfect outline; there is none to judge",
+            50: "nothing was missed there and nothing invented; charge nothing",
+            float("inf"): "nothing was missed there and nothing invented; charge nothing",
+        })),
     ),
 )  # fmt: skip
 

@@ -1,0 +1,38 @@
+"""CSV tables in which names stay names, whatever they look like."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from utils.config import atomic_path
+
+# Columns of names: "001", "1e5", "NA" and "True" are text in them, and none of them is missing.
+TEXT = ("patient", "institution", "part", "fold", "experiment", "attempt")
+_MISSING = ["", "NA", "NaN", "nan"]
+
+
+def write_table(path: str | os.PathLike, table: pd.DataFrame) -> Path:
+    """Write a table without its index, atomically, and return its path."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8")
+    return path
+
+
+def read_table(path: str | os.PathLike) -> pd.DataFrame:
+    """Return a table that `write_table` wrote: the columns in `TEXT` as text, others as numbers.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is no table (pandas' errors are ValueErrors).
+    """
+    columns = pd.read_csv(path, nrows=0, encoding="utf-8").columns
+    return pd.read_csv(
+        path,
+        dtype={name: str for name in TEXT if name in columns},
+        keep_default_na=False,
+        na_values={name: _MISSING for name in columns if name not in TEXT},
+        encoding="utf-8",
+    )
