@@ -30,7 +30,7 @@ from utils.patient_nifti import (
 )
 from utils.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
 from utils.tiff import read_mask, read_slice
-from utils.volumes import normalise_volume, resize_image
+from utils.volumes import normalisation, normalise_image, resize_image
 
 __all__ = ["SEQUENCES", "Patient", "kind_of", "read_patient", "save_masks"]
 
@@ -76,8 +76,11 @@ class Patient:
 
     def pictures(self, size: int) -> np.ndarray:
         """Return the slices normalised as a volume, uint8, shape (slices, size, size, 3)."""
-        volume = normalise_volume(self.images, slice(*(self.occupied or (None, None))))
-        return np.stack([resize_image(image, (size, size)) for image in volume])
+        tables = normalisation(self.images[slice(*(self.occupied or (None, None)))])
+        pictures = np.empty((len(self.images), size, size, 3), np.uint8)
+        for place, image in enumerate(self.images):
+            pictures[place] = resize_image(normalise_image(image, tables), (size, size))
+        return pictures
 
     def files(self) -> list[str]:
         """Return a line for each sequence that says which file serves as it."""
@@ -188,25 +191,29 @@ def _only_patient(path: Path) -> PatientFiles:
 def _from_slices(files: PatientFiles) -> Patient:
     check_name(files.folder, files.patient)
     numbers = sorted(files.slices)
-    images = [read_slice(files.slices[number]) for number in numbers]
-    for number, image in zip(numbers, images, strict=True):
-        if image.shape != images[0].shape:
+    first = read_slice(files.slices[numbers[0]])
+    size = first.shape[:2]
+    images = np.empty((len(numbers), *first.shape), np.uint8)
+    for place, number in enumerate(numbers):
+        image = read_slice(files.slices[number])
+        if image.shape != first.shape:
             raise CourseError(
                 f"{files.slices[number]}: is {image.shape[0]} x {image.shape[1]} pixels, the first "
-                f"slice {images[0].shape[0]} x {images[0].shape[1]}; export all at one size"
+                f"slice {size[0]} x {size[1]}; export all at one size"
             )
+        images[place] = image
     truth = None
     if set(files.masks) == set(files.slices):
-        size = images[0].shape[:2]
-        truth = np.stack([read_mask(files.masks[number], size) for number in numbers])
-    pictures = np.stack(images)
-    if np.ptp(pictures[..., 1]) == 0:
+        truth = np.empty((len(numbers), *size), np.uint8)
+        for place, number in enumerate(numbers):
+            truth[place] = read_mask(files.masks[number], size)
+    if np.ptp(images[..., 1]) == 0:
         raise CourseError(
-            f"{files.folder}: its FLAIR is empty, every voxel is {pictures[0, 0, 0, 1]}; export it "
+            f"{files.folder}: its FLAIR is empty, every voxel is {images[0, 0, 0, 1]}; export it "
             "again"
         )
     notes = ("TIFF slices do not say which side is left, nor how large a pixel is",)
-    return Patient(files.patient, pictures, truth, None, notes)
+    return Patient(files.patient, images, truth, None, notes)
 
 
 def _from_one_file(path: Path) -> Patient:

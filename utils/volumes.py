@@ -116,7 +116,7 @@ def normalise_image(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
     return normalised
 
 
-def normalise_volume(images: np.ndarray, measured: slice = slice(None)) -> np.ndarray:
+def normalise_volume(images: np.ndarray) -> np.ndarray:
     """Return a volume with each channel standardised over the pixels of the head.
 
     The z-score (value - mean) / standard deviation is stored in 8 bits, which saves three
@@ -127,14 +127,12 @@ def normalise_volume(images: np.ndarray, measured: slice = slice(None)) -> np.nd
     ----------
     images : ndarray of uint8, shape (slices, height, width, 3)
         All slices of one patient: pre-contrast, FLAIR, post-contrast.
-    measured : slice
-        The slices from which mean and standard deviation are taken, where others are empty.
 
     Returns
     -------
     ndarray of uint8, shape (slices, height, width, 3)
     """
-    return normalise_image(images, normalisation(images[measured]))
+    return normalise_image(images, normalisation(images))
 
 
 def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
