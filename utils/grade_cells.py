@@ -30,6 +30,8 @@ _FIGURES = ("matplotlib", "seaborn", "IPython.display")
 # Methods by which a module is changed: `np.random.seed(1)`, `sys.path.insert(0, "..")`.
 _SETTING = re.compile(r"seed|set_|setup|enable|disable|option|register|insert|append|update|clear")
 _AT_ONCE = ("<listcomp>", "<setcomp>", "<dictcomp>")
+# The last: since Python 3.12, in the type parameters of what a class body defines.
+_LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS")
 _REFUSED = (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError)
 
 
@@ -280,7 +282,7 @@ def _names(code: CodeType) -> tuple[set[str], set[str], set[str], set[str]]:
     for step in dis.get_instructions(code):
         if step.opname in ("STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"):
             sets.add(step.argval)
-        elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF"):
+        elif step.opname in _LOADS:
             uses.add(step.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

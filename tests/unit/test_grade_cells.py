@@ -1,6 +1,7 @@
 """What an answer may rest on is found, and little else."""
 
 import ast
+import sys
 
 import pytest
 
@@ -50,6 +51,20 @@ def slice_for(name, *cells):
 )  # fmt: skip
 def test_what_an_answer_may_rest_on(cells, expected):
     assert slice_for("one", *cells) == expected
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with Python 3.12")
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "class A:\n\n    def f[T](self, x: K) -> T:\n        return x",
+        "class A[T](K):\n    pass",
+        "def A[T](x: K) -> T:\n    return x",
+        "type A = list[K]",
+    ],
+)
+def test_names_in_the_scopes_of_type_parameters_are_found(definition):
+    assert slice_for("one", "K = int", definition, "check.one(A)") == ["K = int", definition]
 
 
 def test_functions_are_followed_through_their_bodies_but_not_their_own_names():
