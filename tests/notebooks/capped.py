@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,8 @@ def main() -> int:
     parser.add_argument("numbers", nargs="*", default=["02", "03"])
     parser.add_argument("--mebibytes", type=int, default=2048)
     arguments = parser.parse_args()
+    # Ended from outside, it takes its processes and the group with it all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         for number in arguments.numbers:
             wrong = run_notebook(number, Path(folder), arguments.mebibytes * MEBIBYTE)
