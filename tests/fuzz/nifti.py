@@ -1,7 +1,4 @@
-"""A patient of one's own in one NIfTI file, of every kind that is read.
-
-python tests/fuzz/mutate.py nifti --inputs 3000
-"""
+"""NIfTI files, packed and not, read like a patient of one's own."""
 
 import gzip
 import random
@@ -26,8 +23,8 @@ WHOLE = [-32768, -1, 0, 1, 2, 3, 4, 7, 16, 64, 128, 255, 256, 512, 1024, 2304, 3
 FLOATS = [0.0, -1.0, 1e-6, 1e-3, 0.5, 1e3, 1e6, 1e30, -1e30, np.nan, np.inf, -np.inf]
 
 
-def list_of_seeds() -> list[tuple[str, bytes]]:
-    """Return small sound files: their names, which end as theirs must, and what they hold."""
+def volumes() -> list[bytes]:
+    """Return one small head in every kind of NIfTI that is read."""
     y, x = np.mgrid[:40, :40] / 40 - 0.5
     rng = np.random.default_rng(0)
     head = 100.0 * (np.hypot(x / 0.3, y / 0.4) < 1) * (1 + 0.3 * np.sin(20 * x))
@@ -50,33 +47,23 @@ def list_of_seeds() -> list[tuple[str, bytes]]:
         "channels": nibabel.Nifti1Image(np.stack([small] * 3, axis=-1), affine),
         "second": nibabel.Nifti2Image(small.astype(np.int32), affine),
     }
-    seeds = []
-    for name, image in images.items():
-        content = image.to_bytes()
-        seeds += [(f"{name}.nii", content), (f"{name}.nii.gz", gzip.compress(content, mtime=0))]
-    return seeds
+    return [image.to_bytes() for image in images.values()]
 
 
-def load(path: str | Path) -> None:
-    """Read a file as a student's patient; a warning is a fault too."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        person = read_patient(path)
-        person.pictures(64)
-    assert person.images.shape[1:] == (256, 256, 3)
+def _packed() -> list[bytes]:
+    return [gzip.compress(content, mtime=0) for content in volumes()]
 
 
-def mutate_nifti(draw: random.Random, seeds: Sequence[bytes]) -> bytes:
-    """Return one of the seeds, damaged in its header's fields or anywhere."""
-    with np.errstate(all="ignore"):
-        return mutant(draw.choice(seeds), np.random.default_rng(draw.getrandbits(64)))
+def _mutate(draw: random.Random, seeds: Sequence[bytes]) -> bytes:
+    with np.errstate(all="ignore"):  # numbers that no header can hold
+        return _mutant(draw.choice(seeds), np.random.default_rng(draw.getrandbits(64)))
 
 
-def mutant(content: bytes, rng: np.random.Generator) -> bytes:
+def _mutant(content: bytes, rng: np.random.Generator) -> bytes:
     """Return a file changed in one to four ways, within its packing or outside."""
     packed = content[:2] == b"\x1f\x8b"
     if packed and rng.random() < 0.7:
-        return gzip.compress(mutant(gzip.decompress(content), rng), 1, mtime=0)
+        return gzip.compress(_mutant(gzip.decompress(content), rng), 1, mtime=0)
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         if not packed and rng.random() < 0.6:
@@ -118,8 +105,15 @@ def _change_bytes(data: bytearray, rng: np.random.Generator) -> None:
         data[place] = int(rng.integers(256))
 
 
+def _load(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        person = read_patient(path)
+        person.pictures(64)
+    assert person.images.shape[1:] == (256, 256, 3)
+
+
 TARGETS = [
-    Target(
-        "nifti", lambda: [content for _, content in list_of_seeds()], load, ".nii.gz", mutate_nifti
-    )
+    Target("nifti", volumes, _load, ".nii", _mutate),
+    Target("nifti-gz", _packed, _load, ".nii.gz", _mutate),
 ]
