@@ -104,17 +104,17 @@ def tell_disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = error.filename or target
         if error.errno in _DISK_FULL:
             raise CourseError(
-                f"{place}: the disk is full; free some space and run again, it goes on from there"
+                f"{target}: the disk is full; free some space and run again, it goes on from there"
             ) from error
         if error.errno in _NOT_WRITABLE:
             raise CourseError(
-                f"{place}: cannot be written ({os.strerror(error.errno).lower()}); choose a "
+                f"{target}: cannot be written ({os.strerror(error.errno).lower()}); choose a "
                 "folder that you may write to"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
+            place = error.filename or target
             raise CourseError(
                 f"{place}: the name is longer than this disk allows; give a shorter one"
             ) from error

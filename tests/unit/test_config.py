@@ -165,7 +165,7 @@ def test_odd_json_is_one_line(content, tmp_path):
 
 def test_a_message_is_one_line_whatever_a_name_holds(capsys):
     assert command(lambda: fail_with(CourseError("two\nlines.keras: no such model"))) == 2
-    assert capsys.readouterr().err == "error: two lines.keras: no such model\n"
+    assert capsys.readouterr().err == "error: two\\nlines.keras: no such model\n"
     assert command(lambda: fail_with(MemoryError())) == 2
     assert "out of memory; close other" in capsys.readouterr().err
     assert command(lambda: fail_with(OSError(errno.ENAMETOOLONG, "", "x" * 300))) == 2

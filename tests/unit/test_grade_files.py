@@ -306,7 +306,13 @@ def started(folder, out, temporary, **options):
     temporary.mkdir(exist_ok=True)
     words = [sys.executable, "-m", "utils.grade", str(folder), "--out", str(out)]
     environment = os.environ | {"TMPDIR": str(temporary)} | options.pop("env", {})
-    return subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, **options)
+    options |= {"stderr": subprocess.PIPE, "preexec_fn": _heed_interrupts}
+    return subprocess.Popen(words, cwd=ROOT, env=environment, **options)
+
+
+def _heed_interrupts():
+    """Undo what a shell does to programs in the background, in which the tests may run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
