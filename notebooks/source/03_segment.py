@@ -220,8 +220,7 @@ show(
         f"What a threshold draws: {rows['patient'].iloc[0]}, the slice with most tumour",
     ),
     "Of the training patient whose tumour has the median size, the slice with most of it: FLAIR, "
-    "the true mask, what the plain threshold draws, the mask of the brain, and what the fair "
-    "baseline draws.",
+    "the true mask, and what plain threshold, mask of the brain and fair baseline draw.",
     run.figures,
     "03_thresholds_drawn",
 )
