@@ -17,7 +17,7 @@ from dataclasses import asdict
 
 from utils import config
 from utils.course import Run, open_run
-from utils.memory import available_bytes, release
+from utils.memory import available_bytes, keep_all_freed, release
 
 # What a training needs of memory at most, with some room.
 TRAINING_BYTES = 2 * 2**30
@@ -129,6 +129,9 @@ def main() -> None:
     """Do the stage named first for the run whose parameters, then the cores, follow as JSON."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     name, parameters, cores = sys.argv[1:]
+    # It takes a tenth more memory.
+    if available_bytes() > TRAINING_BYTES:
+        keep_all_freed()
     if json.loads(cores):
         # Before TensorFlow is loaded: it starts a thread for every core that it may use.
         os.sched_setaffinity(0, json.loads(cores))

@@ -97,6 +97,39 @@ print(megabytes() - before)
     assert released <= 10
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these parameters")
+def test_a_training_keeps_large_blocks_too_until_they_are_released():
+    # 64 MiB twice, filled and freed: the second time no page is fetched from the system.
+    program = """
+import resource
+import psutil
+from utils.memory import keep_all_freed, release
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+print(keep_all_freed())
+before = psutil.Process().memory_info().rss >> 20
+for _ in range(2):
+    started = pages()
+    block = bytearray(2**26)
+    del block
+    print(pages() - started)
+print((psutil.Process().memory_info().rss >> 20) - before)
+release()
+print((psutil.Process().memory_info().rss >> 20) - before)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    told, first, second, kept, released = ended.stdout.split()
+    assert told == "True"
+    # 2^26 bytes are 16,384 pages of 4 KiB; fewer where the system gives larger ones.
+    assert int(second) < int(first) / 4
+    assert int(kept) >= 60
+    assert int(released) <= 10
+
+
 # Runs a network of 64 MiB, deletes it, and tells what is left of that.
 NETWORK = """
 import utils
