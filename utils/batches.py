@@ -74,6 +74,15 @@ def epoch_plan(count, batch_size, steps, *, seed, epoch, tumour=None, tumour_sha
     ------
     config.CourseError
         If there are no slices, or none of a kind that a batch must hold.
+
+    Examples
+    --------
+    Half of every batch shows tumour, so the only such slice, number 0, comes in each.
+
+    >>> from utils.batches import epoch_plan
+    >>> plan = epoch_plan(4, 2, 3, seed=0, epoch=0, tumour=[1, 0, 0, 0], tumour_share=0.5)
+    >>> plan[:, 0].tolist(), sorted(plan[:, 1].tolist())
+    ([0, 0, 0], [1, 2, 3])
     """
     if tumour_share is None:
         decks = [(np.arange(count), batch_size)]

@@ -25,6 +25,24 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     """Return sigmoid(logit(p) / temperature): above 1 makes a model less sure of itself.
 
     The order of the slices, and so the ROC curve, stays as it is.
+
+    Parameters
+    ----------
+    probabilities : array-like of float, 0..1
+    temperature : float
+        Above 0.
+
+    Returns
+    -------
+    ndarray of float64, in the shape of `probabilities`, 0..1
+
+    Examples
+    --------
+    0.9 stands for odds of 9 to 1; a temperature of 2 takes their square root, 3 to 1.
+
+    >>> from utils.calibration import apply_temperature
+    >>> apply_temperature([0.5, 0.9], temperature=2).round(3).tolist()
+    [0.5, 0.75]
     """
     return special.expit(logits(probabilities) / temperature)
 
@@ -34,10 +52,29 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     Fit it on validation patients, apply it to others. Eq. 9 of Guo et al. for two classes.
 
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    probabilities : array-like of float, shape (n,), 0..1
+
+    Returns
+    -------
+    float
+        Above 1 if the model was too sure, see `confidence_words`.
+
     Raises
     ------
     CourseError
         If only one class is there: the best temperature would be 0 or infinite.
+
+    Examples
+    --------
+    A model is sure to 90 % of four slices, and right with three of them. A temperature of 2 makes
+    0.75 of its 0.9, see `apply_temperature`.
+
+    >>> from utils.calibration import fit_temperature
+    >>> round(fit_temperature([1, 1, 1, 0], [0.9, 0.9, 0.9, 0.9]), 2)
+    2.0
     """
     labels = np.asarray(labels, dtype=bool)
     if labels.all() or not labels.any():
@@ -98,6 +135,18 @@ def reliability_table(
         the bins staying as they are. NaN where the bin has slices of one patient only. Where all
         slices of a bin have tumour, or none, it has no width, which does not mean that the share
         is certain.
+
+    Examples
+    --------
+    Of the four slices with a probability of 0.2 one has a tumour, of those with 0.8 all have.
+
+    >>> from utils.calibration import reliability_table
+    >>> labels, probabilities = [0, 0, 0, 1, 1, 1, 1, 1], [0.2] * 4 + [0.8] * 4
+    >>> table = reliability_table(labels, probabilities, patients=list("abcdabcd"), bins=2)
+    >>> table[["slices", "patients", "predicted", "observed"]]
+       slices  patients  predicted  observed
+    0       4         4        0.2      0.25
+    1       4         4        0.8      1.00
     """
     labels = np.asarray(labels, dtype=bool)
     probabilities = np.asarray(probabilities, dtype=float)
@@ -147,7 +196,31 @@ def _bins(probabilities: np.ndarray, bins: int) -> list[np.ndarray]:
 def expected_calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 10
 ) -> float:
-    """Return the mean of |predicted - observed| over equal-count bins, weighted by slices."""
+    """Return the mean of |predicted - observed| over equal-count bins, weighted by slices.
+
+    Naeini et al.'s measure, which Guo et al. use, has bins of equal width; equal counts are from
+    Nguyen and O'Connor 2015 (arXiv 1508.05154).
+
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    probabilities : array-like of float, shape (n,), 0..1
+    bins : int
+        Number of bins; fewer if there are fewer slices.
+
+    Returns
+    -------
+    float
+        From 0, the probabilities came true in every bin, to 1.
+
+    Examples
+    --------
+    One slice a bin: (|0.2 - 0| + |0.6 - 1|) / 2.
+
+    >>> from utils.calibration import expected_calibration_error
+    >>> round(expected_calibration_error([0, 1], [0.2, 0.6]), 3)
+    0.3
+    """
     labels = np.asarray(labels, dtype=bool)
     probabilities = np.asarray(probabilities, dtype=float)
     members = _bins(probabilities, bins)

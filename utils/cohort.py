@@ -177,12 +177,27 @@ def read_cohort(
 def summarise_patients(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a patient of a cohort table with masks, sorted by patient.
 
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `read_cohort`; needs `patient, institution, slice, tumour_px, has_tumour`.
+
     Returns
     -------
     pandas.DataFrame
         ``patient, institution, slices, tumour_slices, tumour_px, largest_tumour_px``:
         the number of slices and of those with tumour, the tumour's pixels in all slices (its
         volume) and in the slice where it is largest.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.cohort import summarise_patients
+    >>> table = pd.DataFrame({"patient": "a", "institution": "CS", "slice": [1, 2, 3]})
+    >>> table = table.assign(tumour_px=[0, 5, 7], has_tumour=[False, True, True])
+    >>> summarise_patients(table).drop(columns="institution")
+      patient  slices  tumour_slices  tumour_px  largest_tumour_px
+    0       a       3              2         12                  7
     """
     return table.groupby("patient", as_index=False).agg(
         institution=("institution", "first"),

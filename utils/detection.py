@@ -24,10 +24,31 @@ class OperatingPoint(NamedTuple):
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve, NaN if only one class is there.
+    """Return the area under the ROC curve.
 
     The share of pairs (one slice with tumour, one without) in which the first scores higher,
-    ties counting half: the Mann-Whitney statistic (Hanley and McNeil 1982).
+    ties counting half: the Mann-Whitney statistic (Hanley and McNeil 1982, doi
+    10.1148/radiology.143.1.7063747).
+
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    scores : array-like of numbers, shape (n,)
+        On any scale; higher speaks for tumour.
+
+    Returns
+    -------
+    float
+        0 to 1, 0.5 for a guess; NaN if only one class is there.
+
+    Examples
+    --------
+    Two slices without tumour and two with make four pairs; in one of them, 0.35 against 0.4, the
+    slice with tumour scores lower.
+
+    >>> from utils.detection import auc
+    >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
     """
     labels = np.asarray(labels, dtype=bool)
     positives, negatives = np.count_nonzero(labels), np.count_nonzero(~labels)
@@ -44,8 +65,31 @@ def auc_interval(slices: pd.DataFrame, score: str = "p_tumour", **options) -> In
     ----------
     slices : DataFrame
         Needs `patient`, `tumour_px` and the column named by `score`.
+    score : str
+        On any scale; higher speaks for tumour.
     **options
         `level, resamples, seed` of `intervals.bootstrap_patients`.
+
+    Returns
+    -------
+    Interval
+        NaN if only one class is there, and without bounds if there is one patient only.
+
+    Raises
+    ------
+    CourseError
+        If the table is empty.
+
+    Examples
+    --------
+    The two slices of patient a are in the right order and those of patient b are not, so that two
+    patients leave everything open:
+
+    >>> import pandas as pd
+    >>> from utils.detection import auc_interval
+    >>> slices = pd.DataFrame({"patient": list("aabb"), "tumour_px": [9, 0, 9, 0]})
+    >>> print(auc_interval(slices.assign(p_tumour=[0.9, 0.1, 0.2, 0.8]), resamples=200))
+    0.75 (95 % CI 0.00 to 1.00)
     """
     table = _scored(slices, score)
     return bootstrap_patients(table, lambda rows: auc(rows["label"], rows["score"]), **options)
@@ -54,10 +98,31 @@ def auc_interval(slices: pd.DataFrame, score: str = "p_tumour", **options) -> In
 def roc_band(
     slices: pd.DataFrame, score: str = "p_tumour", *, level=0.95, resamples=500, seed=0
 ) -> pd.DataFrame:
-    """Return `false_positive_rate, sensitivity, low, high`: the ROC curve with its interval.
+    """Return the ROC curve with its interval over patients.
 
-    At each of 101 false-positive rates, `low` and `high` are the percentiles of the curves of
-    resampled patients. The band is pointwise: a whole curve leaves it more often than 1 - level.
+    The band is pointwise: a whole curve leaves it more often than 1 - level.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        Needs `patient`, `tumour_px` and the column named by `score`.
+    score : str
+        On any scale; higher speaks for tumour.
+    level : float
+        Share of the curves of resampled patients that lies between the bounds, 0..1.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        `false_positive_rate, sensitivity, low, high`, all 0..1: 101 rates, and at each of them the
+        curve and the percentiles of the curves of resampled patients.
+
+    Raises
+    ------
+    CourseError
+        If only one class is there.
     """
     table = _scored(slices, score)
     _check_classes(table["label"])
@@ -82,12 +147,36 @@ def roc_band(
 
 
 def precision_recall_points(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Return `sensitivity, precision` of the precision-recall curve (recall = sensitivity).
+    """Return the points of the precision-recall curve (recall = sensitivity).
+
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    scores : array-like of numbers, shape (n,)
+        On any scale; higher speaks for tumour.
+
+    Returns
+    -------
+    DataFrame
+        `sensitivity, precision`, 0..1, one row a threshold, from the lowest score to the highest;
+        a last row of 0 and 1 ends the curve.
 
     Raises
     ------
     CourseError
         If only one class is there.
+
+    Examples
+    --------
+    At a threshold of 0.7 all three slices are flagged, two of them rightly.
+
+    >>> from utils.detection import precision_recall_points
+    >>> precision_recall_points([1, 0, 1], [0.9, 0.8, 0.7]).round(2)
+       sensitivity  precision
+    0          1.0       0.67
+    1          0.5       0.50
+    2          0.5       1.00
+    3          0.0       1.00
     """
     _check_classes(labels)
     precision, recall, _ = sklearn_metrics.precision_recall_curve(labels, scores)
@@ -95,7 +184,32 @@ def precision_recall_points(labels: np.ndarray, scores: np.ndarray) -> pd.DataFr
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the precision averaged over the tumour slices in order of their score."""
+    """Return the precision averaged over the tumour slices in order of their score.
+
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    scores : array-like of numbers, shape (n,)
+        On any scale; higher speaks for tumour.
+
+    Returns
+    -------
+    float
+        Above 0, at most 1; a guess has about the share of slices with tumour.
+
+    Raises
+    ------
+    CourseError
+        If only one class is there.
+
+    Examples
+    --------
+    The tumours stand first and third: (1 / 1 + 2 / 3) / 2.
+
+    >>> from utils.detection import average_precision
+    >>> round(average_precision([1, 0, 1], [0.9, 0.8, 0.7]), 3)
+    0.833
+    """
     _check_classes(labels)
     return float(sklearn_metrics.average_precision_score(labels, scores))
 
@@ -105,10 +219,31 @@ def threshold_at_sensitivity(labels, scores, sensitivity: float = 0.95) -> float
 
     Choose it on validation patients; on those who are tested, the sensitivity will differ.
 
+    Parameters
+    ----------
+    labels : array-like of bool or 0/1, shape (n,)
+    scores : array-like of numbers, shape (n,)
+        On any scale; higher speaks for tumour.
+    sensitivity : float
+        Above 0, at most 1.
+
+    Returns
+    -------
+    float
+        One of the scores; slices at or above it are flagged.
+
     Raises
     ------
     CourseError
         If there is no tumour slice, or `sensitivity` is not above 0 and at most 1.
+
+    Examples
+    --------
+    Three of four tumours are to be found; the slice with 0.7 has none, and does not count.
+
+    >>> from utils.detection import threshold_at_sensitivity
+    >>> threshold_at_sensitivity([1, 1, 0, 1, 1], [0.9, 0.8, 0.7, 0.6, 0.3], sensitivity=0.75)
+    0.6
     """
     if not 0 < sensitivity <= 1:
         raise CourseError(f"sensitivity {sensitivity}: must be above 0 and at most 1")
@@ -131,8 +266,25 @@ def operating_point(
         Needs `patient`, `tumour_px` and the column named by `score`.
     threshold : float
         Slices with a score at or above it are flagged.
+    score : str
     **options
         `level, resamples, seed` of `intervals.bootstrap_patients`.
+
+    Returns
+    -------
+    OperatingPoint
+        The threshold, and two `Interval`s, 0..1; NaN where the class is not there.
+
+    Examples
+    --------
+    One of two tumours is found, and both slices without one are left alone.
+
+    >>> import pandas as pd
+    >>> from utils.detection import operating_point
+    >>> slices = pd.DataFrame({"patient": list("abab"), "tumour_px": [9, 5, 0, 0]})
+    >>> point = operating_point(slices.assign(p_tumour=[0.9, 0.3, 0.1, 0.2]), threshold=0.5)
+    >>> point.sensitivity.estimate, point.specificity.estimate
+    (0.5, 1.0)
     """
     table = _scored(slices, score)
     table["right"] = (table["score"] >= threshold) == table["label"]
@@ -155,11 +307,30 @@ def sensitivity_by_size(
         Whether the slice was flagged (`p_tumour >= threshold`, or `overlap_px > 0`).
     bins : int
         Groups of about equally many tumour slices; 3 are terciles.
+    **options
+        `level, resamples, seed` of `intervals.bootstrap_patients`.
 
     Returns
     -------
     DataFrame
-        `from_px, to_px, slices, found, sensitivity, low, high`, smallest tumours first.
+        `from_px, to_px, slices, found, sensitivity, low, high`, smallest tumours first; areas in
+        pixels, shares 0..1.
+
+    Raises
+    ------
+    CourseError
+        If there is no slice with tumour.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.detection import sensitivity_by_size
+    >>> slices = pd.DataFrame({"patient": list("abab"), "tumour_px": [10, 20, 30, 40]})
+    >>> shares = sensitivity_by_size(slices, [False, True, True, True], bins=2)
+    >>> shares[["from_px", "to_px", "slices", "found", "sensitivity"]]
+       from_px  to_px  slices  found  sensitivity
+    0       10     20       2      1          0.5
+    1       30     40       2      2          1.0
     """
     table = slices[["patient", "tumour_px"]].assign(right=np.asarray(found, dtype=bool))
     table = table[table["tumour_px"] > 0]
@@ -198,6 +369,15 @@ def false_positives(slices: pd.DataFrame, flagged: np.ndarray) -> pd.DataFrame:
     -------
     DataFrame
         `patient, tumour_free, flagged, share`; a patient without tumour-free slices is left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.detection import false_positives
+    >>> slices = pd.DataFrame({"patient": list("aab"), "tumour_px": [0, 0, 7]})
+    >>> false_positives(slices, [True, False, True])
+      patient  tumour_free  flagged  share
+    0       a            2        1    0.5
     """
     table = slices[["patient", "tumour_px"]].assign(flagged=np.asarray(flagged, dtype=bool))
     groups = table[table["tumour_px"] == 0].groupby("patient")["flagged"]

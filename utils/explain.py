@@ -73,7 +73,7 @@ def grad_cam(
 
 
 def peak_hits(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return for each map whether its highest pixel lies in the mask (bool, n).
+    """Return for each map whether its highest pixel lies in the mask.
 
     A map that is the same everywhere has no peak and counts as a miss.
 
@@ -81,13 +81,36 @@ def peak_hits(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     ----------
     maps : ndarray (n, height, width)
     masks : ndarray (n, height, width), above 0 in the tumour
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
     """
     places = zip(peaks(maps), np.asarray(masks) > 0, strict=True)
     return np.array([place is not None and mask[place] for place, mask in places], dtype=bool)
 
 
 def peaks_in_words(maps: np.ndarray, masks: np.ndarray) -> list[str]:
-    """Return for each map "peak inside", "peak outside" (of the mask) or "no peak"."""
+    """Return for each map where its peak lies, in words for a figure.
+
+    Parameters
+    ----------
+    maps : ndarray (n, height, width)
+    masks : ndarray (n, height, width), above 0 in the tumour
+
+    Returns
+    -------
+    list of str
+        "peak inside", "peak outside" (of the mask) or "no peak".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.explain import peaks_in_words
+    >>> maps = np.array([[[0.2, 1.0]], [[1.0, 0.2]], [[0.0, 0.0]]])
+    >>> peaks_in_words(maps, masks=np.array([[[0, 1]], [[0, 1]], [[0, 1]]]))
+    ['peak inside', 'peak outside', 'no peak']
+    """
     words = {True: "peak inside", False: "peak outside"}
     return [
         "no peak" if place is None else words[bool(hit)]
@@ -113,12 +136,22 @@ def peak_in_mask_share(
     -------
     PeakShare
         `share`; `chance`, the tumour's mean share of the head's area, which is what a point put
-        anywhere in the head would get; and the number of `slices` both rest on.
+        anywhere in the head would get, both 0..1; and the number of `slices` both rest on.
 
     Raises
     ------
     CourseError
         If no slice has a tumour.
+
+    Examples
+    --------
+    One peak of two lies in the tumour, which has a quarter of the pixels.
+
+    >>> import numpy as np
+    >>> from utils.explain import peak_in_mask_share
+    >>> maps = np.array([[[0.1, 1.0, 0.0, 0.0]], [[1.0, 0.1, 0.0, 0.0]]])
+    >>> peak_in_mask_share(maps, masks=np.array([[[0, 1, 0, 0]], [[0, 1, 0, 0]]]))
+    PeakShare(share=0.5, chance=0.25, slices=2)
     """
     masks = np.asarray(masks) > 0
     with_tumour = masks.any(axis=(1, 2))

@@ -22,6 +22,19 @@ def missing_sequences(volumes: Volumes) -> pd.DataFrame:
     pandas.DataFrame
         ``patient, institution, pre_contrast, post_contrast``, one row a patient in the order of
         the table; True where the sequence is missing.
+
+    Examples
+    --------
+    One patient with one slice of one pixel, in which post-contrast equals FLAIR.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from utils.exploration import missing_sequences
+    >>> from utils.volumes import Volumes
+    >>> table = pd.DataFrame({"patient": ["a"], "institution": ["CS"]})
+    >>> missing_sequences(Volumes(table, np.array([[[[40, 90, 90]]]], np.uint8), masks=None))
+      patient institution  pre_contrast  post_contrast
+    0       a          CS         False           True
     """
     rows = []
     for (patient, institution), places in _by_patient(volumes.table):
@@ -83,6 +96,16 @@ def spread_between_patients(levels: pd.DataFrame, column: str) -> pd.Series:
     pandas.Series
         By channel: the standard deviation of the patients' means over the mean of the standard
         deviations within a patient. 0 if all patients have the same mean.
+
+    Examples
+    --------
+    The means, 1 and 11, are five times as far apart as the two pixels of a patient.
+
+    >>> import pandas as pd
+    >>> from utils.exploration import spread_between_patients
+    >>> levels = pd.DataFrame({"patient": list("aabb"), "channel": 1, "raw": [0, 2, 10, 12]})
+    >>> spread_between_patients(levels, "raw").round(2).to_dict()
+    {1: 5.0}
     """
     by_patient = levels.groupby(["channel", "patient"])[column].agg(["mean", "std"])
     by_channel = by_patient.groupby("channel")

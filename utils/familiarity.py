@@ -55,10 +55,24 @@ def fit_familiar(features: np.ndarray) -> Familiar:
     features : ndarray of float, shape (slices, features)
         Of training slices.
 
+    Returns
+    -------
+    Familiar
+        Its `distance` says of other slices how far they lie from these.
+
     Raises
     ------
     CourseError
         If there are fewer than two slices, or a feature is no number.
+
+    Examples
+    --------
+    One feature with mean 2 and standard deviation 1; the slices asked about have 2 and 5.
+
+    >>> import numpy as np
+    >>> from utils.familiarity import fit_familiar
+    >>> fit_familiar(np.array([[1.0], [3.0]])).distance(np.array([[2.0], [5.0]])).tolist()
+    [0.0, 3.0]
     """
     features = np.asarray(features, float)
     if len(features) < 2 or not np.isfinite(features).all():
@@ -80,12 +94,25 @@ def threshold_at(distances: np.ndarray, rate: float) -> float:
     distances : ndarray of float, shape (n,)
         Of slices that should not be flagged: those of validation patients.
     rate : float
-        Share of false alarms that is accepted, 0..1.
+        Share of false alarms that is accepted, at least 0 and below 1.
 
     Returns
     -------
     float
         One of the distances; what lies *above* it is flagged.
+
+    Raises
+    ------
+    CourseError
+        If there are no distances, or `rate` is below 0 or not below 1.
+
+    Examples
+    --------
+    Of four slices one, a quarter, may be flagged: the one with 9.
+
+    >>> from utils.familiarity import threshold_at
+    >>> threshold_at([1.0, 2.0, 3.0, 9.0], rate=0.25)
+    3.0
     """
     if not len(distances) or not 0 <= rate < 1:
         raise CourseError(f"rate={rate}, {len(distances)} distances: give 0 <= rate < 1 and some")

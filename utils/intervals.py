@@ -52,7 +52,8 @@ def bootstrap_patients(
 
     Slices of one patient are no independent evidence: where they resemble each other, drawing
     slices gives intervals that are too narrow. Patients are drawn with replacement
-    (`scipy.stats.bootstrap`), each with all its rows.
+    (`scipy.stats.bootstrap`), each with all its rows: the cluster bootstrap (Field and Welsh 2007,
+    doi 10.1111/j.1467-9868.2007.00593.x).
     The interval is the percentile one: it stays within the statistic's range and exists for
     medians and perfect scores, where BCa, whose correction divides by the spread of the
     leave-one-out values, does not. With few patients (under 20, say) it is a little too narrow.
@@ -64,16 +65,33 @@ def bootstrap_patients(
     statistic : callable
         Takes rows of `table` and returns a float. A draw for which it is NaN (say, the AUC of
         patients who all have a tumour in every slice) is left out.
+    level : float
+        Share of the draws between the bounds, 0..1.
+    resamples : int
+        How many times patients are drawn.
+    seed : int
+        The same seed gives the same interval.
 
     Returns
     -------
     Interval
-        Bounds are NaN with fewer than two patients, or when most draws are undefined.
+        In the unit of the statistic. Bounds are NaN with fewer than two patients, or when most
+        draws are undefined.
 
     Raises
     ------
     CourseError
         If the table is empty.
+
+    Examples
+    --------
+    One of four patients is a failure, so a draw of four holds anything from none to four of them.
+
+    >>> import pandas as pd
+    >>> from utils.intervals import bootstrap_patients
+    >>> table = pd.DataFrame({"patient": list("abcd"), "dice": [0.0, 1.0, 1.0, 1.0]})
+    >>> print(bootstrap_patients(table, lambda rows: rows["dice"].mean()))
+    0.75 (95 % CI 0.25 to 1.00)
     """
     rows = _rows_by_patient(table)
 
@@ -101,11 +119,32 @@ def paired_bootstrap(
     ----------
     first, second : DataFrame
         Results of two methods, each with a column `patient` and the same patients.
+    statistic : callable
+        Takes rows of a table and returns a float; draws for which it is NaN are left out.
+    level, resamples, seed
+        As `bootstrap_patients` takes them.
+
+    Returns
+    -------
+    Interval
+        In the unit of the statistic, above 0 where the second is higher. Bounds are NaN with fewer
+        than two patients, or when most draws are undefined.
 
     Raises
     ------
     CourseError
         If the patients differ, or there are none.
+
+    Examples
+    --------
+    The patients differ much, but each gains 0.1:
+
+    >>> import pandas as pd
+    >>> from utils.intervals import paired_bootstrap
+    >>> first = pd.DataFrame({"patient": list("abc"), "dice": [0.1, 0.5, 0.8]})
+    >>> second = first.assign(dice=first["dice"] + 0.1)
+    >>> print(paired_bootstrap(first, second, lambda rows: rows["dice"].mean()))
+    0.10 (95 % CI 0.10 to 0.10)
     """
     if set(first["patient"]) != set(second["patient"]):
         raise CourseError("the two methods were not scored on the same patients: score both again")

@@ -55,7 +55,28 @@ def faulty_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def believed_patients(table: pd.DataFrame) -> np.ndarray:
-    """Return for each row of a cohort table whom `faulty_table` takes it for."""
+    """Return for each slice of a cohort table whose it is by the faulty `patient_id`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `faulty_table` takes it.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        One name for each row of `table`.
+
+    Examples
+    --------
+    Sorted by number, the slices are a 1, b 1, a 2, b 2; the ids beside them are still a, a, b, b.
+
+    >>> import pandas as pd
+    >>> from utils.leak_lab import believed_patients
+    >>> table = pd.DataFrame({"patient": list("aabb"), "slice": [1, 2, 1, 2]})
+    >>> believed_patients(table).tolist()
+    ['a', 'b', 'a', 'b']
+    """
     faulty = faulty_table(table)
     believed = np.empty(len(table), dtype=object)
     believed[faulty["row"]] = faulty["patient_id"]
@@ -72,11 +93,23 @@ def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SH
         every slice has for itself.
     random : numpy.random.Generator
     share : float
+        Of the slices, 0..1.
 
     Returns
     -------
     ndarray of bool, shape (n,)
         True for tested slices: the fewest whole groups that hold at least the share.
+
+    Examples
+    --------
+    Of four patients with two slices each, one has the quarter that is tested.
+
+    >>> import numpy as np
+    >>> from utils.leak_lab import deal
+    >>> patients = np.array(list("aabbccdd"))
+    >>> tested = deal(patients, np.random.default_rng(0), share=0.25)
+    >>> len(set(patients[tested])), len(set(patients[~tested]))
+    (1, 3)
     """
     names, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
     order = random.permutation(len(names))
@@ -94,10 +127,31 @@ def three_splits(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def kernel(features: np.ndarray) -> np.ndarray:
-    """Return how alike slices are, 0..1, by their features: a Gaussian of their distance.
+    """Return how alike slices are by their features: a Gaussian of their distance.
 
     Features are brought to length 1 by slice, so that nothing flows from one slice to another.
     The width of the Gaussian is the median squared distance.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (n, features)
+        No row may be all zeros.
+
+    Returns
+    -------
+    ndarray of float, shape (n, n)
+        0..1; 1 for slices whose features differ by a factor at most.
+
+    Examples
+    --------
+    The squared distances are 0, 2 and 4, their median is 2: exp(-0), exp(-1), exp(-2).
+
+    >>> import numpy as np
+    >>> from utils.leak_lab import kernel
+    >>> kernel(np.array([[1, 0], [0, 1], [-1, 0]])).round(2)
+    array([[1.  , 0.37, 0.14],
+           [0.37, 1.  , 0.37],
+           [0.14, 0.37, 1.  ]])
     """
     units = features / np.linalg.norm(features, axis=1, keepdims=True)
     distance = np.maximum(0, 2 - 2 * units.astype(float) @ units.T.astype(float))
@@ -188,15 +242,30 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
     Parameters
     ----------
     scores : DataFrame
-        From `compare_splits`.
+        From `compare_splits`; needs `split, repeat, auc`.
     split, reference : str
         Names in its column `split`.
     level : float
+        Of the interval, 0..1.
+
+    Returns
+    -------
+    Interval
+        Above 0 where the split flatters.
 
     Raises
     ------
     CourseError
         With fewer than two repeats.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.leak_lab import gap
+    >>> scores = pd.DataFrame({"repeat": [0, 1, 0, 1], "auc": [0.9, 0.8, 0.7, 0.6]})
+    >>> scores["split"] = ["random slices", "random slices", "patients", "patients"]
+    >>> print(gap(scores, "random slices"))
+    0.20 (95 % CI 0.20 to 0.20)
     """
     by_repeat = scores.pivot_table(index="repeat", columns="split", values="auc")
     differences = (by_repeat[split] - by_repeat[reference]).to_numpy()

@@ -20,6 +20,8 @@ PACKAGE = "brain_tumour_course"
 def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
     """Return the Tversky index of each image.
 
+    As a loss for segmentation: Salehi et al. 2017 (arXiv 1706.05721).
+
     Parameters
     ----------
     truth : tensor, shape (batch, ...)
@@ -35,6 +37,17 @@ def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
     -------
     tensor, shape (batch,), float32
         Above 0, at most 1; 1 where every pixel is right.
+
+    Examples
+    --------
+    A pixel that was missed costs more than one that was invented: (1 + 1) / (1 + 0.7 + 1) against
+    (2 + 1) / (2 + 0.3 + 1).
+
+    >>> from utils.losses import tversky_index
+    >>> round(float(tversky_index([[1, 1, 0]], [[1, 0, 0]])[0]), 3)
+    0.741
+    >>> round(float(tversky_index([[1, 1, 0]], [[1, 1, 1]])[0]), 3)
+    0.909
     """
     truth = _flat(truth)
     prediction = _flat(prediction)
@@ -45,7 +58,26 @@ def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
 
 
 def soft_dice(truth, prediction, smooth=1.0):
-    """Return the Dice coefficient of each image, from probabilities; see `tversky_index`."""
+    """Return the Dice coefficient of each image, from probabilities.
+
+    Parameters
+    ----------
+    truth, prediction, smooth
+        As `tversky_index` takes them.
+
+    Returns
+    -------
+    tensor, shape (batch,), float32
+        Above 0, at most 1.
+
+    Examples
+    --------
+    Without smoothing 2 * 1 / (2 + 2); with it, 1 is added above and below, (1 + 1) / (2 + 1).
+
+    >>> from utils.losses import soft_dice
+    >>> round(float(soft_dice([[1, 1, 0, 0]], [[0, 1, 1, 0]])[0]), 3)
+    0.667
+    """
     return tversky_index(truth, prediction, alpha=0.5, beta=0.5, smooth=smooth)
 
 
@@ -59,10 +91,10 @@ class FocalTversky(keras.losses.Loss):
     """Focal Tversky loss: (1 - Tversky index) ** exponent, for each image.
 
     With an exponent above 1 the loss is flat where an image is nearly right, so that training
-    attends to the hard ones; this is what "focal" means in Lin et al. (2017). Abraham & Khan
-    write the exponent as 1 / gamma with gamma = 4/3, that is 0.75: it does the opposite, and its
-    gradient grows without bound as an image becomes right. The loss is therefore held constant
-    where it is below `FLOOR`.
+    attends to the hard ones; this is what "focal" means in Lin et al. (2017, arXiv 1708.02002).
+    Abraham & Khan (arXiv 1810.07842) write the exponent as 1 / gamma with gamma = 4/3, that is
+    0.75: it does the opposite, and its gradient grows without bound as an image becomes right. The
+    loss is therefore held constant where it is below `FLOOR`.
 
     Parameters
     ----------
@@ -72,6 +104,14 @@ class FocalTversky(keras.losses.Loss):
         Above 1: hard images count more. Below 1: easy images count more.
     smooth : float
         See `tversky_index`.
+
+    Examples
+    --------
+    The index is (1 + 1) / (1 + 0.7 + 0.3 + 1), so the loss is (1 / 3) ** 2.
+
+    >>> from utils.losses import FocalTversky
+    >>> round(float(FocalTversky(exponent=2)([[1, 1, 0, 0]], [[0, 1, 1, 0]])), 3)
+    0.111
     """
 
     FLOOR = 1e-6

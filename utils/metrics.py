@@ -36,8 +36,8 @@ HD95_NOW, HD95_BEFORE = "slices with either mask", "slices with both masks"
 def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> float:
     """Return the Dice coefficient of two masks of any, equal shape.
 
-    Twice the overlap over the sum of both areas (Dice 1945). Given a whole volume, this is the
-    pooled Dice of the patient.
+    Twice the overlap over the sum of both areas (Dice 1945, doi 10.2307/1932409). Given a whole
+    volume, this is the pooled Dice of the patient.
 
     Parameters
     ----------
@@ -47,10 +47,25 @@ def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> fl
         The value when both masks are empty and the ratio is 0/0. Nobody agrees on it (0, 1 and
         leaving the slice out are all in use), so it is NaN unless you choose.
 
+    Returns
+    -------
+    float
+        From 0, no pixel in common, to 1, the same mask; or `empty`.
+
     Raises
     ------
     CourseError
         If the shapes differ.
+
+    Examples
+    --------
+    Each mask has two pixels, and one of them is in both: 2 * 1 / (2 + 2).
+
+    >>> from utils.metrics import dice
+    >>> dice([1, 1, 0, 0], [0, 1, 1, 0])
+    0.5
+    >>> dice([0, 0], [0, 0]), dice([0, 0], [0, 0], empty=1.0)
+    (nan, 1.0)
     """
     truth, prediction = _pair(truth, prediction)
     overlap = np.count_nonzero(truth & prediction)
@@ -59,19 +74,58 @@ def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> fl
 
 
 def dice_from_counts(tumour_px, predicted_px, overlap_px, empty: float = np.nan) -> np.ndarray:
-    """Return Dice from numbers of pixels, element by element (float64, `empty` for 0/0)."""
+    """Return Dice from numbers of pixels, element by element.
+
+    Parameters
+    ----------
+    tumour_px, predicted_px, overlap_px : array-like of numbers, of shapes that broadcast
+        Pixels in the true mask, in the predicted one, and in both.
+    empty : float
+        The value where both masks are empty, see `dice`.
+
+    Returns
+    -------
+    ndarray of float64, in the shape of the counts together
+        0 to 1, or `empty`.
+
+    Examples
+    --------
+    Of 4 true pixels 1 is among the 2 predicted: 2 * 1 / (4 + 2).
+
+    >>> from utils.metrics import dice_from_counts
+    >>> dice_from_counts([4, 0, 0], [2, 3, 0], [1, 0, 0]).round(3).tolist()
+    [0.333, 0.0, nan]
+    """
     total = np.asarray(tumour_px, dtype=float) + np.asarray(predicted_px, dtype=float)
     twice = 2.0 * np.asarray(overlap_px, dtype=float)
     return np.where(total > 0, twice / np.where(total > 0, total, 1.0), empty)
 
 
 def count_pixels(truths: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
-    """Return `tumour_px, predicted_px, overlap_px`, one row for each of (n, height, width) masks.
+    """Return how many pixels the masks of each slice have, and how many they have in common.
+
+    Parameters
+    ----------
+    truths, predictions : ndarray, shape (n, height, width)
+        Masks; anything above 0 is tumour.
+
+    Returns
+    -------
+    DataFrame
+        `tumour_px, predicted_px, overlap_px`, one row a slice.
 
     Raises
     ------
     CourseError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.metrics import count_pixels
+    >>> count_pixels(np.array([[[1, 1, 1, 0]]]), np.array([[[0, 1, 1, 1]]]))
+       tumour_px  predicted_px  overlap_px
+    0          3             3           2
     """
     truths, predictions = _pair(truths, predictions)
     return pd.DataFrame(
@@ -88,10 +142,7 @@ def patient_table(
     truths: np.ndarray | None = None,
     predictions: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return one row a patient: `patient, institution, slices, tumour_px, …, dice[, hd95_px]`.
-
-    Before ``dice`` stand ``missed_slices``, those with tumour and nothing predicted, and
-    ``invented_slices``, the other way round.
+    """Return one row a patient: how large the tumour is, what was predicted, and Dice.
 
     The patient's Dice pools the volume, 2 Σ overlap / (Σ true + Σ predicted), as in Buda et
     al. 2019 (arXiv 1906.03720): a slice counts by its pixels, and tumour-free slices count
@@ -104,6 +155,34 @@ def patient_table(
         The slices table; needs `patient, tumour_px, predicted_px, overlap_px`.
     truths, predictions : ndarray, optional
         Masks (n, height, width), one for each row of `slices`, for the column `hd95_px`.
+
+    Returns
+    -------
+    DataFrame
+        `patient, institution, slices, tumour_px, predicted_px, overlap_px, missed_slices,
+        invented_slices, dice[, hd95_px]`, sorted by patient; ``missed_slices`` counts those with
+        tumour and nothing predicted, ``invented_slices`` those the other way round. Without a
+        column `institution` in `slices` there is none here.
+
+    Raises
+    ------
+    CourseError
+        If there are not as many masks as rows.
+
+    Examples
+    --------
+    Patient a has 4 true and 4 predicted pixels, 2 of them in common: 2 * 2 / (4 + 4).
+
+    >>> import pandas as pd
+    >>> from utils.metrics import patient_table
+    >>> slices = pd.DataFrame(
+    ...     [("a", 4, 2, 2), ("a", 0, 2, 0), ("b", 5, 0, 0)],
+    ...     columns=["patient", "tumour_px", "predicted_px", "overlap_px"],
+    ... )
+    >>> patient_table(slices)[["patient", "slices", "missed_slices", "invented_slices", "dice"]]
+      patient  slices  missed_slices  invented_slices  dice
+    0       a       2              0                1   0.5
+    1       b       1              1                0   0.0
     """
     keys = [name for name in ("patient", "institution") if name in slices]
     counts = ["tumour_px", "predicted_px", "overlap_px"]
@@ -140,9 +219,11 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
 
     In a slice in which both masks have pixels, every outline pixel of one mask is measured to the
     nearest outline pixel of the other, both ways; the value of the slice is the 95th percentile of
-    all these distances. A slice in which only one mask has pixels, missed or invented, has no such
-    distance and is charged the length of the picture's diagonal, which no two pixels are apart. A
-    slice in which neither has any is left out. The value of a patient is the mean over the slices.
+    all these distances. (Their maximum is the Hausdorff distance; that a lower rank stands up to
+    single stray pixels is in Huttenlocher et al. 1993, doi 10.1109/34.232073.) A slice in which
+    only one mask has pixels, missed or invented, has no such distance and is charged the length of
+    the picture's diagonal, which no two pixels are apart. A slice in which neither has any is left
+    out. The value of a patient is the mean over the slices.
 
     So an emptied slice never improves the value, whatever was drawn in it, if there is tumour. A
     fixed penalty for what is missed or invented, then the mean, is also what the BraTS challenges
@@ -163,6 +244,19 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
     ------
     CourseError
         If the shapes differ or are not 2-D or 3-D.
+
+    Examples
+    --------
+    A mask of one pixel, predicted two columns further right; then missed, in a picture of 3 x 4
+    pixels, whose diagonal is 5 long.
+
+    >>> import numpy as np
+    >>> from utils.metrics import hd95
+    >>> truth = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    >>> hd95(truth, np.roll(truth, 2, axis=1))
+    2.0
+    >>> hd95(truth, np.zeros_like(truth))
+    5.0
     """
     truth, prediction = _pair(truth, prediction)
     if truth.ndim not in (2, 3):
@@ -184,7 +278,25 @@ def _slice_hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels (bool, height x width) of a mask that touch its outside by an edge."""
+    """Return the pixels of a mask that touch its outside by an edge.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (height, width)
+
+    Returns
+    -------
+    ndarray of bool, shape (height, width)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.metrics import outline
+    >>> outline(np.ones((3, 4), bool)).astype(int)
+    array([[1, 1, 1, 1],
+           [1, 0, 0, 1],
+           [1, 1, 1, 1]])
+    """
     # Outside the picture counts as outside the mask, so that a tumour cut by the border has one.
     return mask & ~ndimage.binary_erosion(mask)
 
@@ -204,6 +316,19 @@ def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
     -------
     DataFrame
         `convention, dice, explanation`, the course's own convention first.
+
+    Examples
+    --------
+    One slice with a Dice of 0.5, and one that is empty and was left empty:
+
+    >>> import pandas as pd
+    >>> from utils.metrics import dice_conventions
+    >>> counts = {"tumour_px": [4, 0], "predicted_px": [4, 0], "overlap_px": [2, 0]}
+    >>> scores = dice_conventions(pd.DataFrame({"patient": ["a", "a"], **counts}))
+    >>> dict(zip(scores["convention"], scores["dice"].tolist()))["slices, empty = 1"]
+    0.75
+    >>> dict(zip(scores["convention"], scores["dice"].tolist()))["slices, empty = 0"]
+    0.25
     """
     patients = patient_table(slices)["dice"]
     counts = slices[["tumour_px", "predicted_px", "overlap_px"]].astype(float)

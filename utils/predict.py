@@ -200,7 +200,26 @@ def _predict_batch(model, batch: np.ndarray) -> np.ndarray:
 
 
 def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return maps (n, h, w) of float32 interpolated linearly to `size` (height, width)."""
+    """Return maps of probability at another size, interpolated linearly.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (n, height, width)
+    size : (int, int)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, *size)
+        `probabilities` themselves if they have that size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.predict import resize_probabilities
+    >>> resize_probabilities(np.array([[[0, 1]]], np.float32), (1, 4)).tolist()
+    [[[0.0, 0.25, 0.75, 1.0]]]
+    """
     if probabilities.shape[1:] == tuple(size):
         return probabilities
     return np.stack([_resized_map(one, size) for one in probabilities])
@@ -228,6 +247,15 @@ def smooth_slices(probabilities: np.ndarray, neighbours: float) -> np.ndarray:
     Returns
     -------
     ndarray of float, shape (slices, height, width)
+
+    Examples
+    --------
+    Three slices of one pixel; each takes a quarter from either side and half from itself.
+
+    >>> import numpy as np
+    >>> from utils.predict import smooth_slices
+    >>> smooth_slices(np.array([0, 0.8, 0]).reshape(3, 1, 1), neighbours=0.25).ravel().tolist()
+    [0.2, 0.4, 0.2]
     """
     if not neighbours:
         return probabilities
@@ -247,6 +275,13 @@ def slice_scores(probabilities: np.ndarray, pixels: int = 50) -> np.ndarray:
     Returns
     -------
     ndarray of float, shape (slices,), 0..1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.predict import slice_scores
+    >>> slice_scores(np.array([[[0.0, 0.25, 0.75]]]), pixels=2).tolist()
+    [0.5]
     """
     flat = probabilities.reshape(len(probabilities), -1)
     return np.sort(flat, axis=1)[:, -pixels:].mean(axis=1)
@@ -297,6 +332,17 @@ def postprocess(
     -------
     ndarray of uint8, shape (slices, height, width)
         1 in the tumour.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.predict import postprocess
+    >>> from utils.settings import Postprocessing
+    >>> maps = np.array([[[0.9, 0.8, 0.1, 0.7]]])
+    >>> postprocess(maps, Postprocessing(threshold=0.5)).tolist()
+    [[[1, 1, 0, 1]]]
+    >>> postprocess(maps, Postprocessing(threshold=0.5, largest_only=True)).tolist()
+    [[[1, 1, 0, 0]]]
     """
     size = probabilities.shape[1:] if size is None else tuple(size)
     masks = np.empty((len(probabilities), *size), bool)
@@ -565,6 +611,31 @@ def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
 
     With ``combination`` in the settings, it is made from detector and segmenter together, see
     `combine`; otherwise it is the detector's alone.
+
+    Parameters
+    ----------
+    p_detector : ndarray of float, shape (slices,), 0..1
+        Calibrated.
+    maps : ndarray of float, shape (slices, height, width), 0..1
+        What the segmenter says about all slices of the patient, in order.
+    settings : dict
+        The detector's settings file; with ``combination``, ``neighbours`` as well, see
+        `smooth_slices`.
+
+    Returns
+    -------
+    ndarray of float, shape (slices,), 0..1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.predict import slice_probabilities
+    >>> slice_probabilities(np.array([0.25]), maps=np.array([[[0.75]]]), settings={}).tolist()
+    [0.25]
+    >>> weights = {"detector": 0, "segmenter": 1, "intercept": 0}
+    >>> settings = {"combination": weights, "neighbours": 0}
+    >>> slice_probabilities(np.array([0.25]), np.array([[[0.75]]]), settings).round(3).tolist()
+    [0.75]
     """
     if "combination" not in settings:
         return p_detector

@@ -35,7 +35,20 @@ def slice_similarity(
     -------
     DataFrame
         `pair` ("same patient" or "another patient"), `distance` (NA for another patient),
-        `correlation` (Pearson, over all pixels), one row a pair.
+        `correlation` (Pearson, over every second pixel either way, -1..1), one row a pair.
+
+    Examples
+    --------
+    Both slices of patient a are bright on the right, and both of patient b on the left.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from utils.similarity import slice_similarity
+    >>> right = np.tile(np.arange(4.0)[:, None], (4, 1, 3))
+    >>> table = pd.DataFrame({"patient": list("aabb"), "slice": [1, 2, 1, 2]})
+    >>> pairs = slice_similarity(np.stack([right, right, -right, -right]), table, distances=[1])
+    >>> pairs.groupby("pair")["correlation"].mean().round(2).to_dict()
+    {'another patient': -1.0, 'same patient': 1.0}
     """
     pixels = _standardised(images, channel)
     order = table[["patient", "slice"]].reset_index(drop=True).sort_values(["patient", "slice"])
@@ -63,6 +76,16 @@ def neighbour_in_training(table: pd.DataFrame) -> np.ndarray:
     -------
     ndarray of bool, shape (n,)
         One for each row of `table`.
+
+    Examples
+    --------
+    Slice 2 stands beside slice 1, on which was trained; slice 4 does not.
+
+    >>> import pandas as pd
+    >>> from utils.similarity import neighbour_in_training
+    >>> table = pd.DataFrame({"patient": "a", "slice": [1, 2, 4]})
+    >>> neighbour_in_training(table.assign(part=["train", "test", "test"])).tolist()
+    [False, True, False]
     """
     train = table.loc[table["part"] == "train", ["patient", "slice"]]
     known = set(train.itertuples(index=False, name=None))
@@ -92,6 +115,17 @@ def most_alike(
     -------
     ndarray of int
         Row numbers of the most correlated slices, one for each slice asked about.
+
+    Examples
+    --------
+    The last picture is asked about; it is bright on the right, as picture 1 is.
+
+    >>> import numpy as np
+    >>> from utils.similarity import most_alike
+    >>> right = np.tile(np.arange(4.0)[:, None], (4, 1, 3))
+    >>> images = np.stack([-right, right, 2 * right])
+    >>> most_alike(images, asked=[False, False, True], among=[True, True, False]).tolist()
+    [1]
     """
     pixels = _standardised(images, channel)
     places = np.flatnonzero(among)

@@ -67,7 +67,7 @@ def split_patients(
     Parameters
     ----------
     table : pandas.DataFrame
-        A cohort table with masks.
+        A cohort table with masks; needs `patient, institution, tumour_px`.
     seed : int
         The same seed and the same patients give the same split.
     shares : sequence of 3 floats
@@ -82,6 +82,15 @@ def split_patients(
     ------
     CourseError
         If there are too few patients for each part to have one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.splits import split_patients
+    >>> table = pd.DataFrame({"patient": list("abcdefghij"), "institution": "CS", "tumour_px": 9})
+    >>> parts = split_patients(table)["part"].value_counts()
+    >>> parts[["train", "validation", "test"]].to_dict()
+    {'train': 6, 'validation': 2, 'test': 2}
     """
     patients = _dealing_order(table, seed)
     counts = _part_sizes(len(patients), shares)
@@ -110,6 +119,15 @@ def _part_sizes(patients: int, shares: Sequence[float]) -> list[int]:
 def patient_folds(table: pd.DataFrame, folds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Deal the patients into folds for cross-validation, balanced by institution.
 
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table with masks; needs `patient, institution, tumour_px`.
+    folds : int
+        At least 2.
+    seed : int
+        The same seed and the same patients give the same folds.
+
     Returns
     -------
     pandas.DataFrame
@@ -119,6 +137,14 @@ def patient_folds(table: pd.DataFrame, folds: int = 5, seed: int = 0) -> pd.Data
     ------
     CourseError
         If there are fewer patients than folds, or fewer than two folds.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.splits import patient_folds
+    >>> table = pd.DataFrame({"patient": list("abcdef"), "institution": "CS", "tumour_px": 9})
+    >>> sorted(patient_folds(table, folds=3)["fold"].tolist())
+    [0, 0, 1, 1, 2, 2]
     """
     patients = _dealing_order(table, seed)
     if folds < 2:
@@ -151,6 +177,16 @@ def assert_no_leak(split: pd.DataFrame, part: str = "part") -> None:
     ------
     CourseError
         Naming the patients that are on more than one side.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.splits import assert_no_leak
+    >>> slices = pd.DataFrame({"patient": ["a", "a", "b"], "part": ["train", "train", "test"]})
+    >>> assert_no_leak(slices)
+    >>> assert_no_leak(slices.assign(part=["train", "test", "test"]))
+    Traceback (most recent call last):
+    CourseError: leak: 1 of 2 patients are in more than one part (a); split by patient, not by slice
     """
     sides = split.groupby("patient")[part].nunique(dropna=False)
     leaked = sorted(sides.index[sides > 1])
@@ -168,7 +204,28 @@ def patients_of(split: pd.DataFrame, part: str) -> list[str]:
 
 
 def split_sha256(split: pd.DataFrame) -> str:
-    """Return the SHA-256 of who is where: equal for equal splits, whatever the row order."""
+    """Return the SHA-256 of who is where: equal for equal splits, whatever the row order.
+
+    Parameters
+    ----------
+    split : pandas.DataFrame
+        One row a patient: `patient`, and `part` or else `fold`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.splits import split_sha256
+    >>> split = pd.DataFrame({"patient": ["a", "b"], "part": ["train", "test"]})
+    >>> split_sha256(split) == split_sha256(split.iloc[::-1])
+    True
+    >>> split_sha256(split) == split_sha256(split.assign(part=["test", "train"]))
+    False
+    """
     part = "part" if "part" in split else "fold"
     lines = sorted(
         f"{patient},{side}" for patient, side in zip(split["patient"], split[part], strict=True)

@@ -39,6 +39,19 @@ def head_pixels(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (slices, height, width)
+
+    Examples
+    --------
+    The right half is bright in all channels; on the left, one channel has noise.
+
+    >>> import numpy as np
+    >>> from utils.volumes import head_pixels
+    >>> images = np.zeros((1, 2, 4, 3), np.uint8)
+    >>> images[:, :, 2:] = 100
+    >>> images[:, :, :2, 0] = 30
+    >>> head_pixels(images)[0].astype(int)
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1]])
     """
     return _brighter(images, _head_floors(images))
 
@@ -108,7 +121,28 @@ def normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def normalise_image(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """Return a slice or a volume, (..., 3) of uint8, with its grey levels replaced by `tables`."""
+    """Return a slice or a volume with its grey levels replaced.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (..., 3)
+    tables : ndarray of uint8, shape (3, 256)
+        For each channel, what each grey level becomes; from `normalisation`.
+
+    Returns
+    -------
+    ndarray of uint8, in the shape of `image`
+
+    Examples
+    --------
+    A table that turns dark into bright:
+
+    >>> import numpy as np
+    >>> from utils.volumes import normalise_image
+    >>> tables = np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1))
+    >>> normalise_image(np.array([[[0, 55, 255]]], np.uint8), tables).tolist()
+    [[[255, 200, 0]]]
+    """
     normalised = np.empty_like(image)
     for channel, table in enumerate(tables):
         # The input has 256 possible values, so one table of 256 results does all the pixels.
@@ -131,6 +165,16 @@ def normalise_volume(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (slices, height, width, 3)
+
+    Examples
+    --------
+    The mean is 100 and the standard deviation 50, so z is -1 and 1: 96 - 40 and 96 + 40.
+
+    >>> import numpy as np
+    >>> from utils.volumes import normalise_volume
+    >>> images = np.array([50, 50, 150, 150], np.uint8).reshape(1, 1, 4, 1).repeat(3, axis=-1)
+    >>> normalise_volume(images)[0, 0, :, 1].tolist()
+    [56, 56, 136, 136]
     """
     return normalise_image(images, normalisation(images))
 
@@ -154,6 +198,16 @@ def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
     ------
     CourseError
         If `pictures` is neither.
+
+    Examples
+    --------
+    Three slices of one pixel; FLAIR is 10, 20 and 30.
+
+    >>> import numpy as np
+    >>> from utils.volumes import arrange_channels
+    >>> images = np.array([[1, 10, 100], [2, 20, 200], [3, 30, 255]], np.uint8).reshape(3, 1, 1, 3)
+    >>> arrange_channels(images, "neighbours").reshape(3, 3).tolist()
+    [[10, 10, 20], [10, 20, 30], [20, 30, 30]]
     """
     if pictures == "sequences":
         return images
@@ -165,9 +219,20 @@ def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a uint8 picture, (height, width) or (height, width, 3), at `size` (height, width).
+    """Return a picture at another size.
 
     Shrinking averages over the pixels that fall together; enlarging interpolates linearly.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width) or (height, width, 3)
+    size : (int, int)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (*size) or (*size, 3)
+        `image` itself if it has that size.
     """
     if image.shape[:2] == tuple(size):
         return image
@@ -176,12 +241,46 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a 0/1 mask at `size`: 1 where at least half of what falls together is tumour."""
+    """Return a mask at another size: 1 where at least half of what falls together is tumour.
+
+    Parameters
+    ----------
+    mask : ndarray of 0 and 1, shape (height, width)
+    size : (int, int)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape `size`
+        0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.volumes import resize_mask
+    >>> resize_mask(np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint8), (1, 2)).tolist()
+    [[0, 1]]
+    """
     return (resize_image(mask * np.uint8(255), size) >= 128).astype(np.uint8)
 
 
 def read_volume(rows: pd.DataFrame) -> np.ndarray:
-    """Return the pictures of one patient as uint8, shape (slices, height, width, 3)."""
+    """Return the pictures of one patient, as they are in the files.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The patient's rows of the cohort table; needs `image_path`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width, 3)
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read.
+    """
     return np.stack([read_slice(path) for path in rows["image_path"]])
 
 

@@ -182,6 +182,14 @@ def read_shards(manifest: Path) -> Iterator[tuple[str, np.ndarray]]:
 def keras_name(legacy: str) -> str:
     """Return the name that Keras 3 gives to a ResNet50 layer of Keras 2.0's naming.
 
+    Raises
+    ------
+    CourseError
+        If it is not the name of such a layer.
+
+    Examples
+    --------
+    >>> from utils.weights import keras_name
     >>> keras_name("res2a_branch2a"), keras_name("bn5c_branch1")
     ('conv2_block1_1_conv', 'conv5_block3_0_bn')
     """
