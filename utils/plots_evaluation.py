@@ -195,27 +195,6 @@ def dice_conventions(table: pd.DataFrame, source: str) -> Figure:
 
 
 @styled
-def size_and_dice(patients: pd.DataFrame, source: str) -> Figure:
-    """Show each patient's Dice over the size of the tumour (log scale).
-
-    Parameters
-    ----------
-    patients : DataFrame
-        `institution, tumour_px, dice`, from `metrics.patient_table`.
-    source : str
-    """
-    figure = new_figure("Dice and the size of the tumour", source, 7, 3.8)
-    axes = figure.subplots()
-    for number, (institution, rows) in enumerate(patients.groupby("institution")):
-        look = {"color": COLOURS[number % 7], "marker": "osD^v"[number % 5]}
-        axes.plot(rows["tumour_px"], rows["dice"], linestyle="", label=institution, **look)
-    axes.set(xscale="log", ylim=(-0.02, 1.02), ylabel="Dice of the patient's volume")
-    axes.set(xlabel="tumour in all slices of the patient (px, log scale)")
-    figure.legend(loc="outside right center", title="institution")
-    return figure
-
-
-@styled
 def compare_intervals(
     intervals: Mapping[str, Mapping[str, Interval]], source: str, title: str, label: str
 ) -> Figure:
