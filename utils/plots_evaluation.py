@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from utils.intervals import Interval
 from utils.plots import BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, new_figure, styled
+from utils.text import format_bounds, format_number
 
 
 @styled
@@ -56,8 +57,8 @@ def paired_dice(
     spread.set_yticks([])
     spread.set_title(
         f"better {better}, same {len(change) - better - worse}, worse {worse}\n"
-        f"mean {difference.estimate:+.3f} (95 % CI {difference.low:+.3f} to "
-        f"{difference.high:+.3f}, band)",
+        f"mean {format_number(difference.estimate, sign=True)} "
+        f"(95 % CI {format_bounds(difference.low, difference.high, sign=True)}, band)",
         fontsize=9,
     )
     return figure
