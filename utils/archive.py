@@ -7,7 +7,7 @@ import re
 import shutil
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +28,6 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EE
 def unpack_cohort(
     archive: str | os.PathLike,
     target: str | os.PathLike | None = None,
-    progress: Callable[[int, int], None] | None = None,
     masks: bool = True,
 ) -> Path:
     """Unpack the patient folders of a zip into the folder `target`.
@@ -46,8 +45,6 @@ def unpack_cohort(
         The cohort folder to make. If it is there and was made from this archive, nothing is done.
         By default `data/lgg` for the LGG cohort as Kaggle gives it, and for any other a folder in
         `data` that is named after the zip and its contents: `data/lgg` is the real cohort.
-    progress : callable, optional
-        Called as ``progress(files done, all files)``.
     masks : bool
         False leaves the masks in the zip.
 
@@ -69,11 +66,11 @@ def unpack_cohort(
         target = _default_target(archive, folder, members, digest) if target is None else target
         target = Path(target)
         with tell_disk_errors(target):
-            _unpack(archive, source, members, target, digest, progress)
+            _unpack(archive, source, members, target, digest)
     return target
 
 
-def _unpack(archive, source, members, target: Path, digest: str, progress) -> None:
+def _unpack(archive, source, members, target: Path, digest: str) -> None:
     if _is_unpacked(target, digest):
         return
     _check_target(target, archive)
@@ -83,10 +80,8 @@ def _unpack(archive, source, members, target: Path, digest: str, progress) -> No
     for unfinished in partial.glob("*/.*"):
         unfinished.unlink()
     _check_space(partial, members)
-    for done, (name, member) in enumerate(members.items(), start=1):
+    for name, member in members.items():
         _extract(archive, source, member, partial / name)
-        if progress is not None:
-            progress(done, len(members))
     write_json(partial / SOURCE, {"archive": archive.name, "sha256": digest})
     os.replace(partial, target)
 

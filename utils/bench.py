@@ -25,6 +25,7 @@ from utils import batches, config, losses, models
 from utils.cohort import read_cohort, read_slice
 from utils.precision import resolve_precision, set_precision
 from utils.predict import BATCH_SIZE, load_networks, predict_table
+from utils.processor import processor_name
 from utils.simulate import simulate_cohort
 
 SIZE = 128
@@ -222,18 +223,13 @@ def _untrained_models(folder: Path) -> tuple[Path, Path]:
 
 def machine() -> str:
     """Return the processor, the cores that may be used, and the versions, in one line."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     import tensorflow
 
     return (
-        f"{name}, {cores} cores, Python {platform.python_version()}, Keras {keras.__version__}, "
-        f"TensorFlow {tensorflow.__version__}, precision {resolve_precision()}"
+        f"{processor_name()}, {cores} cores, Python {platform.python_version()}, "
+        f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__}, "
+        f"precision {resolve_precision()}"
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +39,10 @@ _SAMPLE_BYTES = 4096
 LARGEST_PATIENT = 512 * 1024 * 1024
 _NO_COHORT = "give the cohort's folder or its zip, or get it with python -m utils.download"
 
-Progress = Callable[[int, int], None]
-
 
 def open_cohort(
     path: str | os.PathLike,
     target: str | os.PathLike | None = None,
-    progress: Progress | None = None,
     masks: bool = True,
 ) -> Path:
     """Return the folder that holds the patient folders.
@@ -57,8 +54,6 @@ def open_cohort(
         cohort twice (it is read once); or the zip as Kaggle gives it.
     target : path-like, optional
         Where a zip is unpacked, see `utils.archive.unpack_cohort`.
-    progress : callable, optional
-        Called as ``progress(done, total)`` while a zip is unpacked.
     masks : bool
         Whether the masks in a zip are unpacked as well.
 
@@ -77,7 +72,7 @@ def open_cohort(
     if not is_folder:
         if path.suffix.lower() != ".zip":
             raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")
-        path = unpack_cohort(path, target, progress, masks)
+        path = unpack_cohort(path, target, masks)
     return find_cohort_folder(path)
 
 
@@ -119,7 +114,6 @@ def read_cohort(
     root: str | os.PathLike,
     masks: str = "required",
     patients: int | None = None,
-    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return the cohort table, having checked every file that it names.
 
@@ -136,8 +130,6 @@ def read_cohort(
         any, whatever they are called and hold, and a single slice is fine.
     patients : int, optional
         Read only the first so many patients, by name.
-    progress : callable, optional
-        Called as ``progress(patients done, all patients)``.
 
     Returns
     -------
@@ -164,10 +156,8 @@ def read_cohort(
         _check_for_learning(root, found)
     rows = []
     # No threads: what is done with one file is so short that they only wait for each other.
-    for done, one in enumerate(found, 1):
+    for one in found:
         rows += _read_patient(one, masks)
-        if progress is not None:
-            progress(done, len(found))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if masks == "absent":
         table = table.astype({"tumour_px": "Int64", "has_tumour": "boolean"})

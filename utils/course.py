@@ -8,14 +8,13 @@ import pandas as pd
 
 from utils import config
 from utils.cohort import cohort_sha256, open_cohort, read_cohort
+from utils.cohort_titles import COHORTS
 from utils.config import CourseError
 from utils.parameters import check_parameters
 from utils.simulate import simulate_cohort
 from utils.splits import assert_no_leak, choose_patients, patients_of, split_patients, split_sha256
 from utils.tables import write_table
 from utils.volumes import Volumes, load_volumes
-
-COHORTS = ("simulated", "lgg")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Parameters:
 
     def __post_init__(self) -> None:
         if self.cohort not in COHORTS:
-            raise CourseError(f"cohort={self.cohort!r}: unknown; choose one of {COHORTS}")
+            raise CourseError(f"cohort={self.cohort!r}: unknown; choose one of {tuple(COHORTS)}")
         for name, least in {
             "seed": 0,
             "patients": 0,
@@ -110,7 +109,7 @@ class Run:
         """Return from which cohort, patients and seed a number or figure comes."""
         number = len(self.split) if part is None else int((self.split["part"] == part).sum())
         kind = {None: "patients", "train": "training patients", "validation": "validation patients"}
-        name = {"simulated": "simulated cohort", "lgg": "LGG cohort (real)"}[self.parameters.cohort]
+        name = COHORTS[self.parameters.cohort].figure
         return f"{name}, {number} {kind.get(part, 'held-out patients')}, seed {self.seed}"
 
     @cached_property

@@ -147,11 +147,11 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             known = ", ".join(recipes.ATTEMPTS)
             raise CourseError(f"--attempt {name}: unknown; choose one of {known}")
         print(f"attempt: {name}", flush=True)
-        split = fold_split(table, "patients", "0")
+        split = fold_split(table, "patients", recipes.ATTEMPTS_FOLD)
         folder = arguments.work / "attempts" / name
-        # What fold 0 of an experiment trains too is trained once, for both.
+        # What that fold of an experiment trains too is trained once, for both.
         same = [
-            arguments.work / experiment / "0"
+            arguments.work / experiment / recipes.ATTEMPTS_FOLD
             for experiment, (recipe, dealt) in EXPERIMENTS.items()
             if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
         ]

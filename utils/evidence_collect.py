@@ -11,6 +11,7 @@ from utils import config
 from utils.cohort import cohort_sha256
 from utils.evidence_tables import EXPERIMENTS
 from utils.metrics import HD95_BEFORE, HD95_NOW
+from utils.processor import cpuinfo, processor_name
 from utils.splits import patient_folds, split_sha256
 from utils.tables import read_table, write_table
 
@@ -189,11 +190,5 @@ def _git(*words: str) -> str:
 
 
 def _machine() -> str:
-    """Return the processor, its cores and the precision that it computes in."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else model}, {max(1, len(names))} cores"
+    """Return the processor and its cores."""
+    return f"{processor_name()}, {max(1, len(cpuinfo('model name')))} cores"

@@ -29,12 +29,10 @@ from utils.predict import (
     slice_scores,
     smooth_slices,
 )
-from utils.recipes import Recipe, owners
+from utils.recipes import ATTEMPTS_FOLD, DETECTOR_EPOCHS, DETECTOR_SIZE, Recipe, owners
 from utils.tables import read_table, write_table
 from utils.volumes import load_volumes
 
-DETECTOR_SIZE = 128
-DETECTOR_EPOCHS = 6
 # What is tried on validation: thresholds, which pieces are kept, and the weight of the
 # neighbouring slices.
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -292,8 +290,8 @@ def run_attempt(
         folder / "attempt.json",
         {
             "attempt": name,
-            "recipe": recipe.words,
-            "scored_on": "validation patients of fold 0",
+            "recipe": recipe.description,
+            "scored_on": f"validation patients of fold {ATTEMPTS_FOLD}",
             "patients": len(by_patient),
             "dice_mean": round(mean, 4),
             "dice_median": round(float(np.median(by_patient)), 4),

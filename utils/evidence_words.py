@@ -5,10 +5,10 @@ import pandas as pd
 from utils import comparisons, detection, findings
 from utils.comparisons import Comparison
 from utils.evidence_tables import EXPERIMENTS, OTHERS, Evidence
-from utils.findings import AIMS, RESAMPLES, SEED, told
+from utils.findings import AIMS, RESAMPLES, SEED
 from utils.intervals import Interval
-from utils.metrics import HD95_NOW, one_mask
-from utils.model_card import HD95
+from utils.metrics import HD95_NOW, HD95_WORDS, one_mask
+from utils.text import UNKNOWN, format_interval, format_number
 
 NOT_YET = "not computed yet"
 FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
@@ -64,7 +64,7 @@ def hd95_words(evidence: Evidence) -> str:
     if evidence.hd95_definition == HD95_NOW:
         known = int(evidence.patients["hd95_px"].notna().sum())
         lacking = "" if known == len(evidence.patients) else f" It is known of {known} patients."
-        return f"{HD95} Here {counts}.{lacking}"
+        return f"{HD95_WORDS} Here {counts}.{lacking}"
     return (
         "HD95 was computed under an earlier definition: the 95th percentile of the distances "
         f"within the slices that have both masks, all slices together. {counts}; these are left "
@@ -91,7 +91,7 @@ def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]
     rows = []
     for name, found in named.items():
         if found is None:
-            rows.append((name, NOT_YET, *["–"] * 4))
+            rows.append((name, NOT_YET, *[UNKNOWN] * 4))
             continue
         patients, slices = f"{found.with_tumour} patients", f"{found.slices:,} slices"
         for measure, on, pair in (
@@ -99,8 +99,9 @@ def comparison_rows(named: dict[str, Comparison | None]) -> list[tuple[str, ...]
             ("AUC", slices, found.auc),
             ("AUC, detector alone", slices, found.detector_auc),
         ):
-            difference = told(pair.difference, sign=True)
-            rows.append((name, measure, on, f"{pair.first:.3f}", f"{pair.second:.3f}", difference))
+            difference = format_interval(pair.difference, sign=True)
+            scores = (format_number(score) for score in (pair.first, pair.second))
+            rows.append((name, measure, on, *scores, difference))
     return rows
 
 
@@ -126,8 +127,3 @@ def _split_verdict(measure: str, gap: Interval) -> str:
     if gap.high < 0:
         return f"the random split makes the {measure} look worse, by {-gap.estimate:.3f}"
     return f"these patients do not decide whether the {measure} is inflated"
-
-
-def bounds(value: float, low: float, high: float) -> str:
-    """Return ``0.810 (0.783 to 0.836)``, or the value alone where the bounds are NaN."""
-    return f"{value:.3f}" + ("" if pd.isna(low) else f" ({low:.3f} to {high:.3f})")

@@ -39,14 +39,6 @@ AREAS = (1, 100, 500, 2000, 65536)  # px of a tumour in a slice: edges of the cl
 FEWEST = 5  # patients of an institution, for an interval to be given
 
 
-def told(interval: Interval, decimals: int = 3, sign: bool = False) -> str:
-    """Return ``0.810 (0.783 to 0.836)``, or the estimate alone where there is no interval."""
-    form = f"{'+' if sign else ''}.{decimals}f"
-    if np.isnan(interval.low):
-        return f"{interval.estimate:{form}}"
-    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"
-
-
 def of_column(patients: pd.DataFrame, column: str, statistic: str = "mean") -> Interval:
     """Return the mean or median of a column with one row a patient; NaN values are left out."""
     rows = patients[["patient", column]].dropna()

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from utils.config import CourseError
+from utils.text import format_interval
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Interval:
     def __str__(self) -> str:
         if np.isnan(self.low):
             return f"{self.estimate:.2f} (no interval)"
-        return f"{self.estimate:.2f} ({100 * self.level:g} % CI {self.low:.2f} to {self.high:.2f})"
+        return format_interval(self, 2, label=f"{100 * self.level:g} % CI")
 
 
 def bootstrap_patients(

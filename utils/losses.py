@@ -163,16 +163,3 @@ class DiceCrossEntropy(keras.losses.Loss):
         """Return the constructor's arguments."""
         own = {"entropy_weight": self.entropy_weight, "smooth": self.smooth}
         return {**super().get_config(), **own}
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class SoftDice(keras.metrics.MeanMetricWrapper):
-    """The mean over the images of `soft_dice`, as a metric for `compile`."""
-
-    def __init__(self, smooth=1.0, name="soft_dice", **options):
-        self.smooth = smooth
-        super().__init__(soft_dice, name=name, smooth=smooth, **options)
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {"name": self.name, "smooth": self.smooth}

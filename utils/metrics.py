@@ -31,6 +31,12 @@ BATCH = 16  # the batch size of the convention that many training logs report
 # and what it did before, when slices with only one mask were left out and the percentile was taken
 # over the distances of all others together.
 HD95_NOW, HD95_BEFORE = "slices with either mask", "slices with both masks"
+# The first of them in words, for readers.
+HD95_WORDS = (
+    "HD95 of a slice is the 95th percentile of the distances between the two outlines; a slice "
+    "with only one mask, missed or invented, counts as the picture's diagonal; the value of a "
+    "patient is the mean over the slices with either mask."
+)
 
 
 def dice(truth: np.ndarray, prediction: np.ndarray, empty: float = np.nan) -> float:

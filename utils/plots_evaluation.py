@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from utils.intervals import Interval
 from utils.plots import BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, new_figure, styled
+from utils.text import format_bounds, format_number
 
 
 @styled
@@ -56,8 +57,8 @@ def paired_dice(
     spread.set_yticks([])
     spread.set_title(
         f"better {better}, same {len(change) - better - worse}, worse {worse}\n"
-        f"mean {difference.estimate:+.3f} (95 % CI {difference.low:+.3f} to "
-        f"{difference.high:+.3f}, band)",
+        f"mean {format_number(difference.estimate, sign=True)} "
+        f"(95 % CI {format_bounds(difference.low, difference.high, sign=True)}, band)",
         fontsize=9,
     )
     return figure
@@ -191,27 +192,6 @@ def dice_conventions(table: pd.DataFrame, source: str) -> Figure:
     axes.set_yticks(table.index, table["convention"])
     axes.set(xlabel="Dice (diamond: the course's own convention)", xlim=(0, 1.1))
     axes.grid(False, axis="y")
-    return figure
-
-
-@styled
-def size_and_dice(patients: pd.DataFrame, source: str) -> Figure:
-    """Show each patient's Dice over the size of the tumour (log scale).
-
-    Parameters
-    ----------
-    patients : DataFrame
-        `institution, tumour_px, dice`, from `metrics.patient_table`.
-    source : str
-    """
-    figure = new_figure("Dice and the size of the tumour", source, 7, 3.8)
-    axes = figure.subplots()
-    for number, (institution, rows) in enumerate(patients.groupby("institution")):
-        look = {"color": COLOURS[number % 7], "marker": "osD^v"[number % 5]}
-        axes.plot(rows["tumour_px"], rows["dice"], linestyle="", label=institution, **look)
-    axes.set(xscale="log", ylim=(-0.02, 1.02), ylabel="Dice of the patient's volume")
-    axes.set(xlabel="tumour in all slices of the patient (px, log scale)")
-    figure.legend(loc="outside right center", title="institution")
     return figure
 
 

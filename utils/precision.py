@@ -1,12 +1,10 @@
 """The one switch for the precision in which networks compute."""
 
-from pathlib import Path
-
 import keras
 
 from utils import config
+from utils.processor import cpuinfo
 
-CPUINFO = Path("/proc/cpuinfo")
 NAMES = ("float32", "mixed_bfloat16")
 
 
@@ -42,11 +40,8 @@ def resolve_precision(name="auto") -> str:
 
 
 def _multiplies_bfloat16() -> bool:
-    try:
-        text = CPUINFO.read_text(encoding="ascii", errors="replace")
-    except OSError:  # no such file outside Linux
-        return False
-    return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
+    flags = " ".join(cpuinfo("flags"))
+    return any(flag in flags for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def has_gpu() -> bool:

@@ -16,9 +16,14 @@ from utils.comparisons import Compared, Comparison
 from utils.config import CourseError
 from utils.evidence_tables import LGG, Evidence, read_evidence
 from utils.evidence_words import NOT_YET, aims
-from utils.findings import BUDA, told
-from utils.intervals import Interval
-from utils.model_card import markdown_table
+from utils.findings import BUDA
+from utils.text import (
+    format_bounds,
+    format_interval,
+    format_number,
+    listed,
+    markdown_table,
+)
 
 README = config.ROOT / "README.md"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
@@ -31,8 +36,8 @@ def readme_part(evidence: Evidence, compared: Compared) -> str:
     for row in aims(evidence).itertuples():
         reference = references.get(row.measure)
         aim = f"{row.aim:.2f}, " + ("reached" if row.reached else "**not reached**")
-        cited = "–" if reference is None else f"{reference:.2f}"
-        rows.append((row.measure, told(row.found), aim, cited))
+        cited = format_number(reference, 2)
+        rows.append((row.measure, format_interval(row.found), aim, cited))
     heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
     sentences = [_institution_sentence(evidence), _cascade_sentence(evidence)]
     compared_rows = [
@@ -50,7 +55,7 @@ def readme_part(evidence: Evidence, compared: Compared) -> str:
         "slices, five folds by patient: whoever predicted a patient never saw it.\n\n"
         + markdown_table(heads, rows)
         + "\n\n"
-        + "\n".join(f"- {sentence}" for sentence in sentences)
+        + listed(sentences)
         + "\n\nTwo models on the same slices; in brackets the difference, in pairs over "
         "patients:\n\n"
         + markdown_table(("From → to", "For", "Dice by patient", "AUC", "On"), compared_rows)
@@ -72,8 +77,8 @@ def _cascade_sentence(evidence: Evidence) -> str:
     gain = findings.cascade_gain(evidence.slices)[2]
     lost = findings.cascade_misses(evidence.slices)["lost"].sum()
     return (
-        f"**Cascade minus segmenter alone**, mean Dice: {told(gain, sign=True)}; {lost} tumour "
-        "slices that the segmenter had met are lost."
+        f"**Cascade minus segmenter alone**, mean Dice: {format_interval(gain, sign=True)}; {lost} "
+        "tumour slices that the segmenter had met are lost."
     )
 
 
@@ -86,11 +91,10 @@ def _compared_row(title: str, name: str, found: Comparison | None) -> tuple[str,
 
 def _change(pair: comparisons.Pair) -> str:
     """Return ``0.810 → 0.842 (+0.032, +0.010 to +0.051)``."""
-    gap: Interval = pair.difference
-    return (
-        f"{pair.first:.3f} → {pair.second:.3f} "
-        f"({gap.estimate:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
-    )
+    gap = pair.difference
+    bounds = format_bounds(gap.low, gap.high, sign=True)
+    change = f"{format_number(gap.estimate, sign=True)}, {bounds}"
+    return f"{format_number(pair.first)} → {format_number(pair.second)} ({change})"
 
 
 def put_between_marks(text: str, part: str, name: str = "README.md") -> str:

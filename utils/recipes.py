@@ -18,6 +18,12 @@ from utils.pretrained import pretrained_unet
 from utils.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, arrange_channels
 from utils.weights import imagenet_resnet50
 
+# Of the detector that goes with every recipe of ours.
+DETECTOR_SIZE = 128
+DETECTOR_EPOCHS = 6
+# The fold on whose validation patients attempts are scored.
+ATTEMPTS_FOLD = "0"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,7 +32,8 @@ class Recipe:
     Attributes
     ----------
     words : str
-        What is particular about it, for the table of attempts.
+        What is particular about it, for the table of attempts; where empty, `description` makes
+        it of the values below.
     network : callable
         `network(size, seed)` -> keras.Model.
     size : int
@@ -66,6 +73,31 @@ class Recipe:
     pictures: str = "sequences"
     flips: bool = True
 
+    @property
+    def description(self) -> str:
+        """What it is, in words: its own, or those of its values."""
+        if self.words:
+            return self.words
+        parts = [
+            NETWORKS.get(self.network, self.network.__name__),
+            PICTURES[self.pictures],
+            f"{self.size} px",
+            LOSSES[type(self.loss())],
+            "not augmented" if self.strength is None else _augmentation(self.strength),
+        ]
+        parts += ["each slice standardised by itself"] * self.slicewise
+        parts += ["tumour slices only"] * self.tumour_only
+        return ", ".join(parts)
+
+
+def _augmentation(strength: batches.Strength) -> str:
+    moved = {"turned": strength.rotation, "scaled": strength.scale, "shifted": strength.shift}
+    verbs = [verb for verb, amount in moved.items() if amount]
+    text = f"{', '.join(verbs)} and mirrored" if verbs else "mirrored"
+    recoloured = ", grey levels changed" if strength.gain or strength.gamma else ""
+    dropped = ", channels replaced by FLAIR" if strength.drop else ""
+    return f"{text}{recoloured}{dropped} at random"
+
 
 def _pretrained(size, seed):
     return pretrained_unet(size, imagenet_resnet50(), seed)
@@ -79,12 +111,18 @@ def _plain_resunet(size, seed):
     return models.resunet(size, filters=(16, 32, 64, 128, 256), seed=seed, stem=False)
 
 
+# What the parts of a recipe are called.
+NETWORKS = {_pretrained: "U-Net on ImageNet's ResNet50"}
+PICTURES = {
+    "sequences": "pre-contrast, FLAIR and post-contrast",
+    "neighbours": "FLAIR of three neighbouring slices",
+}
+LOSSES = {losses.DiceCrossEntropy: "Dice + cross-entropy", losses.FocalTversky: "focal Tversky"}
 # Stronger than in the notebooks: 80 real patients differ more than simulated ones. Grey levels
 # are left as they are; `INTENSITY` was the first recipe, and did worse on validation patients.
 PLACES = batches.Strength(rotation=18, scale=0.15, shift=0.08, gain=0.0, gamma=0.0, drop=0.0)
 OURS = Recipe(
-    words="U-Net on ImageNet's ResNet50, FLAIR of three neighbouring slices, 192 px, "
-    "Dice + cross-entropy, turned, scaled, shifted and mirrored at random",
+    words="",
     network=_pretrained,
     epochs=20,
     strength=PLACES,
@@ -207,7 +245,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
         epochs=recipe.epochs,
         configuration=run.identity
         | {
-            "recipe": recipe.words,
+            "recipe": recipe.description,
             "steps": recipe.steps,
             "batch_size": recipe.batch_size,
             "tumour_share": recipe.tumour_share,

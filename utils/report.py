@@ -13,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
 import nbformat
 
+from utils.cohort_titles import COHORTS, UNKNOWN_COHORT
 from utils.config import CourseError, atomic_path, command, read_json
 from utils.metrics import patient_table
+from utils.rendering import render
 from utils.tables import read_table
+from utils.text import format_bounds, format_number
 
 MISSING = "not computed in this run"
-COHORTS = {"simulated": "Simulated data", "lgg": "LGG MRI Segmentation cohort (real patients)"}
 PARTS = {"train": "Training", "validation": "Validation", "test": "Held-out test"}
 # Shown at the top: title, where in metrics.json, decimals, what it means.
 HEADLINES = (
@@ -52,7 +53,7 @@ def number(value: object, decimals: int = 3) -> str:
         return MISSING if value is None else _text(value)
     if value != value:
         return MISSING
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{decimals}f}"
+    return f"{value:,}" if isinstance(value, int) else format_number(value, decimals)
 
 
 def _text(value: object) -> str:
@@ -67,7 +68,7 @@ def headlines(metrics: Mapping) -> list[dict[str, str]]:
     for title, path, decimals, meaning in HEADLINES:
         ends = lookup(metrics, "segmentation.dice_patient_ci95")
         has_interval = path.endswith("dice_patient_mean") and ends is not None
-        interval = "95 % interval {:.3f} to {:.3f}".format(*ends) if has_interval else ""
+        interval = f"95 % interval {format_bounds(*ends)}" if has_interval else ""
         value = number(lookup(metrics, path), decimals)
         cards.append({"title": title, "value": value, "interval": interval, "meaning": meaning})
     return cards
@@ -200,16 +201,10 @@ def write_report(run_folder: Path) -> Path:
     metrics = read_json(run_folder / "metrics.json")
     if not metrics:
         raise CourseError(f"{run_folder}: no metrics.json in it; run the notebooks: make course")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("report.html").render(
+    page = render(
+        "report.html",
         simulated=metrics.get("cohort") == "simulated",
-        cohort=COHORTS.get(metrics.get("cohort"), "Unknown cohort"),
+        cohort=COHORTS.get(metrics.get("cohort"), UNKNOWN_COHORT).page,
         seed=number(metrics.get("seed")),
         profile=number(metrics.get("profile")),
         split=number(metrics.get("split_sha256"))[:12],
@@ -249,7 +244,7 @@ def _headline(name: str, metrics: Mapping) -> str:
     auc = lookup(metrics, "detection.auc")
     mean = lookup(metrics, "segmentation.dice_patient_mean")
     ends = lookup(metrics, "segmentation.dice_patient_ci95")
-    interval = "" if ends is None else " (95 % interval {:.3f} to {:.3f})".format(*ends)
+    interval = "" if ends is None else f" (95 % interval {format_bounds(*ends)})"
     figure = {
         "01": ", ".join(part_sizes) + " patients" if part_sizes else "",
         "02": "" if auc is None else f"detection AUC {auc:.3f}",

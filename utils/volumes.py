@@ -4,7 +4,7 @@ Every patient is normalised as a whole, not slice by slice: the brightness of on
 with its neighbours says something about the tissue, and that is kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -383,7 +383,6 @@ def load_volumes(
     table: pd.DataFrame,
     size: int = 128,
     cache: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Volumes:
     """Return the normalised slices of a cohort at `size` x `size` pixels.
 
@@ -396,8 +395,6 @@ def load_volumes(
     cache : path-like, optional
         Folder in which the arrays are kept; they are found again by the contents of the cohort
         and the size, and then mapped into memory instead of read.
-    progress : callable, optional
-        Called as ``progress(patients done, all patients)``.
 
     Returns
     -------
@@ -412,11 +409,11 @@ def load_volumes(
         raise CourseError(f"size={size}: too small to show a tumour; choose at least 32 pixels")
     table = table.reset_index(drop=True)
     if cache is None:
-        return Volumes(table, *_read_arrays(table, size, progress))
+        return Volumes(table, *_read_arrays(table, size))
     folder = Path(cache) / f"volumes-{cohort_sha256(table)[:12]}-{size}"
     names = ["images", "masks"] if _has_masks(table) else ["images"]
     if not all((folder / f"{name}.npy").exists() for name in names):
-        for name, array in zip(names, _read_arrays(table, size, progress), strict=False):
+        for name, array in zip(names, _read_arrays(table, size), strict=False):
             with atomic_path(folder / f"{name}.npy") as temporary:
                 np.save(temporary, array)
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
@@ -427,7 +424,7 @@ def _has_masks(table: pd.DataFrame) -> bool:
     return bool(table["tumour_px"].notna().all())
 
 
-def _read_arrays(table, size, progress):
+def _read_arrays(table, size):
     """Return images and masks (or None), read by patient with two threads."""
     images = np.empty((len(table), size, size, 3), np.uint8)
     with_masks = _has_masks(table)
@@ -441,7 +438,5 @@ def _read_arrays(table, size, progress):
 
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for done, _ in enumerate(pool.map(read_patient, groups), start=1):
-            if progress is not None:
-                progress(done, len(groups))
+        list(pool.map(read_patient, groups))
     return images, masks

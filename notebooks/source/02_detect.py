@@ -676,6 +676,7 @@ show(
 
 # %%
 from utils import calibration
+from utils.text import format_interval
 
 scaled = f"after, temperature {settings['temperature']:.2f}"
 stages = {"before": slices["p_raw"], scaled: slices["p_tumour"]}
@@ -709,8 +710,8 @@ became = "better" if change.estimate < 0 else "worse"
 sure = "" if change.low > 0 or change.high < 0 else ", but these patients do not decide it"
 print(
     f"calibration error on {run.describe('test')}: {errors['before']:.3f} before, "
-    f"{errors[scaled]:.3f} after\nchange {change.estimate:+.3f} (95 % CI {change.low:+.3f} to "
-    f"{change.high:+.3f}): {became}{sure}"
+    f"{errors[scaled]:.3f} after\n"
+    f"change {format_interval(change, sign=True, label='95 % CI')}: {became}{sure}"
 )
 
 # %%

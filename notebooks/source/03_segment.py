@@ -805,6 +805,7 @@ check.choose_threshold(choose_threshold)
 # %%
 from utils import metrics
 from utils.predict import postprocess
+from utils.text import format_interval
 
 test = run.part("test")
 truths = segmenter.true_masks(test.table)
@@ -851,8 +852,8 @@ elif gain.high < 0:
     verdict = "the fair baseline is better on average"
 else:
     verdict = "these patients do not decide which is better on average"
-print(f"mean Dice, focal Tversky minus fair baseline: {gain.estimate:+.3f} "
-      f"({gain.low:+.3f} to {gain.high:+.3f}): {verdict}")  # fmt: skip
+print(f"mean Dice, focal Tversky minus fair baseline: {format_interval(gain, sign=True)}: "
+      f"{verdict}")  # fmt: skip
 print(f"the network is better in {better} of {len(scores['fair baseline'])} patients")
 
 # %% [markdown]

@@ -61,6 +61,7 @@ from utils import (
 )
 from utils.cohort import read_slice
 from utils.intervals import bootstrap_patients, paired_bootstrap
+from utils.text import format_interval
 
 run = course.open_run(
     cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
@@ -519,7 +520,7 @@ plots.show(figure, alt, run.figures, "04_cascade")
 # %%
 of_cascade = bootstrap_patients(cascade, mean_dice, seed=seed)
 print(f"segmenter alone: {mean}\ncascade:         {of_cascade}")
-print(f"difference, in pairs: {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})")
+print(f"difference, in pairs: {format_interval(gain, sign=True)}")
 if len(change) < 10:
     verdict = "too few patients to decide"
 elif gain.low > 0:

@@ -86,7 +86,8 @@ from utils.evidence_words import (
     hd95_words,
     split_verdicts,
 )
-from utils.findings import BUDA, BUDA_SITE, told
+from utils.findings import BUDA, BUDA_SITE
+from utils.text import format_interval
 
 # %% [markdown]
 # ## The tables, and why you may believe them
@@ -172,11 +173,11 @@ check.dice_of_patient(dice_of_patient)
 # %%
 # NBVAL_CHECK_OUTPUT
 result = findings.segmentation(by_patient)
-print(f"Dice by patient, mean:   {told(result['dice_mean'])}   Buda: {BUDA['mean']}, "
-      f"authors' site: {BUDA_SITE['mean']}")  # fmt: skip
-print(f"Dice by patient, median: {told(result['dice_median'])}   Buda: {BUDA['median']}, "
-      f"authors' site: {BUDA_SITE['median']}")  # fmt: skip
-print(f"{hd95_name(evidence)}, median: {told(result['hd95_median'], 1)} px")
+print(f"Dice by patient, mean:   {format_interval(result['dice_mean'])}   "
+      f"Buda: {BUDA['mean']}, authors' site: {BUDA_SITE['mean']}")  # fmt: skip
+print(f"Dice by patient, median: {format_interval(result['dice_median'])}   "
+      f"Buda: {BUDA['median']}, authors' site: {BUDA_SITE['median']}")  # fmt: skip
+print(f"{hd95_name(evidence)}, median: {format_interval(result['hd95_median'], 1)} px")
 print(textwrap.fill(hd95_words(evidence), 100))
 for row in aims(evidence).itertuples():
     verdict = "reached" if row.reached else "NOT reached"
@@ -189,9 +190,9 @@ figure = plots_evidence.dice_of_many(by_patient, result["dice_mean"], references
 lowest = findings.worst(by_patient, 3)
 alt = (
     f"Dice of {len(by_patient)} patients, sorted, from {by_patient['dice'].min():.2f} to "
-    f"{by_patient['dice'].max():.2f}. Mean {told(result['dice_mean'])}, drawn as a line with its "
-    f"band; Buda's mean {BUDA['mean']} and median {BUDA['median']} as dashed and dotted lines. The "
-    f"three lowest come from {', '.join(lowest['institution'])}."
+    f"{by_patient['dice'].max():.2f}. Mean {format_interval(result['dice_mean'])}, drawn as a line "
+    f"with its band; Buda's mean {BUDA['mean']} and median {BUDA['median']} as dashed and dotted "
+    f"lines. The three lowest come from {', '.join(lowest['institution'])}."
 )
 plots.show(figure, alt, FIGURES, "05_dice")
 
@@ -302,18 +303,18 @@ bands = {
 by_words = {words: aucs[score] for score, words in findings.SCORES.items()}
 figure = plots_detection.roc_curves(bands, by_words, SOURCE)
 alt = "ROC curves over all slices, the first with its band over patients. " + " ".join(
-    f"{words}: AUC {told(auc)}." for words, auc in by_words.items()
+    f"{words}: AUC {format_interval(auc)}." for words, auc in by_words.items()
 )
 plots.show(figure, alt, FIGURES, "05_roc")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 for words, auc in by_words.items():
-    print(f"AUC, {words}: {told(auc)}")
+    print(f"AUC, {words}: {format_interval(auc)}")
 point = findings.operating_point(slices)
 print("at each fold's threshold, chosen for a sensitivity of 0.95 on validation patients:")
-print(f"  sensitivity {told(point['sensitivity'])}")
-print(f"  specificity {told(point['specificity'])}")
+print(f"  sensitivity {format_interval(point['sensitivity'])}")
+print(f"  specificity {format_interval(point['specificity'])}")
 missed = has_tumour & (slices["flagged"] == 0)
 print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 
@@ -385,7 +386,7 @@ def draw_differences(named, title, label, file):
         return
     figure = plots_evidence.differences(found, title, label, SOURCE.split(",")[0] + ", in pairs")
     alt = f"{title}: {label}. " + "; ".join(
-        f"{name} {told(gap, sign=True)}" for name, gap in found.items()
+        f"{name} {format_interval(gap, sign=True)}" for name, gap in found.items()
     )
     plots.show(figure, alt + ".", FIGURES, file)
 
@@ -573,7 +574,9 @@ means = {
 }
 figure = plots_evidence.dice_by_group(values, means, "Dice by institution", SOURCE)
 alt = "Dice of each patient by institution, with means, intervals and numbers of patients. "
-alt += " ".join(f"{name}: {told(mean)}; {len(values[name])}." for name, mean in means.items())
+alt += " ".join(
+    f"{name}: {format_interval(mean)}; {len(values[name])}." for name, mean in means.items()
+)
 plots.show(figure, alt, FIGURES, "05_institutions")
 
 # %%
@@ -610,7 +613,7 @@ for row in volumes.itertuples():
     means[name] = findings.Interval(row.dice_mean, row.low, row.high)
 figure = plots_evidence.dice_by_group(values, means, "Dice by the tumour's size", SOURCE)
 alt = "Dice of each patient, by thirds of the tumour's size in all slices. " + " ".join(
-    f"{name}: {told(mean)}." for name, mean in means.items()
+    f"{name}: {format_interval(mean)}." for name, mean in means.items()
 )
 plots.show(figure, alt, FIGURES, "05_size")
 
@@ -640,14 +643,14 @@ figure = plots_evaluation.paired_dice(
 )  # fmt: skip
 alt = (
     "Dice of each patient with the segmenter alone and with the cascade, joined by lines, and the "
-    f"differences sorted. Mean difference {told(gain, sign=True)}."
+    f"differences sorted. Mean difference {format_interval(gain, sign=True)}."
 )
 plots.show(figure, alt, FIGURES, "05_cascade")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print(f"segmenter alone {told(alone)}, cascade {told(cascade)}")
-print(f"cascade minus alone: {told(gain, sign=True)}")
+print(f"segmenter alone {format_interval(alone)}, cascade {format_interval(cascade)}")
+print(f"cascade minus alone: {format_interval(gain, sign=True)}")
 invented = ~has_tumour & (slices["predicted_px"] > 0)
 print(f"tumour-free slices with false tumour: {invented.sum()} alone, "
       f"{(invented & (slices['flagged'] == 1)).sum()} with the cascade")  # fmt: skip

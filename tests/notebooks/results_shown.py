@@ -43,7 +43,7 @@ def readers() -> frozenset[str]:
 
 
 def imports(tree: ast.AST) -> dict[str, str]:
-    """Return what each imported name stands for: `{"np": "numpy", "told": "utils...told"}`."""
+    """Return what each imported name stands for: `{"np": "numpy", "dice": "utils...dice"}`."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -7,11 +7,14 @@ it has to work in the notebook of a student who left everything else open.
 import ast
 import re
 
+import nbformat
 import pytest
+from exercise_cells import tasks
 
 from utils import check
 from utils.checking import Mark
-from utils.editions import stub, students, tasks
+from utils.config import CourseError
+from utils.editions import stub, students
 from utils.notebooks import SOURCE, read_source
 
 SOURCES = {path.stem: read_source(path) for path in sorted(SOURCE.glob("[0-9][0-9]_*.py"))}
@@ -47,11 +50,11 @@ def answers(name, text_of):
     """Return what a notebook's solutions, each turned into code by `text_of`, define."""
     space = {}
     for task in tasks(SOURCES[name]):
-        code = text_of(task.solution.source)
-        used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+        answer = text_of(task.solution.source)
+        used = {node.id for node in ast.walk(ast.parse(answer)) if isinstance(node, ast.Name)}
         above = SOURCES[name].cells[: SOURCES[name].cells.index(task.text)]
         exec("\n".join(imports(above, used)), space)
-        exec(code, space)
+        exec(answer, space)
     return space
 
 
@@ -84,8 +87,8 @@ def test_an_exercise_is_set_once_in_the_notebook_it_names(exercise):
 
 def test_checks_are_called_in_no_other_cell():
     for name, source in SOURCES.items():
-        code = [cell.source for cell in source.cells if cell.cell_type == "code"]
-        assert sum(len(CALL.findall(text)) for text in code) == len(
+        texts = [cell.source for cell in source.cells if cell.cell_type == "code"]
+        assert sum(len(CALL.findall(text)) for text in texts) == len(
             [each for each in CALLS if each[0] == name]
         ), name
 
@@ -162,3 +165,40 @@ def test_links_to_the_glossary_name_terms_that_it_has():
         for cell in source.cells:
             asked = re.findall(r"glossary\.md#([^)\s]+)", cell.source)
             assert set(asked) <= anchors, cell.source[:60]
+
+
+def markdown(text):
+    return nbformat.v4.new_markdown_cell(text)
+
+
+def code(text, *tags):
+    return nbformat.v4.new_code_cell(text, metadata={"tags": list(tags)} if tags else {})
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def test_an_exercise_is_a_task_a_solution_and_a_check():
+    task, solution = markdown("### Exercise 1.1 · A"), code("x = 3", "solution")
+    check = code("check.x(x)")
+    (found,) = tasks(notebook(code("a = 1"), task, solution, check, markdown("end")))
+    assert (found.text, found.solution, found.check) == (task, solution, check)
+    assert tasks(notebook(code("a = 1"), check)) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([code("x = 3", "solution")], "cell 1: put the task"),
+        ([markdown("text"), code("x = 3", "solution")], "cell 2: put the task"),
+        ([markdown("### Exercise 1"), code("x = 3", "solution")], "cell 2: put the cell"),
+        (
+            [markdown("### Exercise 1"), code("x = 3", "solution"), code("print(x)")],
+            "cell 2: put the cell",
+        ),
+    ],
+)
+def test_an_exercise_that_is_torn_apart_is_refused(cells, message):
+    with pytest.raises(CourseError, match=message):
+        tasks(notebook(*cells))

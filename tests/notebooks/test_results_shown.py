@@ -66,7 +66,7 @@ def test_what_reads_the_folder_is_found_through_other_modules():
         "utils.evidence_tables.read_evidence",  # a default value
         "utils.published.main",  # calls read_evidence
     } <= readers()
-    assert not {"utils.findings.told", "utils.predict.predict_images"} & readers()
+    assert not {"utils.text.format_interval", "utils.predict.predict_images"} & readers()
 
 
 READ = "from utils import evidence_tables\nevidence = evidence_tables.read_evidence()\n"
@@ -101,7 +101,7 @@ def test_a_cell_that_shows_results_is_told(cell):
         "print([evidence for evidence in range(3)])",
         "def double(evidence):\n    return 2 * evidence\nprint(double(1))",
         "for evidence in 'ab':\n    print(evidence)",
-        "from utils.findings import told\nprint(told)",
+        "from utils.text import format_interval\nprint(format_interval)",
     ],
 )
 def test_a_name_that_stands_for_something_else_is_left_alone(cell):

@@ -19,8 +19,6 @@ BOTH = [
     for folder in EDITIONS
     for path in sorted((NOTEBOOKS / folder).glob("*.ipynb"))
 ]
-# Once the course's own notebooks have them, every notebook has to have solutions.
-SOLUTIONS_ARE_MADE = {f"solutions/{name}" for name in NAMES[:4]} <= set(BOTH)
 LINES_OF_CODE = 25
 MARK = "# NBVAL_CHECK_OUTPUT"
 # What TensorFlow, absl and the C++ libraries print, and what a progress bar leaves behind.
@@ -59,20 +57,16 @@ def notebook(request):
     return stored(request.param)
 
 
-def test_every_source_is_stored_and_nothing_else():
+def test_every_source_is_stored_in_both_editions_and_nothing_else():
+    assert sorted(BOTH) == sorted([*NAMES, *(f"solutions/{name}" for name in NAMES)])
     assert STORED == NAMES
-    assert {name.removeprefix("solutions/") for name in BOTH} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("folder", EDITIONS, ids=lambda folder: folder or "students")
 def test_source_and_notebook_agree_cell_by_cell(folder, name):
     edition = EDITIONS[folder](read_source(SOURCE / f"{name}.py"))
-    place = str(Path(folder) / name)
-    if place not in BOTH:
-        assert folder and not SOLUTIONS_ARE_MADE
-        pytest.skip("not made yet")
-    assert differences(edition, stored(place)) == []
+    assert differences(edition, stored(str(Path(folder) / name))) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,9 +177,7 @@ def test_links_between_files_lead_somewhere(name):
     for cell in stored(name).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#]+)", cell.source):
-                # The first notebooks of an edition lead to neighbours that are not made yet.
-                expected = not SOLUTIONS_ARE_MADE and target.removesuffix(".ipynb") in NAMES
-                assert (folder / target).exists() or expected, target
+                assert (folder / target).exists(), target
 
 
 @pytest.mark.parametrize("name", NAMES)

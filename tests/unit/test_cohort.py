@@ -78,12 +78,6 @@ def test_the_first_patients_by_name(root):
     assert_one_line(["0 are asked for"], read_cohort, root, patients=0)
 
 
-def test_progress_counts_patients(root):
-    calls = []
-    read_cohort(root, progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 2), (2, 2)]
-
-
 def test_an_unknown_mode_is_a_mistake_of_the_caller(root):
     with pytest.raises(ValueError, match="maybe"):
         read_cohort(root, masks="maybe")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from utils.checking import is_open
 from utils.config import CourseError
-from utils.editions import EDITIONS, instructors, stub, students, tasks
+from utils.editions import EDITIONS, instructors, stub, students
 
 
 def markdown(text):
@@ -164,28 +164,3 @@ def test_the_instructors_edition_finds_the_helpers_and_has_the_solution():
 
 def test_editions_by_folder():
     assert [*EDITIONS.items()] == [("", students), ("solutions", instructors)]
-
-
-def test_an_exercise_is_a_task_a_solution_and_a_check():
-    task, solution = markdown("### Exercise 1.1 · A"), code("x = 3", "solution")
-    check = code("check.x(x)")
-    (found,) = tasks(notebook(code("a = 1"), task, solution, check, markdown("end")))
-    assert (found.text, found.solution, found.check) == (task, solution, check)
-    assert tasks(notebook(code("a = 1"), check)) == []
-
-
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [
-        ([code("x = 3", "solution")], "cell 1: put the task"),
-        ([markdown("text"), code("x = 3", "solution")], "cell 2: put the task"),
-        ([markdown("### Exercise 1"), code("x = 3", "solution")], "cell 2: put the cell"),
-        (
-            [markdown("### Exercise 1"), code("x = 3", "solution"), code("print(x)")],
-            "cell 2: put the cell",
-        ),
-    ],
-)
-def test_an_exercise_that_is_torn_apart_is_refused(cells, message):
-    with pytest.raises(CourseError, match=message):
-        tasks(notebook(*cells))

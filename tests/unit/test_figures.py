@@ -109,7 +109,6 @@ FIGURES = {
     ],
     plots_evaluation.false_positives: [({"one": detection.false_positives(SLICES, SCORES > 0.5)},)],
     plots_evaluation.dice_conventions: [(metrics.dice_conventions(SLICES),)],
-    plots_evaluation.size_and_dice: [(PER_PATIENT,)],
     plots_evaluation.compare_intervals: [
         ({"AUC": {"patients": INTERVAL, "slices": NO_INTERVAL}}, "Two intervals", "value"),
         ({name: {"patients": INTERVAL} for name in NAMES}, "One interval", "value"),

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from utils import findings
-from utils.intervals import Interval
 
 COLUMNS = ["patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px",
            "p_tumour", "flagged"]  # fmt: skip
@@ -41,12 +40,6 @@ def patients():
             "tumour_px": [40, 20, 40],
         }
     )
-
-
-def test_an_interval_is_told_with_its_bounds_if_it_has_any():
-    assert findings.told(Interval(0.81042, 0.7834, 0.8368)) == "0.810 (0.783 to 0.837)"
-    assert findings.told(Interval(0.02, -0.01, 0.05), 2, sign=True) == "+0.02 (-0.01 to +0.05)"
-    assert findings.told(Interval(0.5, np.nan, np.nan), 1) == "0.5"
 
 
 def test_mean_median_and_distance_are_over_patients(patients):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from utils import models, precision
+from utils import models, precision, processor
 from utils.config import CourseError
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
@@ -205,9 +205,9 @@ def test_auto_precision_follows_the_processor(tmp_path, monkeypatch):
         ("fpu avx2 avx512f", "float32"),
     ):
         (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
-        monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
         assert precision.resolve_precision("auto") == name
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     assert precision.resolve_precision("auto") == "float32"
     monkeypatch.setattr(precision, "has_gpu", lambda: True)
     assert precision.set_precision() == "mixed_bfloat16"

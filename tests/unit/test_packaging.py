@@ -105,6 +105,17 @@ def test_ruff_and_uv_know_the_same_pythons_as_pip():
     assert f"--python-version {pythons()[0]} " in makefile
 
 
+def test_every_file_that_utils_reads_is_packed_with_it():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    packed = tools["setuptools"]["package-data"]["utils"]
+    files = {
+        path
+        for path in (ROOT / "utils").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert files == {path for pattern in packed for path in (ROOT / "utils").glob(pattern)}
+
+
 def test_the_readme_names_the_pythons_that_the_project_accepts():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"with Python {', '.join(pythons()[:-1])} or {pythons()[-1]} (" in readme
