@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from utils import metrics
+from utils.detection import auc
 from utils.evidence_tables import KEYS, Evidence
 from utils.findings import RESAMPLES, SEED
 from utils.intervals import Interval, bootstrap_patients, paired_bootstrap
@@ -166,7 +167,7 @@ def _auc_pair(tables: tuple[pd.DataFrame, pd.DataFrame], score: str) -> Pair:
         return second - first
 
     interval = bootstrap_patients(places, difference, resamples=RESAMPLES, seed=SEED)
-    return Pair(*(float(_auc_of(each, places["place"].to_numpy())) for each in pairs), interval)
+    return Pair(*(auc(table["tumour_px"] > 0, table[score]) for table in tables), interval)
 
 
 def _pair(first: pd.DataFrame, second: pd.DataFrame, statistic) -> Pair:

@@ -26,6 +26,7 @@ from utils.pretrained import folded_trunk
 from utils.settings import detector_settings
 from utils.splits import patients_of
 from utils.stored import StoredRows
+from utils.validation import validate_detector
 from utils.volumes import Volumes
 from utils.weights import imagenet_resnet50
 
@@ -251,7 +252,7 @@ def fit_rows(
         epochs=epochs,
         configuration=run.identity
         | {"copies": COPIES, "batch_size": batch_size, "steps": steps, "rate": rate},
-        validate=training.validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
+        validate=validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
         monitor="val_loss",
         mode="min",
         title=name.replace("_", " "),

@@ -15,6 +15,7 @@ from utils import batches, detector, losses, models, training
 from utils.course import Run
 from utils.precision import set_precision
 from utils.pretrained import pretrained_unet
+from utils.validation import validate_segmenter
 from utils.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, arrange_channels
 from utils.weights import imagenet_resnet50
 
@@ -215,9 +216,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
         training.cosine_schedule(recipe.rate, steps=total), weight_decay=0.01, clipnorm=1.0
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    validate = training.validate_segmenter(
-        validation.images, validation.masks, owners(validation.table)
-    )
+    validate = validate_segmenter(validation.images, validation.masks, owners(validation.table))
 
     def validate_and_report(model):
         values = validate(model)
@@ -252,7 +251,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
             "strength": None if recipe.strength is None else vars(recipe.strength),
         },
         validate=validate_and_report,
-        monitor="epoch" if last_epoch else "val_dice",
+        monitor=None if last_epoch else "val_dice",
         title=f"segmenter, {recipe.size} px",
     )
     return (flip_averaged(model) if recipe.flips else model), history

@@ -14,6 +14,7 @@ from utils.metrics import count_pixels, dice
 from utils.precision import set_precision
 from utils.predict import Postprocessing, postprocess, predict_images, resize_probabilities
 from utils.settings import segmenter_settings
+from utils.validation import validate_segmenter
 from utils.volumes import Volumes
 
 # One epoch of the segmenter: so many batches, whatever the size of the cohort.
@@ -84,7 +85,7 @@ def train(run: Run, loss: str = "focal_tversky"):
         configuration=run.identity
         | {"batch_size": BATCH_SIZE, "steps": STEPS_PER_EPOCH, "tumour_share": TUMOUR_SHARE},
         # Every second slice tells which epoch is best nearly as well as all of them.
-        validate=training.validate_segmenter(
+        validate=validate_segmenter(
             validation.images[::2], validation.masks[::2], validation.table["patient"][::2]
         ),
         monitor="val_dice",

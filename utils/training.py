@@ -3,36 +3,35 @@
 A training has a folder of its own:
 
     configuration.json          what is trained, on what, how
-    state.json                  epochs done, their history, and the names of the next two
-    epoch-<n>.weights.h5        weights and optimiser after the last epoch
-    best-<n>.weights.h5         weights after the best epoch so far
+    log.csv                     the epochs so far, as Keras writes them
+    best-<n>.weights.h5         the state after the best epoch so far
+    last-<n>.weights.h5         the state after the last epoch: weights and optimiser
     model.keras, history.csv    the result, once finished
 
-`state.json` is replaced last, in one move: whatever it names is whole.
+An epoch is done when its `last-<n>.weights.h5` is there, which is written last and in one move.
+What there is of a later epoch is thrown away, and that epoch trained again.
 """
 
-import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from utils import config, models
 from utils.memory import release
-from utils.precision import has_gpu, set_precision
+from utils.precision import has_gpu
 from utils.tables import read_table, write_table
 
-__all__ = [
-    "cosine_schedule",
-    "fit",
-    "set_precision",
-    "validate_detector",
-    "validate_segmenter",
-]
+CONFIGURATION, LOG, HISTORY, MODEL = "configuration.json", "log.csv", "history.csv", "model.keras"
+# What a training may find in its folder; the configuration first, since nothing is of use without
+# it. The last pattern is for what killed writes left behind.
+FILES = (CONFIGURATION, MODEL, HISTORY, LOG, "*.weights.h5", ".*")
 
 
 def fit(
@@ -45,7 +44,7 @@ def fit(
     epochs: int,
     configuration: dict,
     validate: Callable[[keras.Model], dict],
-    monitor: str,
+    monitor: str | None,
     mode: str = "max",
     title: str = "training",
 ) -> pd.DataFrame:
@@ -73,9 +72,11 @@ def fit(
         initial weights. The optimiser, the loss, the precision and the epochs are added here. A
         folder with another configuration is trained anew.
     validate : callable
-        `validate(model)` -> dict of floats, after every epoch.
-    monitor : str
-        The name in that dict by which the best epoch is chosen; the first of equals wins.
+        `validate(model)` -> dict of floats, after every epoch, such as `utils.validation` makes.
+        Their names start with "val_".
+    monitor : str or None
+        The name in that dict by which the best epoch is chosen. Keras compares in float32; the
+        first of equals wins. None: the last epoch counts as the best.
     mode : {"max", "min"}
         Which way is better.
     title : str
@@ -84,7 +85,8 @@ def fit(
     Returns
     -------
     pandas.DataFrame
-        One row an epoch: epoch (from 1), loss, the values of `validate`, seconds.
+        One row an epoch: epoch (from 1), loss, the values of `validate` (`monitor` first),
+        seconds.
     """
     if mode not in ("max", "min"):
         raise config.CourseError(f"mode {mode!r}: must be max or min")
@@ -92,75 +94,125 @@ def fit(
     folder = Path(folder)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=_jit())
     configuration = _whole_configuration(model, epochs, configuration, monitor, mode)
-    if config.read_json(folder / "configuration.json") != configuration:
-        _discard(folder)
-        config.write_json(folder / "configuration.json", configuration)
-    if (folder / "model.keras").exists() and (folder / "history.csv").exists():
-        _load_weights(models.uncompiled(model), folder / "model.keras")
-        return read_table(folder / "history.csv")
-    state = _State(folder, monitor, mode)
-    first_epoch = state.resume(model)
-    if first_epoch < epochs:
-        with _Line(title) as line:
-            data, steps = make_batches(first_epoch)
-            feed = iter(data)
-            for epoch in range(first_epoch, epochs):
-                line.show(f"epoch {epoch + 1} of {epochs}")
-                state.add(model, _train_epoch(model, feed, steps, epoch + 1, validate))
-    _load_weights(models.uncompiled(model), state.best_file)
-    history = pd.DataFrame(state.history)
-    write_table(folder / "history.csv", history)
-    models.save_model(model, folder / "model.keras")
-    state.discard()
-    return history
+    if config.read_json(folder / CONFIGURATION) != configuration:
+        _remove_all_but(folder)
+        config.write_json(folder / CONFIGURATION, configuration)
+    if not ((folder / MODEL).exists() and (folder / HISTORY).exists()):
+        # Whatever meets a full disk in there, the error then names the file of the result.
+        with config.atomic_path(folder / MODEL) as whole:
+            _train(model, make_batches, folder, epochs, validate, monitor, mode, title)
+            models.uncompiled(model).save(whole)
+    _remove_all_but(folder, CONFIGURATION, HISTORY, MODEL)
+    _load_weights(models.uncompiled(model), folder / MODEL)
+    with _loading(folder / HISTORY):
+        return read_table(folder / HISTORY)
 
 
-class _State:
-    """The epochs done so far, in memory and in a folder."""
-
-    def __init__(self, folder: Path, monitor: str, mode: str):
-        self.folder = folder
-        self.monitor = monitor
-        self.sign = 1 if mode == "max" else -1
-        self.history = []
-        self.best_file = None
-        self.names = []
-
-    def resume(self, model: keras.Model) -> int:
-        """Load what the folder holds into the model and return how many epochs are done."""
-        saved = config.read_json(self.folder / "state.json")
-        if not saved:
-            return 0
-        self.history = saved["history"]
-        self.names = [saved["last"], saved["best"]]
-        self.best_file = self.folder / saved["best"]
+def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) -> None:
+    """Train to the last epoch, write the history, and load the best epoch into the model."""
+    resume = _Resume(folder)
+    done, best_so_far = resume.done, None
+    pattern = str(folder).replace("{", "{{").replace("}", "}}")  # Keras formats the path
+    if done:
         model.optimizer.build(model.trainable_variables)
-        _load_weights(model, self.folder / saved["last"])
-        return len(self.history)
+        _load_weights(model, resume.path("last", done))
+        with _loading(folder / LOG):
+            rows = read_table(folder / LOG).head(done)
+            if monitor is not None:
+                best_so_far = float(rows[monitor][resume.best - 1])
+        write_table(folder / LOG, rows)
+    log = keras.callbacks.CSVLogger(folder / LOG, append=done > 0)
+    keep_best = keras.callbacks.ModelCheckpoint(
+        f"{pattern}/best-{{epoch}}.weights.h5",
+        monitor=monitor,
+        mode=mode,
+        save_best_only=monitor is not None,
+        save_weights_only=True,
+        initial_value_threshold=best_so_far,
+    )
+    if done < epochs:
+        data, steps = make_batches(done)
+        bar = tqdm(desc=title, initial=done, total=epochs, unit="epoch", leave=False, disable=None)
+        show = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
+        try:
+            model.fit(
+                data,
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[_Validation(validate), log, keep_best, resume, show],
+            )
+        finally:
+            log.on_train_end()  # Keras leaves the file open if the training is cut off
+            bar.close()
+    rows = read_table(folder / LOG)
+    place = {"epoch": 0, "loss": 1, monitor: 2, "seconds": 4}
+    columns = sorted(rows, key=lambda name: place.get(name, 3))
+    write_table(folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
+    _load_weights(model, resume.path("best", resume.best))
 
-    def add(self, model: keras.Model, row: dict) -> None:
-        """Write the model and the row of an epoch; keep the model too if it is the best."""
-        scores = [self.sign * earlier[self.monitor] for earlier in self.history]
-        is_best = not scores or self.sign * row[self.monitor] > max(scores)
-        self.history.append(row)
-        last = self.folder / f"epoch-{row['epoch']}.weights.h5"
-        _save_weights(model, last)
-        if is_best:
-            self.best_file = self.folder / f"best-{row['epoch']}.weights.h5"
-            _save_weights(models.uncompiled(model), self.best_file)
-        self.names = [last.name, self.best_file.name]
-        state = {"history": self.history, "last": last.name, "best": self.best_file.name}
-        config.write_json(self.folder / "state.json", state)
-        self.discard(keep=self.names)
 
-    def discard(self, keep=()) -> None:
-        """Remove checkpoints that are not in `keep`, with what killed writes left behind."""
-        if not keep:
-            (self.folder / "state.json").unlink(missing_ok=True)
-        for pattern in ("*.weights.h5", ".*"):
-            for path in self.folder.glob(pattern):
-                if path.name not in keep and path.is_file():
-                    path.unlink()
+class _Validation(keras.callbacks.Callback):
+    """Puts what `validate` returns, and the time, among the values of the epoch."""
+
+    def __init__(self, validate):
+        super().__init__()
+        self.validate = validate
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update((name, float(value)) for name, value in self.validate(self.model).items())
+        logs["seconds"] = round(time.perf_counter() - self.started, 2)
+
+
+class _Resume(keras.callbacks.Callback):
+    """Writes the state after each epoch in one move, then removes the checkpoints before it.
+
+    Keras's BackupAndRestore writes the weights and the number of the epoch in two files, one after
+    the other: a training killed between the two goes through an epoch twice.
+
+    Attributes
+    ----------
+    done, best : int
+        How many epochs are done, and which of them was the best; 0 for none.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+        self.clear()
+
+    def on_epoch_end(self, epoch, logs=None):
+        with config.atomic_path(self.path("last", epoch + 1)) as temporary:
+            written = temporary.with_suffix(".weights.h5")  # Keras takes no other
+            self.model.save_weights(written)
+            written.replace(temporary)
+        self.clear()
+
+    def path(self, kind: str, epoch: int) -> Path:
+        return self.folder / f"{kind}-{epoch}.weights.h5"
+
+    def clear(self) -> None:
+        """Find the newest checkpoints and remove all others."""
+        last, best = (
+            [int(path.name[5:].split(".")[0]) for path in self.folder.glob(f"{kind}-*.weights.h5")]
+            for kind in ("last", "best")
+        )
+        self.done = max(last, default=0)
+        self.best = max((epoch for epoch in best if epoch <= self.done), default=0)
+        kept = (self.path("last", self.done).name, self.path("best", self.best).name)
+        _remove_all_but(self.folder, CONFIGURATION, LOG, *kept)
+
+
+def _remove_all_but(folder: Path, *kept: str) -> None:
+    for pattern in FILES:
+        for path in folder.glob(pattern):
+            if path.name not in kept and path.is_file():
+                path.unlink()
 
 
 def _whole_configuration(model, epochs, configuration, monitor, mode) -> dict:
@@ -172,7 +224,7 @@ def _whole_configuration(model, epochs, configuration, monitor, mode) -> dict:
         "optimizer": _serialised(model.optimizer),
         "loss": _serialised(model.loss),
         "precision": keras.config.dtype_policy().name,
-        "chosen_by": [monitor, mode],
+        "chosen_by": [monitor or "epoch", mode],
     }
     clash = own.keys() & configuration.keys()
     if clash:
@@ -186,66 +238,24 @@ def _serialised(thing) -> dict:
     return {"class": saved["class_name"], **saved["config"], "name": None}
 
 
-def _discard(folder: Path) -> None:
-    for name in ("state.json", "model.keras", "history.csv", "configuration.json"):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _save_weights(model: keras.Model, path: Path) -> None:
-    with config.atomic_path(path.with_name(f"{path.name.split('.')[0]}.weights.h5")) as temporary:
-        written = temporary.with_name(f"{temporary.stem}.weights.h5")
-        model.save_weights(written)
-        written.replace(temporary)
-
-
 def _load_weights(model: keras.Model, path: Path) -> None:
-    try:
+    with _loading(path):
         model.load_weights(path)
+
+
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise config.CourseError(
-            f"{path}: cannot be loaded ({error}); delete its folder and train again"
+            f"{path}: cannot be loaded ({config.reason(error)}); delete its folder and train again"
         ) from error
-
-
-def _train_epoch(model, feed, steps, epoch, validate) -> dict:
-    """Train on the next `steps` batches and return the epoch's row of the history.
-
-    Keras's own `fit` takes a first batch from the feed to build the loss and throws it away: a
-    training that goes on after a cut would then see other batches than one that was not cut.
-    """
-    started = time.perf_counter()
-    losses = []
-    for _ in range(steps):
-        pictures, targets = next(feed)
-        losses.append(model.train_on_batch(pictures, targets))
-        model.reset_metrics()
-    row = {"epoch": epoch, "loss": float(np.mean(losses))}
-    row |= {name: float(value) for name, value in validate(model).items()}
-    return row | {"seconds": round(time.perf_counter() - started, 2)}
 
 
 def _jit():
     """Return `compile`'s jit_compile: on a processor, TensorFlow is slower with XLA."""
     return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
-
-
-class _Line:
-    """One line of progress on a terminal's standard error; nothing where output is stored."""
-
-    def __init__(self, title):
-        self.title = title
-        self.shown = sys.stderr.isatty()
-
-    def show(self, text):
-        if self.shown:
-            print(f"\r{self.title}: {text}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def cosine_schedule(peak, steps, warmup=0.1):
@@ -267,82 +277,3 @@ def cosine_schedule(peak, steps, warmup=0.1):
         warmup_target=peak if rising else None,
         warmup_steps=rising,
     )
-
-
-def validate_segmenter(images, masks, patients, batch_size=32) -> Callable:
-    """Return a `validate` for `fit`: the mean over the patients of the Dice of their volumes.
-
-    Parameters
-    ----------
-    images : array, uint8, shape (n, height, width, 3)
-        The validation slices.
-    masks : array, uint8, shape (n, height, width)
-        0 and 1.
-    patients : sequence of str, length n
-        Whose slice each is.
-    batch_size : int
-        Slices predicted at once; the last batch may be smaller.
-
-    Returns
-    -------
-    callable
-        `validate(model)` -> {"val_dice": ...}, at threshold 0.5; a patient without tumour in
-        truth and prediction counts 1.
-    """
-    _, owner = np.unique(np.asarray(patients), return_inverse=True)
-    owner = np.asarray(owner)
-
-    def validate(model):
-        predicted = _predict(model, images, batch_size)[..., 0] > 0.5
-        truth = np.asarray(masks) > 0
-        overlap = np.bincount(owner, (predicted & truth).sum(axis=(1, 2)))
-        total = np.bincount(owner, predicted.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)))
-        dice = np.where(total > 0, 2 * overlap / np.maximum(total, 1), 1.0)
-        return {"val_dice": dice.mean()}
-
-    return validate
-
-
-def validate_detector(inputs, labels, batch_size=32) -> Callable:
-    """Return a `validate` for `fit` of a network whose output is a logit.
-
-    Parameters
-    ----------
-    inputs : array, shape (n, ...)
-        Pictures, or features.
-    labels : array of bool, shape (n,)
-        Whether each shows tumour.
-    batch_size : int
-        How many are predicted at once.
-
-    Returns
-    -------
-    callable
-        `validate(model)` -> {"val_loss": ..., "val_auc": ...}: mean cross-entropy, and the area
-        under the ROC curve (0.5 if the labels are all alike).
-    """
-    labels = np.asarray(labels, dtype=bool)
-
-    def validate(model):
-        logits = _predict(model, inputs, batch_size)[:, 0].astype("float64")
-        entropy = np.logaddexp(0.0, np.where(labels, -logits, logits))
-        return {"val_loss": entropy.mean(), "val_auc": _auc(labels, logits)}
-
-    return validate
-
-
-def _auc(labels, scores) -> float:
-    """Return the share of (positive, negative) pairs in the right order, ties half."""
-    positive, negative = scores[labels], np.sort(scores[~labels])
-    if not len(positive) or not len(negative):
-        return 0.5
-    below = np.searchsorted(negative, positive, side="left")
-    not_above = np.searchsorted(negative, positive, side="right")
-    return float((below + not_above).mean() / 2 / len(negative))
-
-
-def _predict(model, inputs, batch_size):
-    """Return the model's output for every input, float32."""
-    starts = range(0, len(inputs), batch_size)
-    parts = [model.predict_on_batch(np.asarray(inputs[i : i + batch_size])) for i in starts]
-    return np.concatenate(parts)
