@@ -43,7 +43,7 @@ grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=mar
 	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(TRUST),--trust)
 
 bench: .venv/.installed ## measure the ratios that the README quotes
-	@$(PY) -m utils.bench
+	@$(PY) -m tools.benchmark
 
 lock: ## resolve pyproject.toml into requirements.lock (UPGRADE=1: with the newest versions)
 	python=$$(sh tools/find_python.sh "$$PYTHON") && "$$python" -m venv runs/lock-venv

@@ -1,12 +1,11 @@
-"""Helpers of the course, in the order in which the data flow.
+"""Helpers of the course: a folder for each part, in the order in which the data flow.
 
-cohort -> volumes -> splits -> batches -> models -> predictions -> metrics -> figures.
-No module imports one that comes later in that line.
+simulation or cohort -> patient -> models -> course -> evidence, with evaluation and plots beside
+them. Which folder may import which is drawn in CONTRIBUTING.md, and a test holds it. The modules
+beside this one are commands (`python -m utils.predict`) and what every folder may use.
 """
 
-from utils.memory import keep_freed, use_one_heap
-from utils.onednn import use_onednn
-from utils.quiet import quieten_tensorflow
+from utils.runtime import keep_freed, quieten_tensorflow, use_one_heap, use_onednn
 
 quieten_tensorflow()
 use_onednn()

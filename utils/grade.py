@@ -19,12 +19,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from utils.checking import Exercise, Mark
+from utils import check
 from utils.config import CourseError, atomic_path, command
-from utils.confine import Limits, lacking
-from utils.grade_apart import apart
-from utils.grade_files import Progress, content, scratch, sweep, version
-from utils.grade_marks import (
+from utils.exercises.exercise import Exercise, Mark
+from utils.exercises.grading.apart import apart
+from utils.exercises.grading.confine import Limits, lacking
+from utils.exercises.grading.files import Progress, content, scratch, sweep, version
+from utils.exercises.grading.marks import (
     MISSING,
     NOTEBOOK_SECONDS,
     Row,
@@ -34,9 +35,9 @@ from utils.grade_marks import (
     number_of,
     one_line,
 )
-from utils.grade_process import probe
-from utils.grade_submissions import handed_in, settled
-from utils.grade_watch import Stopped
+from utils.exercises.grading.process import probe
+from utils.exercises.grading.submissions import handed_in, settled
+from utils.exercises.grading.watch import Stopped
 
 # Of the process that reads one notebook, asks for its answers and has them judged: its time beside
 # that of the answers, and its memory, MiB, which the JSON of 64 MiB can fill.
@@ -145,7 +146,7 @@ def grade(
     """Mark all notebooks of a folder, write the marks after each, and return them.
 
     What an earlier call has marked is not marked again, if neither the notebook nor the course has
-    changed (`utils.grade_files`).
+    changed (`utils.exercises.grading.files`).
 
     Parameters
     ----------
@@ -270,7 +271,6 @@ def main(words: Sequence[str] | None = None) -> int:
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )
     arguments = parser.parse_args(words)
-    from utils import check  # takes a second or two; not needed for --help
 
     with _interruptible():
         rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)

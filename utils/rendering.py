@@ -4,7 +4,7 @@ import functools
 
 import jinja2
 
-from utils.text import format_bounds, format_interval, format_number, markdown_table
+from utils.evaluation.text import format_bounds, format_interval, format_number, markdown_table
 
 
 def render(template: str, **values) -> str:

@@ -60,14 +60,17 @@ sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
 
-from utils import check, course, exploration, plots, plots_cohort, similarity, splits
-from utils.cohort import read_mask, read_slice, summarise_patients
+from utils import check
+from utils.cohort import splits, statistics
+from utils.cohort.table import summarise_patients
+from utils.cohort.tiff import read_mask, read_slice
+from utils.cohort.volumes import read_volume
 from utils.config import CourseError
-from utils.volumes import read_volume
+from utils.course.run import open_run
+from utils.plots import cohort as plots_cohort
+from utils.plots.style import CHANNELS, show
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 
 # %% [markdown]
 # ## The cohort as a table
@@ -165,7 +168,7 @@ alt = (
     f"Slice {row['slice']} of {patient} as three grey pictures, one colour picture and a mask. "
     f"The tumour, {100 * mask.mean():.1f} % of the picture, is bright on FLAIR."
 )
-plots.show(figure, alt, run.figures, "01_channels")
+show(figure, alt, run.figures, "01_channels")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -196,7 +199,7 @@ alt = (
     f"FLAIR slices of {patient} from bottom to top. The tumour begins at slice {with_tumour.min()} "
     f"and ends at slice {with_tumour.max()}; it changes little from one slice to the next."
 )
-plots.show(figure, alt, run.figures, "01_volume")
+show(figure, alt, run.figures, "01_volume")
 print(
     f"volume: {volume.shape}, {volume.nbytes / 1e6:.1f} MB; {len(with_tumour)} slices with tumour"
 )
@@ -249,7 +252,7 @@ alt = (
     f"the tumour is brighter than its surroundings; from left to right its area grows from "
     f"{run.table.tumour_px[largest[0]]} to {run.table.tumour_px[largest[-1]]} pixels."
 )
-plots.show(figure, alt, run.figures, "01_gallery")
+show(figure, alt, run.figures, "01_gallery")
 
 # %% [markdown]
 # Look for what will make a threshold on brightness fail: bright places that are no tumour (around
@@ -266,7 +269,7 @@ alt = (
     "Stacked bars, one a patient: slices with tumour and without. The share with tumour goes from "
     f"{100 * share.min():.0f} % to {100 * share.max():.0f} %, median {100 * share.median():.0f} %."
 )
-plots.show(figure, alt, run.figures, "01_class_balance")
+show(figure, alt, run.figures, "01_class_balance")
 right = 100 * (1 - run.table["has_tumour"].mean())
 print(f"always answering 'no tumour' is right in {right:.0f} % of slices ({run.describe()})")
 
@@ -338,7 +341,7 @@ alt = (
     f"Two histograms of tumour area. In slices with tumour it covers a median of {middle:.1f} % of "
     f"the picture, 5th to 95th percentile {low:.1f} to {high:.1f} %."
 )
-plots.show(figure, alt, run.figures, "01_tumour_sizes")
+show(figure, alt, run.figures, "01_tumour_sizes")
 
 # %% [markdown]
 # Small areas are the rule, partly because every tumour tapers off above and below. They are also
@@ -356,7 +359,7 @@ alt = (
     f"tumour. {100 * (often > 0).mean():.0f} % of the picture is tumour in some slice; most often "
     f"it is the place {down:.0f} % of the way down and {across:.0f} % of the way across."
 )
-plots.show(figure, alt, run.figures, "01_heat_map")
+show(figure, alt, run.figures, "01_heat_map")
 
 # %% [markdown]
 # If the map were a small bright spot, a model could score well by always drawing the same blob. A
@@ -370,7 +373,7 @@ plots.show(figure, alt, run.figures, "01_heat_map")
 # "above 180 is tumour" at one hospital is useless at the next.
 
 # %%
-levels = exploration.head_grey_levels(run.table, seed=seed)
+levels = statistics.head_grey_levels(run.table, seed=seed)
 figure = plots_cohort.intensity_by_institution(
     levels.rename(columns={"raw": "value"}),
     run.describe(),
@@ -382,7 +385,7 @@ alt = (
     f"not coincide: the median on FLAIR goes from {middle.min():.0f} ({middle.idxmin()}) to "
     f"{middle.max():.0f} ({middle.idxmax()})."
 )
-plots.show(figure, alt, run.figures, "01_grey_levels_raw")
+show(figure, alt, run.figures, "01_grey_levels_raw")
 
 # %% [markdown]
 # The remedy is **[normalisation](../docs/glossary.md#normalisation) by volume**: for every patient
@@ -406,14 +409,14 @@ alt = (
     "The same three panels after normalisation. The lines lie closer together: the median on FLAIR "
     f"goes from {middle.min():.0f} ({middle.idxmin()}) to {middle.max():.0f} ({middle.idxmax()})."
 )
-plots.show(figure, alt, run.figures, "01_grey_levels_normalised")
+show(figure, alt, run.figures, "01_grey_levels_normalised")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 before, after = (
-    exploration.spread_between_patients(levels, column) for column in ("raw", "normalised")
+    statistics.spread_between_patients(levels, column) for column in ("raw", "normalised")
 )
-for channel, name in enumerate(plots.CHANNELS):
+for channel, name in enumerate(CHANNELS):
     print(f"{name}: patients' means less than half as far apart: "
           f"{after[channel] < before[channel] / 2}")  # fmt: skip
 
@@ -479,7 +482,7 @@ check.normalise(normalise)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-missing = exploration.missing_sequences(run.volumes)
+missing = statistics.missing_sequences(run.volumes)
 print("patients without pre-contrast: ", missing["pre_contrast"].sum())
 print("patients without post-contrast:", missing["post_contrast"].sum())
 print("patients without either:       ", (missing["pre_contrast"] & missing["post_contrast"]).sum())
@@ -500,7 +503,7 @@ affected.merge(run.split[["patient", "part"]], on="patient")
 # comparison slices of *different* patients at the same height of the head.
 
 # %%
-pairs = similarity.slice_similarity(run.volumes.images, run.volumes.table, seed=seed)
+pairs = statistics.slice_similarity(run.volumes.images, run.volumes.table, seed=seed)
 medians = pairs.groupby(["pair", "distance"], dropna=False)["correlation"].median()
 next_slice, stranger = medians["same patient"].iloc[0], medians["another patient"].iloc[0]
 
@@ -509,7 +512,7 @@ alt = (
     f"Box plots of the correlation of two slices. Next to each other in one patient: median "
     f"{next_slice:.2f}, falling with distance. Same height in another patient: {stranger:.2f}."
 )
-plots.show(figure, alt, run.figures, "01_neighbours")
+show(figure, alt, run.figures, "01_neighbours")
 
 # %% [markdown]
 # The next slice of the same patient is far more alike than any slice of another. So what happens if
@@ -527,7 +530,7 @@ by_slice = run.table[["patient", "institution", "slice"]].assign(
 by_patient_split = by_slice.drop(columns="part").merge(run.split[["patient", "part"]], on="patient")
 
 for name, split in {"by slice": by_slice, "by patient": by_patient_split}.items():
-    near = similarity.neighbour_in_training(split)[split["part"] == "test"]
+    near = statistics.neighbour_in_training(split)[split["part"] == "test"]
     print(f"split {name}: {near.sum()} of {len(near)} test slices ({100 * near.mean():.0f} %) have "
           "the slice above or below in training")  # fmt: skip
 print(run.describe())
@@ -590,7 +593,7 @@ truth = run.volumes.labels
 def remember(split):
     """Score copying from the most similar training slice: sensitivity, specificity, Dice."""
     test = (split["part"] == "test").to_numpy()
-    source = similarity.most_alike(run.volumes.images, test, (split["part"] == "train").to_numpy())
+    source = statistics.most_alike(run.volumes.images, test, (split["part"] == "train").to_numpy())
     copied, right = run.volumes.masks[source], run.volumes.masks[test]
     overlap = (
         2 * (copied & right).sum(axis=(1, 2)) / (copied.sum((1, 2)) + right.sum((1, 2)) + 1e-9)
@@ -646,7 +649,7 @@ alt = (
     + ", ".join(f"{part} {medians[part]:.0f} px" for part in splits.PARTS)
     + "."
 )
-plots.show(figure, alt, run.figures, "01_split")
+show(figure, alt, run.figures, "01_split")
 
 # %%
 # NBVAL_CHECK_OUTPUT

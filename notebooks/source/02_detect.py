@@ -38,11 +38,10 @@ import sys
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 
-from utils import check, course
+from utils import check
+from utils.course.run import open_run
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 print(run.describe())
 
 # %% [markdown]
@@ -75,13 +74,13 @@ print("one slice:", train.images.shape[1:], train.images.dtype)
 # %%
 import pandas as pd
 
-from utils import detector
-from utils.detection import auc
+from utils.cohort.features import simple_features
+from utils.course import detector
+from utils.course.features import COPIES, trunk_features
+from utils.evaluation.detection import auc
 
 baseline, p_baseline = detector.baseline(run)
-weights = pd.Series(
-    baseline[-1].coef_[0], index=detector.simple_features(train).columns, name="weight"
-)
+weights = pd.Series(baseline[-1].coef_[0], index=simple_features(train).columns, name="weight")
 weights.sort_values(key=abs, ascending=False).round(2).to_frame()
 
 # %% [markdown]
@@ -94,7 +93,7 @@ weights.sort_values(key=abs, ascending=False).round(2).to_frame()
 # with tumour gets a higher probability than a slice without: 0.5 is guessing, 1 is perfect order.
 
 # %%
-in_validation, in_test = detector.in_part(run, "validation"), detector.in_part(run, "test")
+in_validation, in_test = run.in_part("validation"), run.in_part("test")
 print(f"baseline, {run.describe('validation')}:")
 print(f"AUC {auc(validation.labels, p_baseline[in_validation]):.2f}")
 
@@ -191,15 +190,17 @@ check.area_under_roc(area_under_roc)
 # nothing fails, no warning is given, and the network sees an almost even grey.
 
 # %%
-from utils import missing, models, plots_detection
-from utils.plots import show
-from utils.predict import predict_images
+from utils.course import workers
+from utils.models import resnet50
+from utils.models.inference import predict_images
+from utils.plots import detection as plots_detection
+from utils.plots.style import show
 
 example = train.images[int(np.argmax(train.table["tumour_px"]))].astype("float32")
 prepared = {
     "0 to 255, as stored": example,
     "divided by 255\n(wrong for this network)": example / 255,
-    "means removed, blue-green-red\n(right)": (example - models.IMAGENET_MEAN)[..., ::-1],
+    "means removed, blue-green-red\n(right)": (example - resnet50.IMAGENET_MEAN)[..., ::-1],
 }
 show(
     plots_detection.preprocessing(prepared, run.describe("train")),
@@ -224,12 +225,12 @@ chosen = np.sort(random.permutation(len(train))[:120])
 judged = np.sort(random.permutation(len(validation))[:120])
 labels = np.concatenate([train.labels[chosen], validation.labels[judged]])
 sample = np.concatenate([train.images[chosen], validation.images[judged]]).astype("float32")
-network = models.pooled_of(detector.pretrained(run))
+network = resnet50.pooled_of(detector.pretrained(run))
 
 
 def wrongly(images):
     """Return pictures that reach the first layer divided by 255, red first."""
-    return (images / 255)[..., ::-1] + np.float32(models.IMAGENET_MEAN)
+    return (images / 255)[..., ::-1] + np.float32(resnet50.IMAGENET_MEAN)
 
 
 right = predict_images(network, sample)
@@ -358,11 +359,11 @@ print(f"all but the last:   {trained(network):>10,} (1024 weights and a bias)")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-missing.train_apart(run, "stored features")
-stored = detector.trunk_features(run)
-again = models.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype("float32"))
+workers.train_apart(run, "utils.course.features:trunk_features")
+stored = trunk_features(run)
+again = resnet50.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype("float32"))
 print("stored:", stored.shape, stored.dtype)
-print("slices:", len(run.table), "and", detector.COPIES, "x", len(train), "changed copies")
+print("slices:", len(run.table), "and", COPIES, "x", len(train), "changed copies")
 flat = [each.astype("float32").reshape(32, -1) for each in (stored[:32], again)]
 distances = cdist(*flat)
 itself = (distances.argmin(axis=1) == np.arange(32)).sum()
@@ -386,7 +387,7 @@ del head
 print(f"AUC, {run.describe('validation')}: {auc(validation.labels, p_frozen[in_validation]):.2f}")
 
 # %%
-missing.train_apart(run, "fine-tuned detector")
+workers.train_apart(run, "utils.course.detector:fine_tune")
 fine_tuned, fine_tuned_history = detector.fine_tune(run)
 p_fine_tuned = detector.probabilities(fine_tuned, test)  # from the pictures, as in use
 fine_tuned_history.round(3)
@@ -407,7 +408,7 @@ fine_tuned_history.round(3)
 # %%
 settings = detector.finish(run, fine_tuned)  # explained below; it also keeps the network
 del fine_tuned
-missing.train_apart(run, "detector from scratch")
+workers.train_apart(run, "utils.course.detector:train_from_scratch")
 from_scratch, from_scratch_history = detector.train_from_scratch(run)
 p_from_scratch = detector.probabilities(from_scratch, test)
 del from_scratch
@@ -500,8 +501,9 @@ check.threshold_for(threshold_for)
 # Now, for the first time, the held-out patients.
 
 # %%
-from utils import detection, metrics
-from utils.calibration import apply_temperature
+from utils.evaluation import detection
+from utils.evaluation.bootstrap import paired_bootstrap
+from utils.evaluation.calibration import apply_temperature
 
 slices = test.table[["patient", "institution", "slice", "tumour_px"]].assign(
     p_tumour=apply_temperature(p_fine_tuned, settings["temperature"]),
@@ -583,7 +585,7 @@ def auc_of(rows):
 
 for name, column in list(compared.items())[1:]:
     other, ours = (slices.assign(score=slices[each]) for each in (column, "p_tumour"))
-    gain = metrics.paired_bootstrap(other, ours, auc_of, resamples=1000)
+    gain = paired_bootstrap(other, ours, auc_of, resamples=1000)
     print(f"AUC gained over the {name}: {gain}")
 
 # %% [markdown]
@@ -675,8 +677,8 @@ show(
 # will the gap on the held-out patients get smaller?*
 
 # %%
-from utils import calibration
-from utils.text import format_interval
+from utils.evaluation import calibration
+from utils.evaluation.text import format_interval
 
 scaled = f"after, temperature {settings['temperature']:.2f}"
 stages = {"before": slices["p_raw"], scaled: slices["p_tumour"]}
@@ -705,7 +707,7 @@ def calibration_error_of(rows):
 
 
 before, after = (slices.assign(score=slices[column]) for column in ("p_raw", "p_tumour"))
-change = metrics.paired_bootstrap(before, after, calibration_error_of, resamples=1000)
+change = paired_bootstrap(before, after, calibration_error_of, resamples=1000)
 became = "better" if change.estimate < 0 else "worse"
 sure = "" if change.low > 0 or change.high < 0 else ", but these patients do not decide it"
 print(
@@ -781,21 +783,21 @@ check.calibration_error(calibration_error)
 # anywhere in the head land there, by chance?
 
 # %%
-from utils import explain
-from utils.volumes import head_pixels
+from utils.cohort.volumes import head_pixels
+from utils.models.grad_cam import grad_cam, peak_in_mask_share, peaks_in_words
 
 final, _ = detector.obtain(run)
 with_tumour = np.flatnonzero(has_tumour)
 images, masks = test.images[with_tumour], test.masks[with_tumour]
-maps = explain.grad_cam(final, images)
-peaks = explain.peak_in_mask_share(maps, masks, head_pixels(images))
+maps = grad_cam(final, images)
+peaks = peak_in_mask_share(maps, masks, head_pixels(images))
 print(f"peak in the tumour: {peaks.share:.0%} of {peaks.slices} slices; chance {peaks.chance:.0%}")
 
 # %%
 p_shown = slices["p_tumour"].to_numpy()[with_tumour]
 order = np.argsort(p_shown)[::-1]
 places = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
-said = explain.peaks_in_words(maps, masks)
+said = peaks_in_words(maps, masks)
 names = [
     f"{slices['patient'].iloc[with_tumour[i]]}, {slices['slice'].iloc[with_tumour[i]]}\np = "
     f"{p_shown[i]:.2f}, {said[i]}"

@@ -42,11 +42,10 @@ import sys
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 
-from utils import check, course
+from utils import check
+from utils.course.run import open_run
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 print(run.describe())
 
 # %% [markdown]
@@ -143,8 +142,13 @@ check.dice(dice_of)
 # threshold is far too low?*
 
 # %%
-from utils import flair_baseline, plots_detection, plots_segmentation, segmenter
-from utils.plots import show
+from utils.cohort.table import true_masks
+from utils.course import flair_baseline, segmenter
+from utils.evaluation import segmentation
+from utils.models import inference
+from utils.plots import detection as plots_detection
+from utils.plots import segmentation as plots_segmentation
+from utils.plots.style import show
 
 tried_plain = flair_baseline.try_thresholds(run, flair_baseline.PLAIN)
 plain_threshold = int(tried_plain["threshold"].iloc[0])
@@ -166,7 +170,7 @@ show(
 #
 # Before you blame the idea, look at what such a threshold draws: fat is bright in FLAIR as well,
 # and the scalp is full of it. A baseline that nobody took care of is easily beaten, and beating it
-# shows nothing. So let us give it what anyone would give it (`utils/flair_baseline.py`):
+# shows nothing. So let us give it what anyone would give it (`utils/course/flair_baseline.py`):
 #
 # - **only the brain**: a rough mask of it. What is about as bright as the middle of the head may be
 #   brain; take a rim off everything, keep the largest piece, give it its rim back;
@@ -199,7 +203,7 @@ gain = tried_fair["dice"].iloc[0] - tried_plain["dice"].iloc[0]
 print(f"mean Dice, plain to fair: {gain:+.2f} ({run.describe('train')})")
 
 # %%
-from utils.volumes import read_volume, resize_mask
+from utils.cohort.volumes import read_volume, resize_mask
 
 train = run.part("train")
 by_size = train.table.groupby("patient")["tumour_px"].sum().sort_values().index
@@ -298,10 +302,11 @@ print(f"weights: {small.count_params():,}")
 # level below. One thing is new. At the full resolution a convolution costs most and decides least,
 # so a first convolution, the **stem**, halves the resolution before the first level, as in ResNet;
 # the answer is computed at that size and enlarged at the end. A step of the training then takes
-# two thirds of the time. Look at `resunet` in `utils/models.py`: three dozen lines. Its last layer
-# starts out with a bias that answers 2 % everywhere, about the share of tumour pixels in a training
-# batch (more than the share printed above, because a batch holds more slices with tumour), so that
-# training does not have to spend its first steps on unlearning "half of it is tumour".
+# two thirds of the time. Look at `resunet` in `utils/models/resunet.py`: three dozen lines. Its
+# last layer starts out with a bias that answers 2 % everywhere, about the share of tumour pixels in
+# a training batch (more than the share printed above, because a batch holds more slices with
+# tumour), so that training does not have to spend its first steps on unlearning "half of it is
+# tumour".
 
 # %% [markdown]
 # ### Exercise 3.2 · At the bottom of the U
@@ -340,9 +345,9 @@ show(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from utils import models
+from utils.models import resunet
 
-network = models.resunet(size)
+network = resunet.resunet(size)
 print("in", network.input_shape[1:], "out", network.output_shape[1:])
 times = network.count_params() // small.count_params()
 print(f"weights: {network.count_params():,}, {times} times as many as the small network")
@@ -544,7 +549,7 @@ check.focal_tversky(focal_tversky_of)
 # it is?*
 
 # %%
-from utils import batches
+from utils.models import batches
 
 train = run.part("train")
 largest = int(np.argmax(train.table["tumour_px"]))
@@ -641,9 +646,13 @@ check.move_together(move_together)
 # was, and after how many better than the fair baseline?*
 
 # %%
-from utils import missing
+from utils.course import workers
 
-missing.train_apart(run, "focal Tversky", "Dice + cross-entropy")
+workers.train_apart(
+    run,
+    "utils.course.segmenter:train focal_tversky",
+    "utils.course.segmenter:train dice_cross_entropy",
+)
 focal, focal_history = segmenter.train(run, "focal_tversky")
 focal_history.round(3)
 
@@ -803,17 +812,17 @@ check.choose_threshold(choose_threshold)
 # and why?*
 
 # %%
-from utils import metrics
-from utils.predict import postprocess
-from utils.text import format_interval
+from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
+from utils.evaluation.text import format_interval
+from utils.models.postprocessing import postprocess
 
 test = run.part("test")
-truths = segmenter.true_masks(test.table)
+truths = true_masks(test.table)
 
 
 def masks_of(model, settings):
     """Return the masks that a network and its postprocessing give for the held-out slices."""
-    maps = segmenter.native_probabilities(model, test)
+    maps = inference.native_probabilities(model, test)
     return np.concatenate([postprocess(one, settings) for one in maps.values()])
 
 
@@ -827,7 +836,7 @@ predicted = {
 
 # %%
 scores = {
-    name: metrics.patient_table(segmenter.score(test.table, truths, masks))
+    name: segmentation.patient_table(segmentation.score(test.table, truths, masks))
     for name, masks in predicted.items()
 }
 
@@ -836,7 +845,7 @@ def mean_dice(rows):
     return rows["dice"].mean()
 
 
-dice = {name: metrics.bootstrap_patients(table, mean_dice) for name, table in scores.items()}
+dice = {name: bootstrap_patients(table, mean_dice) for name, table in scores.items()}
 print(f"Dice of the patients, {run.describe('test')}")
 for name, interval in dice.items():
     of_patients = scores[name]["dice"]
@@ -844,7 +853,7 @@ for name, interval in dice.items():
     print(f"{name}: mean {interval}, median {of_patients.median():.2f}, {lost}")
 
 # %%
-gain = metrics.paired_bootstrap(scores["fair baseline"], scores["focal Tversky"], mean_dice)
+gain = paired_bootstrap(scores["fair baseline"], scores["focal Tversky"], mean_dice)
 better = (scores["focal Tversky"]["dice"] > scores["fair baseline"]["dice"]).sum()
 if gain.low > 0:
     verdict = "the network is better on average"
@@ -872,11 +881,9 @@ print(f"the network is better in {better} of {len(scores['fair baseline'])} pati
 # patients?
 
 # %%
-from utils import plots_evaluation
+from utils.plots import evaluation as plots_evaluation
 
-difference = metrics.paired_bootstrap(
-    scores["Dice + cross-entropy"], scores["focal Tversky"], mean_dice
-)
+difference = paired_bootstrap(scores["Dice + cross-entropy"], scores["focal Tversky"], mean_dice)
 show(
     plots_evaluation.paired_dice(
         scores["Dice + cross-entropy"],

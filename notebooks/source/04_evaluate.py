@@ -47,25 +47,19 @@ sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
 
-from utils import (
-    check,
-    course,
-    detection,
-    exploration,
-    metrics,
-    missing,
-    model_card,
-    plots,
-    plots_evaluation,
-    plots_segmentation,
-)
-from utils.cohort import read_slice
-from utils.intervals import bootstrap_patients, paired_bootstrap
-from utils.text import format_interval
+from utils import check
+from utils.cohort import statistics
+from utils.cohort.tiff import read_slice
+from utils.course import model_card, workers
+from utils.course.run import open_run
+from utils.evaluation import detection, segmentation
+from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
+from utils.evaluation.text import format_interval
+from utils.plots import evaluation as plots_evaluation
+from utils.plots import segmentation as plots_segmentation
+from utils.plots.style import show
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 SOURCE = run.describe("test")
 
 # %% [markdown]
@@ -82,11 +76,17 @@ SOURCE = run.describe("test")
 # can it spoil?*
 
 # %%
-missing.train_missing(run)  # nothing to do after notebooks 2 and 3
+workers.train_missing(run)  # nothing to do after notebooks 2 and 3
 
-from utils import evaluation  # loads TensorFlow
+from utils.course.cascade import (
+    evaluate,
+    kinds_of_error,
+    patient_results,
+    segmentation_record,
+    telling_slices,
+)  # loads TensorFlow
 
-result = evaluation.evaluate(run)
+result = evaluate(run)
 print(SOURCE)
 result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().round(3)
 
@@ -202,7 +202,7 @@ print(f"{SOURCE}; threshold {point.threshold:.3f}, from {run.describe('validatio
 # veto do to HD95?*
 
 # %%
-by_patient = evaluation.patient_results(run, result)
+by_patient = patient_results(run, result)
 by_patient.drop(columns=["slices", "predicted_px", "overlap_px"]).round(2)
 
 # %%
@@ -234,7 +234,7 @@ alt = (
     f"({worst['patient']}) to {by_patient['dice'].max():.2f}. Mean {mean}, median "
     f"{by_patient['dice'].median():.2f}."
 )
-plots.show(figure, alt, run.figures, "04_dice_by_patient")
+show(figure, alt, run.figures, "04_dice_by_patient")
 
 # %% [markdown]
 # Read the figure from below. A few bad patients pull the mean down, and the median hides them: that
@@ -347,7 +347,7 @@ def hd95_of(truth, prediction):
         return float("nan")  # rightly left empty: there is no border to judge
     if not truth.any() or not prediction.any():
         return float(np.hypot(*truth.shape))  # missed or invented: worse than anything drawn
-    outlines = [np.argwhere(metrics.outline(mask)) for mask in (truth, prediction)]
+    outlines = [np.argwhere(segmentation.outline(mask)) for mask in (truth, prediction)]
     distances = cdist(*outlines)
     nearest = [distances.min(axis=0), distances.min(axis=1)]
     return float(np.percentile(np.concatenate(nearest), 95))
@@ -373,7 +373,7 @@ check.hd95(hd95_of)
 
 # %%
 is_tumour = slices["tumour_px"] > 0
-slices["dice"] = metrics.dice_from_counts(
+slices["dice"] = segmentation.dice_from_counts(
     slices["tumour_px"], slices["predicted_px"], slices["overlap_px"]
 )
 measures = {
@@ -401,7 +401,7 @@ alt = "Two intervals for each number. " + " ".join(
     f"{name}: {both['over patients']} over patients, {both['over slices']} over slices."
     for name, both in intervals.items()
 )
-plots.show(figure, alt, run.figures, "04_intervals")
+show(figure, alt, run.figures, "04_intervals")
 
 # %%
 widths = {
@@ -515,7 +515,7 @@ alt = (
     f"{(change < -0.005).sum()} of {len(change)}. Mean difference {gain.estimate:+.3f}, 95 % "
     f"interval {gain.low:+.3f} to {gain.high:+.3f}."
 )
-plots.show(figure, alt, run.figures, "04_cascade")
+show(figure, alt, run.figures, "04_cascade")
 
 # %%
 of_cascade = bootstrap_patients(cascade, mean_dice, seed=seed)
@@ -612,7 +612,7 @@ alt = (
         for name, table in by_size.items()
     )
 )
-plots.show(figure, alt, run.figures, "04_sensitivity_by_size")
+show(figure, alt, run.figures, "04_sensitivity_by_size")
 
 # %% [markdown]
 # Two things to take from it. A sensitivity without a size says little: it depends on how many small
@@ -637,7 +637,7 @@ alt = (
     "Share of each patient's tumour-free slices on which something was found. Over all: "
     + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
 )
-plots.show(figure, alt + ".", run.figures, "04_false_positives")
+show(figure, alt + ".", run.figures, "04_false_positives")
 
 # %% [markdown]
 # ### Exercise 4.6 · The rate of false alarms
@@ -688,7 +688,7 @@ check.false_positive_rate(false_alarm_rate)
 # far apart are the highest and the lowest?*
 
 # %%
-conventions = metrics.dice_conventions(slices)
+conventions = segmentation.dice_conventions(slices)
 figure = plots_evaluation.dice_conventions(conventions, SOURCE)
 lowest = conventions.loc[conventions["dice"].idxmin()]
 highest = conventions.loc[conventions["dice"].idxmax()]
@@ -697,7 +697,7 @@ alt = (
     f"({lowest['convention']}) to {highest['dice']:.2f} ({highest['convention']}). The course's "
     f"own, mean over patients, gives {conventions['dice'].iloc[0]:.2f}."
 )
-plots.show(figure, alt, run.figures, "04_conventions")
+show(figure, alt, run.figures, "04_conventions")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -776,12 +776,12 @@ pd.DataFrame.from_dict(by_institution, orient="index").map(lambda value: np.roun
 # the predicted pixels that are no tumour, and `without` names sequences that the patient lacks.
 
 # %%
-errors = evaluation.kinds_of_error(by_patient, exploration.missing_sequences(run.part("test")))
+errors = kinds_of_error(by_patient, statistics.missing_sequences(run.part("test")))
 print(SOURCE)
 errors.head(5).round(2)
 
 # %%
-rows = evaluation.telling_slices(slices, errors["patient"].head(3).tolist())
+rows = telling_slices(slices, errors["patient"].head(3).tolist())
 rows = rows[::2] + rows[1::2]  # above: most missed; below: most invented
 pictures = np.stack([read_slice(path) for path in result.volumes.table.loc[rows, "image_path"]])
 names = [
@@ -799,7 +799,7 @@ alt = (
     + "; ".join(name.replace("\n", ": ") for name in names)
     + "."
 )
-plots.show(figure, alt, run.figures, "04_worst")
+show(figure, alt, run.figures, "04_worst")
 
 # %% [markdown]
 # What to look for, in this run or any other:
@@ -835,8 +835,8 @@ from IPython.display import Markdown
 
 run.record(
     {
-        "segmentation": evaluation.segmentation_record(by_patient, slices, seed),
-        "cascade": evaluation.segmentation_record(cascade, result.cascade_slices, seed)
+        "segmentation": segmentation_record(by_patient, slices, seed),
+        "cascade": segmentation_record(cascade, result.cascade_slices, seed)
         | gain.record("difference"),
         "by_institution": by_institution,
         "by_size": {

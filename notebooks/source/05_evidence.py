@@ -10,8 +10,8 @@
 # notebook 2, but the segmenter comes from a larger recipe that no notebook of this course teaches:
 # it starts from ImageNet's weights, is shown FLAIR of three neighbouring slices at 192 pixels, and
 # learns for longer. The [model card](../results/lgg/model_card.md) describes that recipe, and
-# `utils/recipes.py` holds it; "our recipe" below means that one. What the segmenter of notebook 3
-# would reach on these patients is not in the tables.
+# `utils/evidence/recipes.py` holds it; "our recipe" below means that one. What the segmenter of
+# notebook 3 would reach on these patients is not in the tables.
 #
 # **What you will learn**
 #
@@ -58,26 +58,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils import check, config, course
-from utils.parameters import check_parameters
+from utils import check, config
+from utils.course.run import Parameters, check_parameters
 
 check_parameters()  # the same as everywhere; here they only decide where figures are kept
-course.Parameters(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
+Parameters(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 FIGURES = Path(run_folder or config.RUNS / cohort) / "figures"
 
 # %%
-from utils import (
-    comparisons,
-    detection,
-    findings,
-    metrics,
-    plots,
-    plots_detection,
-    plots_evaluation,
-    plots_evidence,
-)
-from utils.evidence_tables import read_evidence
-from utils.evidence_words import (
+from utils.evaluation import detection, segmentation
+from utils.evaluation.bootstrap import Interval
+from utils.evaluation.text import format_interval
+from utils.evidence import comparisons, statistics
+from utils.evidence.comparisons import (
     NOT_YET,
     aims,
     comparison_rows,
@@ -86,8 +79,18 @@ from utils.evidence_words import (
     hd95_words,
     split_verdicts,
 )
-from utils.findings import BUDA, BUDA_SITE
-from utils.text import format_interval
+from utils.evidence.statistics import BUDA, BUDA_SITE
+from utils.evidence.tables import read_evidence
+from utils.plots import (
+    detection as plots_detection,
+)
+from utils.plots import (
+    evaluation as plots_evaluation,
+)
+from utils.plots import (
+    evidence as plots_evidence,
+)
+from utils.plots.style import show
 
 # %% [markdown]
 # ## The tables, and why you may believe them
@@ -172,7 +175,7 @@ check.dice_of_patient(dice_of_patient)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-result = findings.segmentation(by_patient)
+result = statistics.segmentation(by_patient)
 print(f"Dice by patient, mean:   {format_interval(result['dice_mean'])}   "
       f"Buda: {BUDA['mean']}, authors' site: {BUDA_SITE['mean']}")  # fmt: skip
 print(f"Dice by patient, median: {format_interval(result['dice_median'])}   "
@@ -187,14 +190,14 @@ for row in aims(evidence).itertuples():
 # NBVAL_CHECK_OUTPUT
 references = {"Buda, mean": BUDA["mean"], "Buda, median": BUDA["median"]}
 figure = plots_evidence.dice_of_many(by_patient, result["dice_mean"], references, SOURCE)
-lowest = findings.worst(by_patient, 3)
+lowest = statistics.worst(by_patient, 3)
 alt = (
     f"Dice of {len(by_patient)} patients, sorted, from {by_patient['dice'].min():.2f} to "
     f"{by_patient['dice'].max():.2f}. Mean {format_interval(result['dice_mean'])}, drawn as a line "
     f"with its band; Buda's mean {BUDA['mean']} and median {BUDA['median']} as dashed and dotted "
     f"lines. The three lowest come from {', '.join(lowest['institution'])}."
 )
-plots.show(figure, alt, FIGURES, "05_dice")
+show(figure, alt, FIGURES, "05_dice")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -295,23 +298,23 @@ check.coverage(coverage)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-aucs = findings.aucs(slices)
+aucs = statistics.aucs(slices)
 bands = {
     words: detection.roc_band(slices, score, resamples=200)
-    for score, words in findings.SCORES.items()
+    for score, words in statistics.SCORES.items()
 }
-by_words = {words: aucs[score] for score, words in findings.SCORES.items()}
+by_words = {words: aucs[score] for score, words in statistics.SCORES.items()}
 figure = plots_detection.roc_curves(bands, by_words, SOURCE)
 alt = "ROC curves over all slices, the first with its band over patients. " + " ".join(
     f"{words}: AUC {format_interval(auc)}." for words, auc in by_words.items()
 )
-plots.show(figure, alt, FIGURES, "05_roc")
+show(figure, alt, FIGURES, "05_roc")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 for words, auc in by_words.items():
     print(f"AUC, {words}: {format_interval(auc)}")
-point = findings.operating_point(slices)
+point = statistics.operating_point(slices)
 print("at each fold's threshold, chosen for a sensitivity of 0.95 on validation patients:")
 print(f"  sensitivity {format_interval(point['sensitivity'])}")
 print(f"  specificity {format_interval(point['specificity'])}")
@@ -328,12 +331,12 @@ print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-tables, errors = findings.reliability(slices), findings.calibration_errors(slices)
+tables, errors = statistics.reliability(slices), statistics.calibration_errors(slices)
 figure = plots_detection.reliability(tables, errors, SOURCE)
 alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
     f"{words}: calibration error {error:.3f}." for words, error in errors.items()
 )
-plots.show(figure, alt, FIGURES, "05_calibration")
+show(figure, alt, FIGURES, "05_calibration")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -388,7 +391,7 @@ def draw_differences(named, title, label, file):
     alt = f"{title}: {label}. " + "; ".join(
         f"{name} {format_interval(gap, sign=True)}" for name, gap in found.items()
     )
-    plots.show(figure, alt + ".", FIGURES, file)
+    show(figure, alt + ".", FIGURES, file)
 
 
 draw_differences(
@@ -563,27 +566,24 @@ print(f"folds in which leaving it out was better: {better} of {len(pair)}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-table = findings.by_institution(by_patient, slices)
+table = statistics.by_institution(by_patient, slices)
 values = {
     name: by_patient.loc[by_patient["institution"] == name, "dice"].to_numpy()
     for name in table["institution"]
 }
-means = {
-    row.institution: findings.Interval(row.dice_mean, row.low, row.high)
-    for row in table.itertuples()
-}
+means = {row.institution: Interval(row.dice_mean, row.low, row.high) for row in table.itertuples()}
 figure = plots_evidence.dice_by_group(values, means, "Dice by institution", SOURCE)
 alt = "Dice of each patient by institution, with means, intervals and numbers of patients. "
 alt += " ".join(
     f"{name}: {format_interval(mean)}; {len(values[name])}." for name, mean in means.items()
 )
-plots.show(figure, alt, FIGURES, "05_institutions")
+show(figure, alt, FIGURES, "05_institutions")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 print(table.round(3).to_string(index=False))
 worst = table["institution"].iloc[0]
-tenth = findings.worst(by_patient, 10)
+tenth = statistics.worst(by_patient, 10)
 print(f"lowest mean: {worst}; of the ten lowest patients, "
       f"{(tenth['institution'] == worst).sum()} are from there")  # fmt: skip
 here, rest = (by_patient[(by_patient["institution"] == worst) == flag] for flag in (True, False))
@@ -604,23 +604,23 @@ print(f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
 
 # %%
 # NBVAL_CHECK_OUTPUT
-volumes = findings.by_volume(by_patient)
+volumes = statistics.by_volume(by_patient)
 values, means = {}, {}
 for row in volumes.itertuples():
     name = f"{row.from_px:,} to {row.to_px:,} px"
     between = by_patient["tumour_px"].between(row.from_px, row.to_px)
     values[name] = by_patient.loc[between, "dice"].to_numpy()
-    means[name] = findings.Interval(row.dice_mean, row.low, row.high)
+    means[name] = Interval(row.dice_mean, row.low, row.high)
 figure = plots_evidence.dice_by_group(values, means, "Dice by the tumour's size", SOURCE)
 alt = "Dice of each patient, by thirds of the tumour's size in all slices. " + " ".join(
     f"{name}: {format_interval(mean)}." for name, mean in means.items()
 )
-plots.show(figure, alt, FIGURES, "05_size")
+show(figure, alt, FIGURES, "05_size")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 print("tumour slices, by the tumour's area in the slice:")
-print(findings.by_area(slices).round(3).to_string(index=False))
+print(statistics.by_area(slices).round(3).to_string(index=False))
 
 # %% [markdown]
 # `flagged` is the share of slices at or above the threshold, with its interval; `touched` the share
@@ -635,8 +635,8 @@ print(findings.by_area(slices).round(3).to_string(index=False))
 
 # %%
 # NBVAL_CHECK_OUTPUT
-alone, cascade, gain = findings.cascade_gain(slices)
-second = metrics.patient_table(findings.cascade(slices))
+alone, cascade, gain = statistics.cascade_gain(slices)
+second = segmentation.patient_table(statistics.cascade(slices))
 figure = plots_evaluation.paired_dice(
     by_patient[["patient", "dice"]], second[["patient", "dice"]],
     ("segmenter", "cascade"), gain, SOURCE,
@@ -645,7 +645,7 @@ alt = (
     "Dice of each patient with the segmenter alone and with the cascade, joined by lines, and the "
     f"differences sorted. Mean difference {format_interval(gain, sign=True)}."
 )
-plots.show(figure, alt, FIGURES, "05_cascade")
+show(figure, alt, FIGURES, "05_cascade")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -663,7 +663,7 @@ print(f"mean change of all others: {change.drop(hardest).mean():+.3f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-misses = findings.cascade_misses(slices)
+misses = statistics.cascade_misses(slices)
 print(
     f"tumour slices lost: {misses['lost'].sum()}, in {len(misses)} patients; the ten most costly:"
 )
@@ -733,7 +733,7 @@ check.lost_to_cascade(lost_to_cascade)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lowest = findings.kinds_of_error(findings.worst(by_patient), slices)
+lowest = statistics.kinds_of_error(statistics.worst(by_patient), slices)
 columns = ["patient", "dice", "hd95_px", "tumour_px", "missed", "invented"]
 named = lowest[columns].rename(columns={"hd95_px": f"{hd95_name(evidence)}, px"})
 print(named.round(2).to_string(index=False))
@@ -749,7 +749,7 @@ print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-conventions = findings.conventions(slices)
+conventions = statistics.conventions(slices)
 figure = plots_evaluation.dice_conventions(conventions, SOURCE)
 ranked = conventions.sort_values("dice")
 alt = (
@@ -757,7 +757,7 @@ alt = (
     f"{ranked['dice'].iloc[0]:.2f} ({ranked['convention'].iloc[0]}) to "
     f"{ranked['dice'].iloc[-1]:.2f} ({ranked['convention'].iloc[-1]})."
 )
-plots.show(figure, alt, FIGURES, "05_conventions")
+show(figure, alt, FIGURES, "05_conventions")
 
 # %%
 # NBVAL_CHECK_OUTPUT

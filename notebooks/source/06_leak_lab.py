@@ -42,13 +42,17 @@ sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
 
-from utils import check, comparisons, course, evidence_tables, leak_lab, plots, plots_leak
-from utils.evidence_words import comparison_rows, split_verdicts
-from utils.slice_features import slice_features
+from utils import check
+from utils.course import leak_lab
+from utils.course.features import slice_features
+from utils.course.run import open_run
+from utils.evidence import comparisons
+from utils.evidence.comparisons import comparison_rows, split_verdicts
+from utils.evidence.tables import read_evidence
+from utils.plots import labs as plots_labs
+from utils.plots.style import show
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 print(run.describe())
 
 # %% [markdown]
@@ -117,13 +121,13 @@ tests = {
     split: leak_lab.deal(groups, np.random.default_rng(seed))
     for split, groups in leak_lab.three_splits(run.table).items()
 }
-figure = plots_leak.who_is_where(run.table, tests, run.describe())
+figure = plots_labs.who_is_where(run.table, tests, run.describe())
 alt = (
     "Three maps of the first 20 patients' slices, test slices in orange. Split by random slices, "
     "orange is strewn all over; by the faulty patient_id it comes in scattered upright streaks "
     "through all patients; by patients, whole rows are orange or blue."
 )
-plots.show(figure, alt, run.figures, "06_who_is_where")
+show(figure, alt, run.figures, "06_who_is_where")
 
 # %% [markdown]
 # ## Count first
@@ -183,13 +187,13 @@ means.rename(columns={
     "neighbours": "share with a neighbour in training"}).round(3)  # fmt: skip
 
 # %%
-figure = plots_leak.split_scores(scores, run.describe())
+figure = plots_labs.split_scores(scores, run.describe())
 alt = (
     "Dots, one a repeat, in three rows. Mean AUC: "
     + ", ".join(f"{split} {means.loc[split, 'auc']:.3f}" for split in means.index)
     + ". The rows of random slices and of the faulty patient_id lie close together on the right."
 )
-plots.show(figure, alt, run.figures, "06_scores")
+show(figure, alt, run.figures, "06_scores")
 
 # %%
 gaps = {split: leak_lab.gap(scores, split) for split in ("random slices", "faulty patient_id")}
@@ -421,7 +425,7 @@ check.assert_no_leak(assert_no_leak)
 
 # %%
 means_by_freedom = leak_lab.dial(run.table, likeness, (0.1, 0.3, 1, 3, 10, 30, 100), seed=seed)
-figure = plots_leak.dial(means_by_freedom, leak_lab.REPEATS, run.describe())
+figure = plots_labs.dial(means_by_freedom, leak_lab.REPEATS, run.describe())
 widths = means_by_freedom["random slices"] - means_by_freedom["patients"]
 lines = [
     f"{split}: {line.iloc[0]:.3f} at the left, {line.iloc[-1]:.3f} at the right, highest at "
@@ -432,7 +436,7 @@ alt = (
     f"{' '.join(lines)} Random slices minus patients: {widths.iloc[0]:.3f} at the left, "
     f"{widths.iloc[-1]:.3f} at the right."
 )
-plots.show(figure, alt, run.figures, "06_dial")
+show(figure, alt, run.figures, "06_dial")
 
 # %%
 for split in ("random slices", "patients"):
@@ -479,7 +483,7 @@ print("random slices lose less than 0.001:", lost["random slices"] < 0.001)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-compared = comparisons.compare_named(evidence_tables.read_evidence(), comparisons.SPLITS)
+compared = comparisons.compare_named(read_evidence(), comparisons.SPLITS)
 columns = ["", "measure", "on", "by patient", "random", "random minus by patient"]
 print("real LGG cohort, split by slice against split by patient (95 % intervals)")
 print(pd.DataFrame(comparison_rows(compared), columns=columns).to_string(index=False))

@@ -46,11 +46,14 @@ import inspect
 import numpy as np
 import pandas as pd
 
-from utils import bug_symptoms, bugs, bugs_scores, check, course, plots, plots_bugs
+from utils import check
+from utils.course import bug_symptoms
+from utils.course.run import open_run
+from utils.exercises import bugs
+from utils.plots import labs as plots_labs
+from utils.plots.style import show
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 train, test = run.part("train"), run.part("test")
 print(run.describe())
 
@@ -86,14 +89,14 @@ names = [f"{patient}\nslice {number}" for patient, number in
          run.table.loc[rows, ["patient", "slice"]].itertuples(index=False)]  # fmt: skip
 for place in range(1, 6, 2):
     names[place] = "copied from\n" + names[place]
-figure = plots_bugs.gallery(
+figure = plots_labs.gallery(
     run.volumes.images[rows, ..., 1], run.volumes.masks[rows], None, names,
     "Test slices, each beside the slice it was copied from", run.describe(),
 )  # fmt: skip
 alt = "Three pairs of FLAIR slices; the two of a pair look nearly the same: " + "; ".join(
     " ".join(name.split()) for name in names
 )
-plots.show(figure, alt, run.figures, "07_copied")
+show(figure, alt, run.figures, "07_copied")
 
 # %%
 print(inspect.getsource(bugs.split_rows))
@@ -151,12 +154,12 @@ known = ~names.isin(stages["detector"]).to_numpy()
 copied = bug_symptoms.copied_labels(run.volumes, asked, known)
 shares = copied.groupby("patient")["right"].mean()
 
-figure = plots_bugs.share_by_patient(shares, run.describe())
+figure = plots_labs.share_by_patient(shares, run.describe())
 alt = (
     f"Bars, one for each of {len(shares)} test patients. {(shares == 1).sum()} are at 100 %, the "
     f"others between {100 * shares.min():.0f} and {100 * shares[shares < 1].max():.0f} %."
 )
-plots.show(figure, alt, run.figures, "07_stages")
+show(figure, alt, run.figures, "07_stages")
 print(f"mean over the patients: {100 * shares.mean():.0f} %")
 
 # %%
@@ -262,7 +265,7 @@ check.mend_names(mend_names)
 # %%
 import keras
 
-from utils.weights import imagenet_resnet50
+from utils.models.imagenet import imagenet_resnet50
 
 network = keras.applications.ResNet50(
     include_top=False, weights=str(imagenet_resnet50()), input_shape=(size, size, 3), pooling="avg"
@@ -322,7 +325,7 @@ check.mend_input(mend_input)
 # In training it did what one can expect of it. In use, on the files of new patients:
 
 # %%
-from utils.volumes import read_volume
+from utils.cohort.volumes import read_volume
 
 
 def bright(scores):
@@ -393,7 +396,7 @@ pairs = [
 ]
 pictures, masks = (np.stack(each) for each in zip(*pairs, strict=True))
 names = [f"{place % 4} turns" + (", mirrored" if place % 2 else "") for place in range(6)]
-figure = plots_bugs.gallery(
+figure = plots_labs.gallery(
     pictures, masks, None, names, "Augmented training pairs", run.describe("train")
 )
 fits = [
@@ -404,7 +407,7 @@ alt = (
     f"Six FLAIR slices with an outline each: {'; '.join(names)}. In {len(fits)} of them "
     f"({'; '.join(fits)}) the outline runs around the bright tumour, in the others beside it."
 )
-plots.show(figure, alt, run.figures, "07_augmented")
+show(figure, alt, run.figures, "07_augmented")
 
 # %%
 print(inspect.getsource(bugs.augment_pair))
@@ -463,7 +466,7 @@ print(
 
 worst = free[np.argsort(drawn)[::-1][:60:10]]
 names = [f"{test.table['patient'][row]}\nslice {test.table['slice'][row]}" for row in worst]
-figure = plots_bugs.gallery(
+figure = plots_labs.gallery(
     test.images[worst, ..., 1], np.zeros_like(test.masks[worst]), found[worst], names,
     "Tumour-free slices in which tumour was found", run.describe("test"),
 )  # fmt: skip
@@ -471,7 +474,7 @@ alt = "Six FLAIR slices without tumour. Dashed outlines of predicted tumour: " +
     f"{' '.join(name.split())}, {found[row].sum()} px"
     for name, row in zip(names, worst, strict=True)
 )
-plots.show(figure, alt, run.figures, "07_false_alarms")
+show(figure, alt, run.figures, "07_false_alarms")
 
 # %%
 print(inspect.getsource(bugs.training_rows))
@@ -586,9 +589,9 @@ check.mend_freezing(mend_freezing)
 
 # %%
 index = np.linspace(0, 0.995, 200)
-lines = {"`focal_tversky`": bug_symptoms.steepness(bugs_scores.focal_tversky, index),
+lines = {"`focal_tversky`": bug_symptoms.steepness(bugs.focal_tversky, index),
          "1 - index": bug_symptoms.steepness(lambda each: 1 - each, index)}  # fmt: skip
-figure = plots_bugs.curves(
+figure = plots_labs.curves(
     index, lines, ("Tversky index of the picture (1 is perfect)", "steepness of the loss"),
     "How strongly training pulls at a picture", "computed, no patients",
 )  # fmt: skip
@@ -597,10 +600,10 @@ alt = (
     f"Two lines. The steepness of focal_tversky rises from {pull[0]:.2f} at an index of 0 to "
     f"{pull[-1]:.1f} at 0.995, and more and more steeply; that of 1 - index is 1 throughout."
 )
-plots.show(figure, alt, run.figures, "07_focal")
+show(figure, alt, run.figures, "07_focal")
 
 # %%
-print(inspect.getsource(bugs_scores.focal_tversky))
+print(inspect.getsource(bugs.focal_tversky))
 
 # %% [markdown]
 # ### Exercise 7.9 · Focus on the hard ones
@@ -649,9 +652,9 @@ order = with_tumour[np.argsort(test.table["tumour_px"].to_numpy()[with_tumour])]
 rows = np.array([order[-1], *order[8:28:4]])
 truths = test.masks[rows].astype(float)
 drawn = truths * (np.arange(len(rows)) == 0)[:, None, None]
-score = bugs_scores.mean_tversky(truths, drawn)
+score = bugs.mean_tversky(truths, drawn)
 names = [f"{test.table['tumour_px'][row]} px of tumour" for row in rows]
-figure = plots_bugs.gallery(
+figure = plots_labs.gallery(
     test.images[rows, ..., 1], truths, drawn, names,
     f"A batch with a reported Tversky index of {score:.2f}", run.describe("test"),
 )  # fmt: skip
@@ -659,10 +662,10 @@ alt = (
     "Six FLAIR slices with the true border of the tumour: one large, five small. Only the large "
     f"one has a predicted border too, which coincides. Reported Tversky index: {score:.2f}."
 )
-plots.show(figure, alt, run.figures, "07_pooled")
+show(figure, alt, run.figures, "07_pooled")
 
 # %%
-print(inspect.getsource(bugs_scores.mean_tversky))
+print(inspect.getsource(bugs.mean_tversky))
 
 # %% [markdown]
 # ### Exercise 7.10 · A mean is a mean
@@ -711,11 +714,11 @@ check.mend_tversky(mend_tversky)
 
 # %%
 nothing = np.zeros_like(test.masks)
-report = bugs_scores.dice_report(test.masks, nothing)
+report = bugs.dice_report(test.masks, nothing)
 print(f"Dice {report['dice']:.2f}, mean over {report['slices']} slices; {run.describe('test')}")
 
 # %%
-print(inspect.getsource(bugs_scores.dice_report))
+print(inspect.getsource(bugs.dice_report))
 
 # %% [markdown]
 # ### Exercise 7.11 · Say what an empty slice counts
@@ -774,21 +777,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.brightness import simple_features
+from utils.cohort.features import simple_features
 
 model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
 model.fit(simple_features(train), train.labels)
 described = simple_features(test)
 sizes = [1, 16, 50, 100, 150, 200]
 accuracies = [
-    100 * bugs_scores.accuracy_in_batches(model.predict, described, test.labels, batch_size)
+    100 * bugs.accuracy_in_batches(model.predict, described, test.labels, batch_size)
     for batch_size in sizes
 ]
 print(f"{len(test)} slices; {run.describe('test')}")
 pd.DataFrame({"batch size": sizes, "accuracy (%)": accuracies}).round(1)
 
 # %%
-print(inspect.getsource(bugs_scores.accuracy_in_batches))
+print(inspect.getsource(bugs.accuracy_in_batches))
 
 # %% [markdown]
 # ### Exercise 7.12 · Every slice once
@@ -836,17 +839,17 @@ check.mend_batches(mend_batches)
 # and 60 new test slices. This is what gets reported:
 
 # %%
-accuracies = bug_symptoms.thrown_dice(bugs_scores.tuned_accuracy)
-figure = plots_bugs.chance_histogram(accuracies, 60, "scores drawn by chance, no patients")
+accuracies = bug_symptoms.thrown_dice(bugs.tuned_accuracy)
+figure = plots_labs.chance_histogram(accuracies, 60, "scores drawn by chance, no patients")
 alt = (
     f"Histogram of {len(accuracies)} reported accuracies, from {100 * accuracies.min():.0f} to "
     f"{100 * accuracies.max():.0f} %, mean {100 * accuracies.mean():.0f} %. "
     f"{(accuracies < 0.5).sum()} lie below 50 %, what such scores are worth."
 )
-plots.show(figure, alt, run.figures, "07_threshold")
+show(figure, alt, run.figures, "07_threshold")
 
 # %%
-print(inspect.getsource(bugs_scores.tuned_accuracy))
+print(inspect.getsource(bugs.tuned_accuracy))
 
 # %% [markdown]
 # ### Exercise 7.13 · Choose here, measure there
@@ -900,20 +903,20 @@ truths = test.masks > 0
 rows = np.flatnonzero(truths.any(axis=(1, 2)))
 overlap = (found & truths)[rows].sum(axis=(1, 2))
 dice = 2 * overlap / (found[rows].sum(axis=(1, 2)) + truths[rows].sum(axis=(1, 2)))
-chosen = bugs_scores.pick_examples(dice, 6)
+chosen = bugs.pick_examples(dice, 6)
 
 names = [f"Dice {dice[place]:.2f}" for place in chosen]
-figure = plots_bugs.gallery(
+figure = plots_labs.gallery(
     test.images[rows[chosen], ..., 1], test.masks[rows[chosen]], found[rows[chosen]], names,
     "Examples of our results", run.describe("test"),
 )  # fmt: skip
 alt = "FLAIR slices with the true and the predicted border: " + ", ".join(names)
-plots.show(figure, alt, run.figures, "07_gallery")
+show(figure, alt, run.figures, "07_gallery")
 print(f"mean Dice of the {len(chosen)} shown: {dice[chosen].mean():.2f}; "
       f"of all {len(dice)} slices with tumour: {dice.mean():.2f}")  # fmt: skip
 
 # %%
-print(inspect.getsource(bugs_scores.pick_examples))
+print(inspect.getsource(bugs.pick_examples))
 
 # %% [markdown]
 # ### Exercise 7.14 · An honest gallery

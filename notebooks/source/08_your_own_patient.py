@@ -51,23 +51,23 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from utils import (
-    check,
-    course,
-    missing,
-    patient,
-    patient_examples,
-    plots,
-    plots_patient,
-    uncertainty,
-)
-from utils.axial import PIXEL_MM
-from utils.nifti import read_nifti
-from utils.predict import postprocess, predict_images, resize_probabilities, slice_probabilities
+from utils import check
+from utils.course import workers
+from utils.course.run import open_run
+from utils.evaluation import agreement as agreement_module
+from utils.evaluation.agreement import pixel_reliability
+from utils.models import test_time_augmentation
+from utils.models.inference import predict_images, resize_probabilities
+from utils.models.postprocessing import postprocess
+from utils.models.predict import slice_probabilities
+from utils.patient import perturbations
+from utils.patient.axial import PIXEL_MM
+from utils.patient.nifti import read_nifti
+from utils.patient.read import read_patient, save_masks
+from utils.plots import patient as plots_patient
+from utils.plots.style import show
 
-run = course.open_run(
-    cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
-)
+run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 
 # %% [markdown]
 # ## Your patient goes here
@@ -88,12 +88,14 @@ run = course.open_run(
 my_patient = ""  # a folder or file of your own
 
 # %%
-missing.train_missing(run)  # nothing to do after notebooks 2 and 3
+workers.train_missing(run)  # nothing to do after notebooks 2 and 3
 
-from utils import detector, doubt, familiarity, segmenter  # loads TensorFlow
+from utils.cohort.features import picture_features
+from utils.course import detector, robustness, segmenter
+from utils.evaluation import out_of_distribution  # loads TensorFlow
 
-path = my_patient or doubt.export_example(run)
-person = patient.read_patient(path)
+path = my_patient or robustness.export_example(run)
+person = read_patient(path)
 SOURCE = f"your own patient, {person.name}" if my_patient else (
     f"{run.describe('test')}: {person.name}, as NIfTI")  # fmt: skip
 print(f"{person.name}:", *person.images.shape)
@@ -116,7 +118,7 @@ for note in person.notes:
 # runs where; the affine is the only way to know.
 
 # %%
-volume, grid = read_nifti(doubt.export_example(run) / "flair.nii.gz")
+volume, grid = read_nifti(robustness.export_example(run) / "flair.nii.gz")
 print("our example's FLAIR (what you gave in my_patient is read in the same way)")
 print(f"shape {volume.shape}, values {volume.min():.0f} to {volume.max():.0f}")
 print(np.array2string(grid.affine, precision=3, suppress_small=True))
@@ -225,7 +227,7 @@ alt = (
     f"Five of the {len(person.images)} slices of {person.name} from the neck upwards, one a "
     "column, in three rows: pre-contrast, FLAIR, post-contrast."
 )
-plots.show(figure, alt, run.figures, "08_patient")
+show(figure, alt, run.figures, "08_patient")
 
 # %% [markdown]
 # ## Predict
@@ -256,7 +258,7 @@ alt = (
     f"{int((p_tumour >= decided['threshold']).sum())} of {len(p_tumour)} slices. Below, the area "
     f"that the segmenter draws, on {int((areas > 0).sum())} slices, at most {areas.max():.1f} cm²."
 )
-plots.show(figure, alt, run.figures, "08_along_slices")
+show(figure, alt, run.figures, "08_along_slices")
 
 # %% [markdown]
 # Two models that were trained apart on the same question: where one flags slices and the other
@@ -270,7 +272,7 @@ plots.show(figure, alt, run.figures, "08_along_slices")
 # are all that can be written: there is no space to go back to.
 
 # %%
-files = patient.save_masks(person, masks, run.folder / "own_patient" / "masks")
+files = save_masks(person, masks, run.folder / "own_patient" / "masks")
 for file in (files[0], files[-1]):
     print(file.relative_to(run.folder).as_posix())
 
@@ -352,7 +354,9 @@ check.volume_ml(volume_ml)
 #   2019](https://doi.org/10.1016/j.neuroimage.2019.03.042)).
 
 # %%
-spread = uncertainty.spread(uncertainty.predict_views(segment, pictures), settings)
+spread = test_time_augmentation.spread(
+    test_time_augmentation.predict_views(segment, pictures), settings
+)
 busiest = int(spread.masks.sum(axis=(0, 2, 3)).argmax())
 
 figure = plots_patient.members(
@@ -362,13 +366,13 @@ figure = plots_patient.members(
     spread.deviation[busiest],
     f"{SOURCE}, slice {busiest + 1}",
 )
-agreed = uncertainty.agreement(spread.masks)
+agreed = agreement_module.agreement(spread.masks)
 alt = (
     f"Slice {busiest + 1}: the outlines of {len(spread.masks)} members on FLAIR, their mean "
     f"probability, and their standard deviation, at most {spread.deviation[busiest].max():.2f}. "
     f"Mean Dice between the members over the whole volume: {agreed:.2f}."
 )
-plots.show(figure, alt, run.figures, "08_members")
+show(figure, alt, run.figures, "08_members")
 
 # %%
 if person.grid is not None:
@@ -420,8 +424,8 @@ check.agreement(agreement)
 # the patient with the lowest agreement be the one with the lowest Dice?*
 
 # %%
-by_patient, members, truths = doubt.agreement_and_dice(run, segment, settings)
-own = uncertainty.agreement(spread.masks[:3])  # the same three members as for the others
+by_patient, members, truths = robustness.agreement_and_dice(run, segment, settings)
+own = agreement_module.agreement(spread.masks[:3])  # the same three members as for the others
 figure = plots_patient.agreement_against_dice(
     by_patient, own, person.name, f"{run.describe('validation')}; line: {person.name}"
 )
@@ -432,7 +436,7 @@ alt = (
     f"{by_patient['dice'].max():.2f}. The patient with the lowest agreement has Dice "
     f"{low['dice']:.2f}. The line at {own:.2f} is {person.name}."
 )
-plots.show(figure, alt, run.figures, "08_agreement")
+show(figure, alt, run.figures, "08_agreement")
 print("lowest agreement and lowest Dice are the same patient:", low["patient"] == worst["patient"])
 
 # %% [markdown]
@@ -449,8 +453,8 @@ print("lowest agreement and lowest Dice are the same patient:", low["patient"] =
 
 # %%
 tables = {
-    "one prediction": uncertainty.pixel_reliability(members[0], truths),
-    "mean of three": uncertainty.pixel_reliability(members.mean(axis=0), truths),
+    "one prediction": pixel_reliability(members[0], truths),
+    "mean of three": pixel_reliability(members.mean(axis=0), truths),
 }
 figure = plots_patient.reliability(tables, run.describe("validation"))
 top = {name: table.iloc[-1] for name, table in tables.items()}
@@ -458,7 +462,7 @@ alt = "Share of tumour against probability, for pixels between 0.05 and 0.95. " 
     f"{name}: where it says {row['predicted']:.2f}, {row['observed']:.2f} are tumour."
     for name, row in top.items()
 )
-plots.show(figure, alt, run.figures, "08_reliability")
+show(figure, alt, run.figures, "08_reliability")
 
 # %% [markdown]
 # A curve below the diagonal is **overconfident**. Averaging members usually helps a little. Read
@@ -477,7 +481,7 @@ plots.show(figure, alt, run.figures, "08_reliability")
 # will its members agree? (Three of the six are asked here, to save time.)*
 
 # %%
-answers = doubt.ask(segment, doubt.doubtful(person), settings)
+answers = robustness.ask(segment, robustness.doubtful(person), settings)
 slices = [int(answer.mask.sum(axis=(1, 2)).argmax()) for answer in answers.values()]
 figure = plots_patient.doubtful_pictures(
     [answer.pictures[place] for answer, place in zip(answers.values(), slices, strict=True)],
@@ -490,7 +494,7 @@ alt = (
     f"{len(answers)} pictures, normalised, as the FLAIR channel shows them, with what the "
     f"segmenter draws. Something is drawn on: {', '.join(drawn)}."
 )
-plots.show(figure, alt, run.figures, "08_doubtful")
+show(figure, alt, run.figures, "08_doubtful")
 
 # %% [markdown]
 # ## A distance to what is familiar
@@ -516,13 +520,15 @@ plots.show(figure, alt, run.figures, "08_doubtful")
 
 # %%
 RATE = 0.05
-features = {part: doubt.stored_features(run, detect, part) for part in run.split["part"].unique()}
-familiar = familiarity.fit_familiar(features["train"])
+features = {
+    part: robustness.stored_features(run, detect, part) for part in run.split["part"].unique()
+}
+familiar = out_of_distribution.fit_familiar(features["train"])
 usual = {part: familiar.distance(own) for part, own in features.items()}
 for part, values in usual.items():
     print(f"{part}: {len(values)} slices, median distance {np.median(values):.2f}")
-limit = familiarity.threshold_at(usual["validation"], RATE)
-far = doubt.distances(answers, detect, familiar)
+limit = out_of_distribution.threshold_at(usual["validation"], RATE)
+far = robustness.distances(answers, detect, familiar)
 print(f"limit {limit:.2f}, from {run.describe('validation')}")
 print(f"beyond it: {100 * (usual['test'] > limit).mean():.0f} % of the slices of "
       f"{run.describe('test')}")  # fmt: skip
@@ -535,7 +541,7 @@ figure = plots_patient.familiarity(
 alt = f"Distances of slices, one row a kind of picture; the limit is at {limit:.2f}. " + " ".join(
     f"{name}: {100 * (values > limit).mean():.0f} % beyond." for name, values in rows.items()
 )
-plots.show(figure, alt, run.figures, "08_familiarity")
+show(figure, alt, run.figures, "08_familiarity")
 
 # %% [markdown]
 # ### Exercise 8.6 · Decide whether to believe
@@ -578,7 +584,7 @@ check.flagged(flagged)
 # was in fact right.
 
 # %%
-table = doubt.summary(answers, far, limit)
+table = robustness.summary(answers, far, limit)
 print(SOURCE)
 table.round(2)
 
@@ -597,7 +603,7 @@ for what, names in passed.items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-foreign = list(patient_examples.FOREIGN)
+foreign = list(perturbations.FOREIGN)
 print(
     "photographs and microscope pictures, all flagged:", bool(table.loc[foreign, "flagged"].all())
 )
@@ -631,17 +637,17 @@ print("training slices lie less than half as far as validation slices (median):"
 # sequences correlate) instead of the detector's features:
 
 # %%
-plain = familiarity.fit_familiar(
-    familiarity.picture_features(run.part("train").images[:: doubt.EVERY])
+plain = out_of_distribution.fit_familiar(
+    picture_features(run.part("train").images[:: robustness.EVERY])
 )
-known = familiarity.picture_features(run.part("validation").images[:: doubt.EVERY])
-plain_limit = familiarity.threshold_at(plain.distance(known), RATE)
+known = picture_features(run.part("validation").images[:: robustness.EVERY])
+plain_limit = out_of_distribution.threshold_at(plain.distance(known), RATE)
 shares = pd.DataFrame(
     {
         name: {
             "detector's features": (far[name] > limit).mean(),
             "plain numbers": (
-                plain.distance(familiarity.picture_features(answer.pictures)) > plain_limit
+                plain.distance(picture_features(answer.pictures)) > plain_limit
             ).mean(),
         }
         for name, answer in answers.items()

@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 from mutate import Target, mutate_bytes, mutate_json
 
-from utils.cohort import open_cohort, read_cohort
-from utils.volumes import load_volumes
+from utils.cohort.table import open_cohort, read_cohort
+from utils.cohort.volumes import load_volumes
 
 
 def _tiff(shape: tuple[int, ...]) -> bytes:

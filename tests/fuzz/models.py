@@ -15,8 +15,9 @@ from pathlib import Path
 
 from mutate import Target
 
-from utils import models
-from utils.model_files import check_segmenter
+from utils.models import resunet
+from utils.models.files import saving
+from utils.models.files.checks import check_segmenter
 
 # No large numbers: a network may ask for as much memory as it likes.
 ODD_VALUES = (None, True, -1, 0, 3, 0.5, float("nan"), "", "same", "relu", [], [1], [None, 4], {},
@@ -26,7 +27,7 @@ ODD_VALUES = (None, True, -1, 0, 3, 0.5, float("nan"), "", "same", "relu", [], [
 def files() -> list[bytes]:
     """Return a whole model file."""
     with tempfile.TemporaryDirectory() as folder:
-        file = models.save_model(models.resunet(32, filters=(4, 8)), Path(folder) / "a.keras")
+        file = saving.save_model(resunet.resunet(32, filters=(4, 8)), Path(folder) / "a.keras")
         return [file.read_bytes()]
 
 
@@ -80,7 +81,7 @@ def _load(path: Path) -> None:
     with warnings.catch_warnings():
         # Keras warns of names in odd configurations.
         warnings.simplefilter("ignore", UserWarning)
-        check_segmenter(models.load_model(path), path)
+        check_segmenter(saving.load_model(path), path)
 
 
 TARGETS = [Target("keras", files, _load, ".keras", _mutate)]

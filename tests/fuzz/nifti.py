@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 from mutate import Target
 
-from utils.patient import read_patient
+from utils.patient.read import read_patient
 
 # Where the fields of a NIfTI-1 header lie, and with which numbers they are overwritten.
 FIELDS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from mutate import Target, mutate_json
 
 from utils import check
-from utils.grade_cells import read
-from utils.grade_marks import code_cells, number_of
+from utils.exercises.grading.cells import read
+from utils.exercises.grading.marks import code_cells, number_of
 
 
 def notebooks() -> list[bytes]:

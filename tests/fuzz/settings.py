@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mutate import Target
 
-from utils.settings import Postprocessing, detector_settings, segmenter_settings
+from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
 
 SEGMENTER = {
     "trained_on": 80,

@@ -8,7 +8,7 @@ import tifffile
 from mutate import Target
 from PIL import Image
 
-from utils.tiff import read_mask, read_slice
+from utils.cohort.tiff import read_mask, read_slice
 
 SIDE = 40
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from utils.config import read_json  # noqa: E402
-from utils.memory import CGROUP, OWN_CGROUPS, memory_of, tree  # noqa: E402
+from utils.runtime import CGROUP, OWN_CGROUPS, memory_of, tree  # noqa: E402
 
 MEBIBYTE = 2**20
 # Code that a kernel and a training need in memory at once, beside what they have for themselves.
@@ -76,7 +76,7 @@ def systemd_scope(most: int) -> list[str]:
 
 def run_notebook(number: str, folder: Path, most: int) -> str | None:
     """Run a notebook in a run folder under the limit; return what went wrong, None if nothing."""
-    command = [sys.executable, "-m", "utils.run", "--only", number, "--run", str(folder)]
+    command = [sys.executable, "-m", "utils.notebooks.run", "--only", number, "--run", str(folder)]
     with control_group(most) as group:
         scope = [] if group else systemd_scope(most)
 

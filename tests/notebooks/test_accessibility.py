@@ -6,7 +6,7 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from utils.notebooks import NOTEBOOKS
+from utils.notebooks.build import NOTEBOOKS
 
 STORED = sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")])
 # A width in pixels or points does not grow and wrap with the text; a share of the page does.

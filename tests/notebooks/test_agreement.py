@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from utils.notebooks import NOTEBOOKS
+from utils.notebooks.build import NOTEBOOKS
 
 
 def numbers(name, measure):

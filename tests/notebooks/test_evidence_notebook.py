@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from utils.config import ROOT
-from utils.notebooks import SOURCE, read_source
+from utils.notebooks.build import SOURCE, read_source
 
 CODE = "\n\n".join(
     cell.source for cell in read_source(SOURCE / "05_evidence.py").cells if cell.cell_type == "code"

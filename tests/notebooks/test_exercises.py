@@ -12,10 +12,10 @@ import pytest
 from exercise_cells import tasks
 
 from utils import check
-from utils.checking import Mark
 from utils.config import CourseError
-from utils.editions import stub, students
-from utils.notebooks import SOURCE, read_source
+from utils.exercises.exercise import Mark
+from utils.notebooks.build import SOURCE, read_source
+from utils.notebooks.editions import stub, students
 
 SOURCES = {path.stem: read_source(path) for path in sorted(SOURCE.glob("[0-9][0-9]_*.py"))}
 CALL = re.compile(r"^check\.(\w+)\((.*)\)$", re.MULTILINE)

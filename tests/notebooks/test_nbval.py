@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from utils.config import ROOT
-from utils.notebooks import make
+from utils.notebooks.build import make
 
 SOURCE = """# %%
 import random

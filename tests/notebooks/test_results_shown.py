@@ -8,8 +8,8 @@ from results_shown import readers, shows_results
 
 from utils import check
 from utils.config import ROOT
-from utils.evidence_tables import read_evidence
-from utils.notebooks import NOTEBOOKS, SOURCE, read_source
+from utils.evidence.tables import read_evidence
+from utils.notebooks.build import NOTEBOOKS, SOURCE, read_source
 
 MARK = "# NBVAL_CHECK_OUTPUT"
 STORED = sorted(path.relative_to(NOTEBOOKS) for path in NOTEBOOKS.rglob("[0-9][0-9]_*.ipynb"))
@@ -62,21 +62,24 @@ def test_the_cells_are_found():
 
 def test_what_reads_the_folder_is_found_through_other_modules():
     assert {
-        "utils.evidence_tables.LGG",  # an assignment from config.RESULTS
-        "utils.evidence_tables.read_evidence",  # a default value
+        "utils.evidence.tables.LGG",  # an assignment from config.RESULTS
+        "utils.evidence.tables.read_evidence",  # a default value
         "utils.published.main",  # calls read_evidence
     } <= readers()
-    assert not {"utils.text.format_interval", "utils.predict.predict_images"} & readers()
+    assert (
+        not {"utils.evaluation.text.format_interval", "utils.models.inference.predict_images"}
+        & readers()
+    )
 
 
-READ = "from utils import evidence_tables\nevidence = evidence_tables.read_evidence()\n"
+READ = "from utils.evidence import tables\nevidence = tables.read_evidence()\n"
 
 
 @pytest.mark.parametrize(
     "cell",
     [
         "print(len(evidence.slices))",
-        "from utils.evidence_tables import read_evidence as read\nprint(read().patients)",
+        "from utils.evidence.tables import read_evidence as read\nprint(read().patients)",
         "from utils import config\nprint((config.RESULTS / 'lgg').exists())",
         "import pandas as pd\npd.read_csv('../results/lgg/patients.csv').head()",
         "table = evidence.slices\nfor name, rows in table.groupby('fold'):\n    print(name)",
@@ -101,7 +104,7 @@ def test_a_cell_that_shows_results_is_told(cell):
         "print([evidence for evidence in range(3)])",
         "def double(evidence):\n    return 2 * evidence\nprint(double(1))",
         "for evidence in 'ab':\n    print(evidence)",
-        "from utils.text import format_interval\nprint(format_interval)",
+        "from utils.evaluation.text import format_interval\nprint(format_interval)",
     ],
 )
 def test_a_name_that_stands_for_something_else_is_left_alone(cell):

@@ -7,9 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from utils.editions import EDITIONS, STUB, is_solution
-from utils.notebooks import KERNEL, NOTEBOOKS, SOURCE, differences, read_source
-from utils.parameters import assignments, check_values, notebook_parameters, read_parameters
+from utils.course.run import assignments, check_values, notebook_parameters, read_parameters
+from utils.notebooks.build import KERNEL, NOTEBOOKS, SOURCE, differences, read_source
+from utils.notebooks.editions import EDITIONS, STUB, is_solution
 
 NAMES = sorted(path.stem for path in SOURCE.glob("[0-9][0-9]_*.py"))
 STORED = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))

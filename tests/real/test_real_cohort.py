@@ -6,11 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from utils.archive import SOURCE
-from utils.cohort import cohort_sha256, open_cohort, read_cohort, read_mask, summarise_patients
-from utils.download import EXPECTED, count_cohort
-from utils.splits import PARTS, assert_no_leak, patient_folds, split_patients
-from utils.volumes import head_pixels, load_volumes, read_volume
+from utils.cohort.archive import SOURCE
+from utils.cohort.download import EXPECTED, count_cohort
+from utils.cohort.splits import PARTS, assert_no_leak, patient_folds, split_patients
+from utils.cohort.table import cohort_sha256, open_cohort, read_cohort, summarise_patients
+from utils.cohort.tiff import read_mask
+from utils.cohort.volumes import head_pixels, load_volumes, read_volume
 
 LGG_DATA = os.environ.get("LGG_DATA", "")
 pytestmark = pytest.mark.skipif(

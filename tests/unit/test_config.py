@@ -7,14 +7,7 @@ import sys
 import pytest
 
 from utils import config
-from utils.config import (
-    CourseError,
-    atomic_path,
-    command,
-    prepare_folder,
-    read_json,
-    update_json,
-)
+from utils.config import CourseError, atomic_path, command, prepare_folder, read_json, update_json
 
 
 def test_atomic_path_leaves_the_old_file_when_writing_fails(tmp_path):

@@ -12,11 +12,26 @@ import pytest
 
 import utils
 from utils import check
-from utils.batches import epoch_plan
-from utils.calibration import apply_temperature, expected_calibration_error, reliability_table
-from utils.cohort import summarise_patients
+from utils.cohort.splits import assert_no_leak, split_sha256
+from utils.cohort.statistics import (
+    missing_sequences,
+    most_alike,
+    neighbour_in_training,
+    slice_similarity,
+    spread_between_patients,
+)
+from utils.cohort.table import summarise_patients
+from utils.cohort.volumes import head_pixels, resize_mask
 from utils.config import ROOT
-from utils.detection import (
+from utils.course.leak_lab import believed_patients, deal, gap, kernel
+from utils.evaluation.agreement import agreement, pixel_reliability, volume_ml
+from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
+from utils.evaluation.calibration import (
+    apply_temperature,
+    expected_calibration_error,
+    reliability_table,
+)
+from utils.evaluation.detection import (
     auc,
     auc_interval,
     average_precision,
@@ -25,18 +40,21 @@ from utils.detection import (
     precision_recall_points,
     sensitivity_by_size,
 )
-from utils.explain import peak_in_mask_share, peaks_in_words
-from utils.exploration import missing_sequences, spread_between_patients
-from utils.familiarity import fit_familiar, threshold_at
-from utils.intervals import bootstrap_patients, paired_bootstrap
-from utils.leak_lab import believed_patients, deal, gap, kernel
-from utils.losses import tversky_index
-from utils.metrics import dice, dice_conventions, dice_from_counts, hd95, outline, patient_table
-from utils.predict import postprocess, resize_probabilities, slice_probabilities
-from utils.similarity import most_alike, neighbour_in_training, slice_similarity
-from utils.splits import assert_no_leak, split_sha256
-from utils.uncertainty import agreement, pixel_reliability, volume_ml
-from utils.volumes import head_pixels, resize_mask
+from utils.evaluation.out_of_distribution import fit_familiar, threshold_at
+from utils.evaluation.segmentation import (
+    dice,
+    dice_conventions,
+    dice_from_counts,
+    hd95,
+    outline,
+    patient_table,
+)
+from utils.models.batches import epoch_plan
+from utils.models.grad_cam import peak_in_mask_share, peaks_in_words
+from utils.models.inference import resize_probabilities
+from utils.models.losses import tversky_index
+from utils.models.postprocessing import postprocess
+from utils.models.predict import slice_probabilities
 
 # What students meet, of all that the notebooks use: functions of arrays, tables and numbers small
 # enough to be written down. Left out are those that take a run, a network or files, the figures,

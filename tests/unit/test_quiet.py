@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 from utils.config import ROOT
-from utils.quiet import _without_information
+from utils.runtime import _without_information
 
 
 def test_importing_keras_after_utils_logs_nothing():

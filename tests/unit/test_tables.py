@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from utils.config import ROOT
 from utils.tables import TEXT, read_table, write_table
 
 # Every letter that the name of a folder may have here: no control characters, no half letters.
@@ -56,8 +57,6 @@ def test_numbers_stay_numbers_and_only_they_can_be_missing(tmp_path):
 
 
 def test_no_table_in_utils_is_read_or_written_elsewhere():
-    from utils.config import ROOT
-
     others = [
         path.name
         for path in (ROOT / "utils").rglob("*.py")

@@ -1,0 +1,214 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from utils.cohort import volumes as volumes_module
+from utils.cohort.table import read_cohort
+from utils.cohort.volumes import (
+    SliceFiles,
+    _percentile,
+    arrange_channels,
+    head_pixels,
+    load_volumes,
+    normalisation,
+    normalise_image,
+    normalise_volume,
+    read_resized,
+    read_volume,
+    resize_image,
+    resize_mask,
+)
+from utils.config import CourseError
+
+
+def head_volume(rng, slices=3, side=40, level=100, spread=10):
+    volume = np.zeros((slices, side, side, 3), np.uint8)
+    head = rng.normal(level, spread, (slices, side - 16, side - 16, 3))
+    volume[:, 8:-8, 8:-8] = np.clip(head, 1, 255).astype(np.uint8)
+    return volume
+
+
+def test_the_head_is_found_and_has_mean_96_and_sd_40():
+    volume = head_volume(np.random.default_rng(0))
+    head = head_pixels(volume)
+    assert head[:, 8:-8, 8:-8].all()
+    assert head.sum() == 3 * 24 * 24
+    normalised = normalise_volume(volume)
+    assert normalised.dtype == np.uint8
+    for channel in range(3):
+        values = normalised[..., channel][head].astype(float)
+        assert abs(values.mean() - 96) < 1
+        assert abs(values.std() - 40) < 1.5
+
+
+@given(seed=st.integers(0, 2**32 - 1), highest=st.integers(1, 255))
+def test_head_is_where_two_channels_exceed_a_tenth_of_their_percentile(seed, highest):
+    volume = np.random.default_rng(seed).integers(0, highest + 1, (2, 8, 8, 3), dtype=np.uint8)
+    tenth = 0.1 * np.percentile(volume[:, ::2, ::2].astype(float), 99.5, axis=(0, 1, 2))
+    assert np.array_equal(head_pixels(volume), (volume > tenth).sum(axis=-1) >= 2)
+
+
+@given(scale=st.floats(0.6, 1.5), offset=st.integers(0, 20))
+def test_normalisation_undoes_the_scale_of_a_scanner(scale, offset):
+    volume = head_volume(np.random.default_rng(1))
+    head = volume > 0
+    rescaled = np.where(head, np.round(volume * scale + offset), 0).astype(np.uint8)
+    difference = normalise_volume(volume)[head].astype(int) - normalise_volume(rescaled)[head]
+    # Rounding the input to 8 bits is what remains.
+    assert np.abs(difference).max() <= 6
+
+
+def test_a_whole_volume_is_normalised_not_each_slice():
+    volume = head_volume(np.random.default_rng(2))
+    volume[0] //= 2
+    normalised = normalise_volume(volume)
+    head = np.s_[8:-8, 8:-8]
+    assert normalised[0][head].mean() < normalised[1][head].mean() - 20
+
+
+def test_a_constant_or_empty_volume_becomes_96():
+    assert (normalise_volume(np.full((2, 32, 32, 3), 7, np.uint8)) == 96).all()
+    assert (normalise_volume(np.zeros((2, 32, 32, 3), np.uint8)) == 96).all()
+
+
+def test_resizing_averages_and_masks_stay_binary():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32, :32] = 1
+    small = resize_mask(mask, (32, 32))
+    assert small.dtype == np.uint8
+    assert set(np.unique(small)) == {0, 1}
+    assert small[:16, :16].all() and small.sum() == 16 * 16
+    assert resize_image(mask, (64, 64)) is mask
+
+
+def write_cohort(root, patients=2, slices=3, side=64):
+    rng = np.random.default_rng(0)
+    for number in range(patients):
+        name = f"SIM_DU_{number:04d}"
+        (root / name).mkdir(parents=True)
+        for index, image in enumerate(head_volume(rng, slices, side), start=1):
+            mask = np.zeros((side, side), np.uint8)
+            if index == 2:
+                mask[20:40, 20:40] = 255
+            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
+            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    return root
+
+
+def test_loaded_volumes_follow_the_table_and_the_cache_is_used(tmp_path):
+    table = read_cohort(write_cohort(tmp_path / "cohort"))
+    volumes = load_volumes(table, size=32, cache=tmp_path / "cache")
+    assert volumes.images.shape == (6, 32, 32, 3)
+    assert volumes.labels.tolist() == [False, True, False] * 2
+    assert volumes.masks.sum(axis=(1, 2)).tolist() == [0, 100, 0] * 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    again = load_volumes(table, size=32, cache=tmp_path / "cache")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    assert before == after and len(before) == 2
+    np.testing.assert_array_equal(again.images, volumes.images)
+    np.testing.assert_array_equal(load_volumes(table, size=32).images, volumes.images)
+
+
+def test_of_keeps_rows_arrays_and_patients_together(tmp_path):
+    volumes = load_volumes(read_cohort(write_cohort(tmp_path)), size=32)
+    second = volumes.of([volumes.patients[1]])
+    assert len(second) == 3
+    assert second.patients == ["SIM_DU_0001"]
+    np.testing.assert_array_equal(second.images, volumes.images[3:])
+    np.testing.assert_array_equal(second.masks, volumes.masks[3:])
+
+
+def test_too_small_a_size_is_refused(tmp_path):
+    table = read_cohort(write_cohort(tmp_path))
+    with pytest.raises(CourseError, match="size=16: too small"):
+        load_volumes(table, size=16)
+
+
+def test_neighbours_show_flair_of_three_slices():
+    images = np.arange(3 * 3, dtype=np.uint8).reshape(3, 1, 1, 3)
+    arranged = arrange_channels(images, "neighbours")
+    assert arranged[:, 0, 0].tolist() == [[1, 1, 4], [1, 4, 7], [4, 7, 7]]
+    assert arrange_channels(images, "sequences") is images
+    with pytest.raises(CourseError, match="pictures='both': unknown"):
+        arrange_channels(images, "both")
+
+
+# One slice at a time: the results are those of the whole volume, in a part of its memory
+
+
+@given(
+    values=st.lists(st.integers(0, 255), min_size=1, max_size=80),
+    percent=st.sampled_from([0, 0.1, 25, 50, 99.5, 100]),
+)
+def test_a_percentile_from_counts_is_numpys_to_the_last_bit(values, percent):
+    counts = np.bincount(values, minlength=256)
+    assert _percentile(counts, percent) == np.percentile(np.array(values, np.uint8), percent)
+
+
+@given(
+    seed=st.integers(0, 10**6), slices=st.integers(1, 4), levels=st.sampled_from([1, 2, 40, 256])
+)
+def test_normalising_slice_by_slice_is_normalising_the_volume(seed, slices, levels):
+    images = np.random.default_rng(seed).integers(0, levels, (slices, 9, 8, 3)).astype(np.uint8)
+    # As the definition has it: z-scores over the head, 96 + 40 z.
+    bright = np.percentile(images[:, ::2, ::2], 99.5, axis=(0, 1, 2))
+    head = (images > 0.1 * bright).sum(axis=-1) >= 2
+    head = head if head.any() else np.ones_like(head)
+    expected = np.full(images.shape, 96.0)
+    for channel in range(3):
+        inside = images[..., channel][head]
+        if inside.std() > 0:
+            scores = (images[..., channel] - inside.mean()) / inside.std()
+            expected[..., channel] = np.clip(np.round(96 + 40 * scores), 0, 255)
+    # A z-score on the edge between two grey levels may fall to either side.
+    assert np.abs(normalise_volume(images) - expected).max() <= 1
+    assert (np.concatenate([normalise_volume(images)]) == expected).mean() > 0.99
+    tables = normalisation(iter_again(images))
+    one_by_one = np.stack([normalise_image(image, tables) for image in images])
+    np.testing.assert_array_equal(one_by_one, normalise_volume(images))
+
+
+class iter_again:
+    """Gives the slices anew each time, as files do."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __iter__(self):
+        return (image.copy() for image in self.images)
+
+
+def test_a_large_patient_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
+    root = write_cohort(tmp_path, patients=1, slices=12, side=512)
+    rows = read_cohort(root)
+    volume = normalise_volume(read_volume(rows))  # 9.4 MB
+    expected = np.stack([resize_image(image, (64, 64)) for image in volume])
+    monkeypatch.setattr(volumes_module, "_KEPT_BYTES", 0)
+    read_resized(rows, [64])
+    tracemalloc.start()
+    size, resized = read_resized(rows, [64])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == (512, 512)
+    np.testing.assert_array_equal(resized[64], expected)
+    # A slice takes 0.8 MB, and a few of its kind are made of it.
+    assert peak < 6_500_000 < volume.nbytes
+
+
+def test_a_small_patient_is_read_once_and_a_large_one_again(tmp_path, monkeypatch):
+    rows = read_cohort(write_cohort(tmp_path, patients=1, slices=3))
+    read = []
+    monkeypatch.setattr(
+        volumes_module, "read_slice", lambda path: read.append(path) or np.zeros((64, 64, 3), "u1")
+    )
+    slices = SliceFiles(rows["image_path"])
+    assert [len(list(slices)) for _ in range(3)] == [3, 3, 3]
+    assert len(read) == 3
+    monkeypatch.setattr(volumes_module, "_KEPT_BYTES", 3 * 64 * 64 * 3 - 1)
+    slices = SliceFiles(rows["image_path"])
+    assert [len(list(slices)) for _ in range(2)] == [3, 3]
+    assert len(read) == 9

@@ -1,0 +1,211 @@
+"""Dice, HD95 and their conventions, on masks small enough to count by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from utils.config import CourseError
+from utils.evaluation import segmentation
+
+
+def square(top, left, side=3, size=12):
+    mask = np.zeros((size, size), np.uint8)
+    mask[top : top + side, left : left + side] = 1
+    return mask
+
+
+def slices_table(*rows):
+    columns = ["patient", "tumour_px", "predicted_px", "overlap_px"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+pairs_of_masks = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=6).flatmap(
+    lambda shape: st.tuples(hnp.arrays(bool, shape), hnp.arrays(bool, shape))
+)
+
+
+def test_dice_of_a_square_shifted_by_one_column():
+    # 9 pixels each, 6 in common: 2 * 6 / 18.
+    assert segmentation.dice(square(2, 2), square(2, 3)) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("empty", [0.0, 1.0])
+def test_dice_of_two_empty_masks_is_what_was_chosen(empty):
+    nothing = np.zeros((4, 4))
+    assert segmentation.dice(nothing, nothing, empty=empty) == empty
+
+
+def test_dice_of_two_empty_masks_is_undefined_unless_chosen():
+    assert np.isnan(segmentation.dice(np.zeros((4, 4)), np.zeros((4, 4))))
+
+
+def test_dice_takes_0_and_255():
+    assert segmentation.dice(square(2, 2) * 255, square(2, 2)) == 1
+
+
+def test_masks_of_different_shapes_are_refused():
+    with pytest.raises(CourseError, match=r"shape \(4, 4\).*\(5, 5\)"):
+        segmentation.dice(np.zeros((4, 4)), np.zeros((5, 5)))
+
+
+@given(pairs_of_masks)
+def test_dice_is_symmetric_and_between_0_and_1(masks):
+    first, second = masks
+    value = segmentation.dice(first, second, empty=1.0)
+    assert value == segmentation.dice(second, first, empty=1.0)
+    assert 0 <= value <= 1
+    assert (value == 1) == np.array_equal(first, second)
+
+
+@given(pairs_of_masks, st.randoms(use_true_random=False))
+def test_order_of_slices_does_not_matter(masks, random):
+    first, second = masks
+    order = list(range(len(first)))
+    random.shuffle(order)
+    for measure in (segmentation.dice, segmentation.hd95):
+        np.testing.assert_allclose(measure(first[order], second[order]), measure(first, second))
+
+
+@given(pairs_of_masks)
+def test_pixel_counts_give_the_dice_of_the_masks(masks):
+    counts = segmentation.count_pixels(*masks)
+    pooled = segmentation.dice_from_counts(*counts.sum())
+    np.testing.assert_equal(float(pooled), segmentation.dice(*masks))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4])
+def test_hd95_of_a_square_against_itself_shifted(shift):
+    # 3 x 3 squares have outlines of 8 pixels. Shifted by 1, ten of the 16 distances are 0 and
+    # six are 1; shifted by 4, the far columns are 4 away and the percentile falls on them.
+    assert segmentation.hd95(square(2, 2), square(2, 2 + shift)) == pytest.approx(shift)
+
+
+def test_hd95_of_single_pixels_is_their_distance():
+    assert segmentation.hd95(square(1, 1, side=1), square(4, 5, side=1)) == 5
+
+
+def test_hd95_leaves_out_most_of_a_far_speck():
+    truth = np.zeros((60, 60), np.uint8)
+    truth[5:35, 5:35] = 1  # outline of 116 pixels
+    prediction = truth.copy()
+    prediction[55, 55] = 1  # one of 117: less than the 5 % that are left out
+    assert segmentation.hd95(truth, prediction) == 0
+
+
+DIAGONAL = np.hypot(12, 12)  # of the squares' picture
+
+
+def test_hd95_of_a_patient_is_the_mean_over_the_slices_with_either_mask():
+    nothing, here = np.zeros((12, 12)), square(1, 1, side=1)
+    pairs = {
+        "5 apart": (here, square(4, 5, side=1)),
+        "the same": (here, here),
+        "missed": (here, nothing),
+        "invented": (nothing, here),
+        "neither": (nothing, nothing),
+    }
+    truth, prediction = (np.stack(masks) for masks in zip(*pairs.values(), strict=True))
+    assert segmentation.hd95(truth, prediction) == pytest.approx((5 + 0 + 2 * DIAGONAL) / 4)
+
+
+def test_hd95_of_a_patient_with_one_mask_empty_is_the_diagonal_and_with_both_undefined():
+    nothing, tumour = np.zeros((3, 12, 12)), np.stack([square(1, 1)] * 3)
+    assert segmentation.hd95(tumour, nothing) == pytest.approx(DIAGONAL)
+    assert segmentation.hd95(nothing, tumour) == pytest.approx(DIAGONAL)
+    assert np.isnan(segmentation.hd95(nothing, nothing))
+    assert np.isnan(segmentation.hd95(nothing[0], nothing[0]))
+
+
+def test_hd95_grows_when_the_only_slice_with_a_wrong_mask_is_emptied():
+    # Before, an emptied slice was left out: what had been 8 px off would have become 0.
+    truth = np.stack([square(2, 0)] * 4)
+    prediction = np.stack([square(2, 0)] * 3 + [square(2, 8)])
+    emptied = prediction.copy()
+    emptied[3] = 0
+    assert segmentation.hd95(truth, prediction) == pytest.approx(8 / 4)
+    assert segmentation.hd95(truth, emptied) == pytest.approx(DIAGONAL / 4)
+
+
+@given(pairs_of_masks, st.data())
+def test_emptying_what_was_drawn_on_a_tumour_slice_never_improves_hd95(masks, data):
+    truth, prediction = masks
+    with_tumour = np.flatnonzero(truth.any(axis=(1, 2)))
+    assume(len(with_tumour))
+    emptied = prediction.copy()
+    emptied[data.draw(st.lists(st.sampled_from(with_tumour.tolist()), min_size=1))] = False
+    assert segmentation.hd95(truth, emptied) >= segmentation.hd95(truth, prediction) - 1e-9
+
+
+@given(pairs_of_masks)
+def test_an_invented_slice_never_improves_hd95(masks):
+    truth, prediction = (np.concatenate([mask, np.zeros_like(mask[:1])]) for mask in masks)
+    before = segmentation.hd95(truth, prediction)
+    prediction[-1, 0, 0] = True
+    assert segmentation.hd95(truth, prediction) >= np.nan_to_num(before) - 1e-9
+
+
+@given(pairs_of_masks)
+def test_hd95_lies_between_0_and_the_diagonal_and_is_symmetric(masks):
+    value = segmentation.hd95(*masks)
+    np.testing.assert_equal(value, segmentation.hd95(*masks[::-1]))
+    assert np.isnan(value) == (not np.any(masks))
+    assert np.isnan(value) or 0 <= value <= np.hypot(*masks[0].shape[1:]) + 1e-9
+
+
+def test_outline_at_the_border_of_the_picture():
+    mask = np.ones((3, 3), bool)
+    assert segmentation.outline(mask).sum() == 8
+
+
+def test_patient_table_pools_each_volume():
+    slices = slices_table(("b", 10, 0, 0), ("a", 8, 8, 8), ("b", 0, 10, 0), ("b", 10, 10, 10))
+    patients = segmentation.patient_table(slices).set_index("patient")
+    assert list(patients.index) == ["a", "b"]
+    assert patients.loc["a", "dice"] == 1
+    assert patients.loc["b", "dice"] == pytest.approx(2 * 10 / (20 + 20))
+    assert patients.loc["b", "slices"] == 3
+    assert patients.loc["b", ["missed_slices", "invented_slices"]].tolist() == [1, 1]
+    assert patients.loc["a", ["missed_slices", "invented_slices"]].tolist() == [0, 0]
+
+
+def test_patient_table_adds_hd95_from_masks():
+    slices = slices_table(("b", 1, 1, 0), ("a", 9, 9, 9))
+    truths = np.stack([square(1, 1, side=1), square(2, 2)])
+    predictions = np.stack([square(4, 5, side=1), square(2, 2)])
+    patients = segmentation.patient_table(slices, truths, predictions)
+    assert patients["hd95_px"].tolist() == [0, 5]
+    with pytest.raises(CourseError, match="1 masks for 2 rows"):
+        segmentation.patient_table(slices, truths[:1], predictions)
+
+
+def test_dice_conventions_by_hand():
+    slices = slices_table(
+        ("a", 10, 10, 5),  # 0.5
+        ("a", 0, 0, 0),  # empty
+        ("a", 0, 20, 0),  # 0
+        ("b", 30, 30, 30),  # 1
+    )
+    table = segmentation.dice_conventions(slices, batch=2).set_index("convention")["dice"]
+    patient_a = 2 * 5 / (10 + 30)
+    assert len(table) >= 8
+    assert table["patients, mean"] == pytest.approx((patient_a + 1) / 2)
+    assert table["patients, median"] == pytest.approx((patient_a + 1) / 2)
+    assert table["all pixels pooled"] == pytest.approx(2 * 35 / (40 + 60))
+    assert table["tumour slices only"] == pytest.approx((0.5 + 1) / 2)
+    assert table["slices, empty skipped"] == pytest.approx((0.5 + 0 + 1) / 3)
+    assert table["slices, empty = 0"] == pytest.approx((0.5 + 0 + 0 + 1) / 4)
+    assert table["slices, empty = 1"] == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+    assert table["slices, smoothed"] == pytest.approx((11 / 21 + 1 + 1 / 21 + 1) / 4)
+    assert table["slices within patients"] == pytest.approx((1.5 / 3 + 1) / 2)
+    assert table["batches of 2"] == pytest.approx((2 * 5 / 20 + 2 * 30 / (30 + 50)) / 2)
+    assert table["largest slice"] == pytest.approx((0.5 + 1) / 2)
+
+
+def test_dice_conventions_keep_to_the_row_labels_of_a_filtered_table():
+    slices = slices_table(("a", 0, 5, 0), ("a", 10, 10, 5), ("b", 4, 4, 4), ("b", 0, 0, 0))
+    filtered = slices.iloc[1:]
+    expected = segmentation.dice_conventions(filtered.reset_index(drop=True))
+    pd.testing.assert_frame_equal(segmentation.dice_conventions(filtered), expected)

@@ -1,0 +1,312 @@
+"""The folds hold every patient once, choose nothing on the tested part, and make whole tables."""
+
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from utils import config
+from utils.cohort.table import read_cohort
+from utils.course import detector, features
+from utils.evaluation import segmentation
+from utils.evidence import __main__, collect, experiments, recipes
+from utils.evidence import folds as folds_module
+from utils.evidence.folds import THRESHOLDS, is_done, run_attempt, run_fold, train_final
+from utils.models import resnet50, resunet
+from utils.models.files import saving
+from utils.models.files.settings import read_settings
+from utils.models.precision import set_precision
+from utils.models.resnet50 import pretrained_unet
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Twelve patients of four slices, 48 px; slices 2 and 3 have a square bright in FLAIR."""
+    root = tmp_path_factory.mktemp("cohort") / "kaggle_3m"
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        name = f"TCGA_{'DU' if number % 3 else 'HT'}_{number:04d}_20000101"
+        (root / name).mkdir(parents=True)
+        for index in range(1, 5):
+            image = rng.integers(80, 120, (48, 48, 3), dtype=np.uint8)
+            mask = np.zeros((48, 48), np.uint8)
+            if index in (2, 3):
+                mask[12:24, 12:24] = 255
+                image[12:24, 12:24, 1] = 250
+            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
+            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    return root
+
+
+@pytest.fixture(scope="module")
+def table(cohort):
+    return read_cohort(cohort)
+
+
+@pytest.mark.parametrize("kind", ["patients", "slices"])
+def test_everything_is_tested_once_and_never_beside_its_training(table, kind):
+    units = experiments.each_slice_for_itself(table) if kind == "slices" else table
+    splits = [experiments.fold_split(units, kind, str(fold)) for fold in range(experiments.FOLDS)]
+    tested = pd.concat([split[split["part"] == "test"] for split in splits])
+    assert sorted(tested["patient"]) == sorted(units["patient"].unique())
+    for split in splits:
+        assert split["patient"].is_unique
+        assert set(split["part"]) == {"train", "validation", "test"}
+
+
+def test_a_random_split_of_slices_has_patients_on_both_sides(table):
+    split = experiments.fold_split(experiments.each_slice_for_itself(table), "slices", "0")
+    owner = split["patient"].str.split("#").str[0]
+    sides = split.groupby(owner)["part"].nunique()
+    assert (sides > 1).mean() > 0.5
+
+
+def test_leaving_an_institution_out_tests_all_of_it(table):
+    split = experiments.fold_split(table, "institutions", "HT")
+    assert set(split.loc[split["part"] == "test", "institution"]) == {"HT"}
+    assert "HT" not in set(split.loc[split["part"] != "test", "institution"])
+
+
+def test_shipped_models_learn_from_everyone(table):
+    split = experiments.everyone(table)
+    assert set(split.loc[split["part"] == "train", "patient"]) == set(table["patient"])
+    assert not (split["part"] == "test").any()
+
+
+def test_an_unknown_fold_is_told():
+    arguments = __main__._parse(["data", "--experiment", "ours", "--fold", "7"])
+    with pytest.raises(config.CourseError, match="--fold 7: no such fold of ours; choose one of 0"):
+        experiments.wanted(arguments)
+    arguments = __main__._parse(["data", "--experiment", "ours", "--fold", "4", "--fold", "1"])
+    assert experiments.wanted(arguments) == [("ours", "1"), ("ours", "4")]
+
+
+def test_a_trial_never_overwrites_the_evidence():
+    with pytest.raises(config.CourseError, match="give another --out"):
+        __main__.main(["nowhere", "--patients", "10"])
+
+
+def tiny_unet(size, seed):
+    return resunet.resunet(size, (4, 8), seed)
+
+
+@pytest.fixture(scope="module")
+def done(table, tmp_path_factory):
+    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step."""
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out")
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folds_module, "DETECTOR_SIZE", 32)
+        patch.setattr(folds_module, "DETECTOR_EPOCHS", 1)
+        patch.setattr(detector, "BATCH_SIZE", 4)
+        patch.setattr(detector, "imagenet_resnet50", lambda: None)
+        patch.setattr(
+            features,
+            "folded_trunk",
+            lambda size, weights: resnet50.trunk_of(resnet50.detector(size)),
+        )
+        slices = experiments.each_slice_for_itself(table)
+        for name, units, kind, fold in [
+            ("ours", table, "patients", "0"),
+            ("ours", table, "patients", "1"),
+            ("ours_random_split", slices, "slices", "0"),
+        ]:
+            split = experiments.fold_split(units, kind, fold)
+            run_fold(units, split, recipe, False, work / name / fold)
+        collect.collect(work, out, table, folds=2)
+        everyone = experiments.everyone(table)
+        train_final(table, everyone, recipe, work / "final" / "0", out)
+    return work, out
+
+
+def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
+    work, out = done
+    assert is_done(work, "ours", "1")
+    assert not is_done(work, "ours", "2")
+    slices = pd.read_csv(out / "slices.csv")
+    for fold in (0, 1):
+        split = experiments.fold_split(table, "patients", str(fold))
+        tested = set(split.loc[split["part"] == "test", "patient"])
+        assert set(slices.loc[slices["fold"] == fold, "patient"]) == tested
+    merged = slices.merge(table, on=["patient", "slice"])
+    assert len(merged) == len(slices)
+    assert (merged["tumour_px_x"] == merged["tumour_px_y"]).all()
+    assert (slices["overlap_px"] <= slices[["tumour_px", "predicted_px"]].min(axis=1)).all()
+    for column in ("p_tumour", "p_detector", "p_segmenter"):
+        assert slices[column].between(0, 1).all()
+    patients = pd.read_csv(out / "patients.csv")
+    counts = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
+    dice = 2 * counts["overlap_px"] / (counts["tumour_px"] + counts["predicted_px"])
+    np.testing.assert_allclose(patients["dice"], dice.to_numpy(), atol=1e-6)
+
+
+def test_slices_of_a_random_split_keep_their_patients(done, table):
+    slices = pd.read_csv(done[1] / "slices_ours_random_split.csv")
+    assert set(slices["patient"]) <= set(table["patient"])
+    assert not slices.duplicated(["patient", "slice"]).any()
+
+
+def test_what_was_chosen_is_told(done):
+    folds = pd.read_csv(done[1] / "folds.csv")
+    assert folds["experiment"].tolist() == ["ours", "ours", "ours_random_split"]
+    assert folds["threshold"].isin(THRESHOLDS).all()
+    provenance = config.read_json(done[1] / "provenance.json")
+    assert provenance["patients"] == 12
+    assert provenance["slices"] == 48
+
+
+def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours_random_split", there / "ours_random_split")
+    before = pd.read_csv(here / "folds.csv")
+    collect.collect(there, here, table, folds=2)
+    pd.testing.assert_frame_equal(pd.read_csv(here / "folds.csv"), before)
+    assert (here / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
+
+
+def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours" / "1", there / "ours" / "1")
+    collect.collect(there, here, table, folds=2)
+    for name in ("slices.csv", "patients.csv", "folds.csv"):
+        assert (here / name).read_bytes() == (out / name).read_bytes()
+
+
+def noted(folder, definition):
+    """Write a definition of HD95 into a fold.json; None stands for a fold of before it was told."""
+    values = config.read_json(folder / "fold.json")
+    values.pop("hd95", None)
+    config.write_json(folder / "fold.json", values | ({"hd95": definition} if definition else {}))
+
+
+def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
+    work, out = done
+    assert config.read_json(out / "provenance.json")["hd95"] == segmentation.HD95_NOW
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(work / "ours", there / "ours")
+    noted(there / "ours" / "0", None)
+    noted(there / "ours" / "1", None)
+    collect.collect(there, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["hd95"] == segmentation.HD95_BEFORE
+    before = pd.read_csv(here / "patients.csv")
+    pd.testing.assert_frame_equal(before, pd.read_csv(out / "patients.csv"))
+
+    # Fold 1 is trained again elsewhere: what fold 0 holds is not the same measure any more.
+    again = tmp_path / "again"
+    shutil.copytree(work / "ours" / "1", again / "ours" / "1")
+    noted(again / "ours" / "1", segmentation.HD95_NOW)
+    collect.collect(again, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["hd95"] == segmentation.HD95_NOW
+    after = pd.read_csv(here / "patients.csv")
+    old = after["fold"] == 0
+    assert after.loc[old, "hd95_px"].isna().all()
+    pd.testing.assert_frame_equal(after[~old], before[~old])
+    pd.testing.assert_series_equal(after["dice"], before["dice"])
+
+
+def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(done[1], here)
+    before = config.read_json(here / "provenance.json")["seconds"]
+    config.write_json(there / "attempts" / "one" / "attempt.json", {"attempt": "one"})
+    collect.collect(there, here, table, folds=2)
+    assert config.read_json(here / "provenance.json")["seconds"] == before > 0
+
+
+def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
+    work, out = done
+    here, there = tmp_path / "out", tmp_path / "work"
+    shutil.copytree(out, here)
+    shutil.copytree(work / "ours_random_split", there / "ours_random_split")
+    config.update_json(here / "provenance.json", {"data_sha256": "of other patients"})
+    collect.collect(there, here, table, folds=2)
+    assert pd.read_csv(here / "folds.csv")["experiment"].tolist() == ["ours_random_split"]
+
+
+def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32)
+    with pytest.raises(config.CourseError, match="no fold done"):
+        train_final(table, experiments.everyone(table), recipe, tmp_path / "work", tmp_path / "out")
+
+
+def test_shipped_models_load_with_their_settings(done):
+    _, out = done
+    chosen = read_settings(out / "segmenter.json")["postprocessing"]
+    assert chosen["threshold"] in THRESHOLDS
+    assert set(read_settings(out / "detector.json")["combination"]) == {
+        "detector",
+        "segmenter",
+        "intercept",
+    }
+    segmenter = saving.load_model(out / "segmenter.keras", "float32")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    left, right = (np.asarray(segmenter(each)) for each in (pictures, pictures[:, :, ::-1]))
+    np.testing.assert_allclose(left, right[:, :, ::-1], atol=1e-3)
+    assert saving.load_model(out / "detector.keras").input_shape == (None, 2, 2, 1024)
+
+
+def test_half_precision_halves_the_file_and_keeps_the_output(tmp_path):
+    set_precision("float32")  # the fold before may have trained in another
+    model = pretrained_unet(64)
+    whole = saving.save_model(model, tmp_path / "whole.keras")
+    half = saving.save_half(model, tmp_path / "half.keras")
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    again = saving.load_model(half, "float32")
+    assert again.get_layer("logit").kernel.dtype == "float32"
+    # Before the sigmoid: untrained, this network saturates it, and rounding may flip a pixel.
+    ours, theirs = (
+        keras.Model(each.input, each.get_layer("logit").output)(pictures) for each in (again, model)
+    )
+    assert np.linalg.norm(ours - theirs) < 0.01 * np.linalg.norm(theirs)
+
+
+def test_each_slice_is_standardised_by_itself():
+    random = np.random.default_rng(0)
+    images = np.stack([random.normal(60, 5, (40, 40, 3)), random.normal(150, 20, (40, 40, 3))])
+    result = recipes.standardise_slices(images.astype(np.uint8)).astype(float)
+    np.testing.assert_allclose(result.mean(axis=(1, 2)), 96, atol=1)
+    np.testing.assert_allclose(result.std(axis=(1, 2)), 40, atol=2)
+    assert (recipes.standardise_slices(np.full((1, 4, 4, 3), 7, np.uint8)) == 96).all()
+
+
+def test_the_seed_networks_are_of_the_described_size():
+    network = recipes.SEED.network(64, 0)
+    assert abs(network.count_params() / 1.21e6 - 1) < 0.02
+
+
+def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path):
+    set_precision("float32")
+    model = tiny_unet(32, 0)
+    model.compile("adam", "binary_crossentropy")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    model.train_on_batch(pictures, np.zeros((2, 32, 32, 1)))
+    both = recipes.flip_averaged(model)
+    expected = (model(pictures) + model(pictures[:, :, ::-1])[:, :, ::-1]) / 2
+    np.testing.assert_allclose(both(pictures), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        both(pictures[:, :, ::-1]), both(pictures)[:, :, ::-1], atol=1e-6, rtol=0
+    )
+    alone = saving.save_model(model, tmp_path / "alone.keras").stat().st_size
+    assert saving.save_model(both, tmp_path / "both.keras").stat().st_size < 1.2 * alone
+
+
+def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkeypatch):
+    training = done[0] / "ours" / "0" / "segmenter"
+    written = (training / "history.csv").stat().st_mtime_ns
+    recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
+    monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipe)
+    split = experiments.fold_split(table, "patients", "0")
+    run_attempt(table, split, "tiny", tmp_path, training)
+    found = config.read_json(tmp_path / "attempt.json")
+    assert found["patients"] == (split["part"] == "validation").sum()
+    assert 0 <= found["dice_mean"] <= 1
+    assert (training / "history.csv").stat().st_mtime_ns == written
+    assert [path.name for path in tmp_path.iterdir()] == ["attempt.json"]

@@ -1,0 +1,351 @@
+"""Notebook 07: what is mended passes; what is broken is refused, in words that name the symptom."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from utils import check
+from utils.exercises import bugs
+from utils.exercises.bugs import standardise
+from utils.exercises.exercise import Mark
+from utils.exercises.topics.bugs import GUILTY
+
+
+def split(table, seed, share=0.25):
+    patients = np.random.default_rng(seed).permutation(np.unique(table["patient"]))
+    return np.where(
+        table["patient"].isin(patients[: round(share * len(patients))]), "test", "train"
+    )
+
+
+def split_once(patients, seed):
+    shuffled = np.random.default_rng(seed).permutation(sorted(patients)).tolist()
+    return dict.fromkeys(["detector", "segmenter"], shuffled[: len(patients) // 4])
+
+
+def tilted(table, seed):
+    """Deal out whole patients, but by tossing a coin for each."""
+    names = sorted(table["patient"].unique())
+    heads = dict(zip(names, np.random.default_rng(seed).random(len(names)) < 0.6, strict=True))
+    return table["patient"].map(heads).map({True: "test", False: "train"}).to_numpy()
+
+
+def for_resnet(images):
+    return images[..., ::-1].astype(np.float32) - [103.939, 116.779, 123.68]
+
+
+def with_both_kinds(has_tumour, seed):
+    positive, negative = np.flatnonzero(has_tumour), np.flatnonzero(~has_tumour)
+    drawn = np.random.default_rng(seed).permutation(negative)[: len(positive)]
+    return np.concatenate([positive, drawn])
+
+
+def move_both(picture, mask, mirrored, turns):
+    moved = [np.rot90(each, turns) for each in (picture, mask)]
+    return tuple(each[:, ::-1] if mirrored else each for each in moved)
+
+
+def mirror_both_turn_one(picture, mask, mirrored, turns):
+    return move_both(picture, mask, mirrored, 0) if mirrored else (np.rot90(picture, turns), mask)
+
+
+def turn_after_mirror(picture, mask, mirrored, turns):
+    pair = [each[:, ::-1] if mirrored else each for each in (picture, mask)]
+    return tuple(np.rot90(each, turns) for each in pair)
+
+
+def freeze(model, up_to=-1):
+    for layer in model.layers[:up_to]:
+        layer.trainable = False
+    return model
+
+
+def freeze_class(model):
+    """Set the attribute on the class of the layers, which the layers' own one hides."""
+    type(model.layers[0]).trainable = False
+    return model
+
+
+def mean_of_each(truths, predictions, alpha=0.7, beta=0.3):
+    pairs = zip(truths, predictions, strict=True)
+    return np.mean([bugs.mean_tversky(*pair, alpha, beta) for pair in pairs])
+
+
+def pooled_without_smoothing(truths, predictions, alpha=0.7, beta=0.3):
+    return (truths * predictions).sum() / max(truths.sum(), 1)
+
+
+def report(truths, predictions, empty=np.nan, alarms=True):
+    true, drawn = truths.sum(axis=(1, 2)), predictions.sum(axis=(1, 2))
+    overlap = (truths * predictions).sum(axis=(1, 2))
+    there = true > 0
+    dice = 2 * overlap[there] / (true + drawn)[there]
+    result = {"dice": dice.mean() if there.any() else empty, "slices": int(there.sum())}
+    if alarms:
+        result["false_alarms"] = (drawn[~there] > 0).mean() if (~there).any() else np.nan
+    return result
+
+
+def zero_dice(truths, predictions):
+    """Count every empty slice as a failure."""
+    overlap = (truths * predictions).sum(axis=(1, 2))
+    total = truths.sum(axis=(1, 2)) + predictions.sum(axis=(1, 2))
+    return {"dice": (2 * overlap / np.maximum(total, 1)).mean(), "slices": len(truths)}
+
+
+def batches(predict, images, labels, size):
+    for start in range(0, len(images), size):
+        yield predict(images[start : start + size]) == labels[start : start + size]
+
+
+def accuracy(*arguments):
+    return np.concatenate(list(batches(*arguments))).mean()
+
+
+def mean_of_batches(*arguments):
+    return np.mean([right.mean() for right in batches(*arguments)])
+
+
+def zero_padded(predict, images, labels, size):
+    missing = -len(images) % size
+    images = np.concatenate([images, np.zeros((missing, *images.shape[1:]))])
+    return accuracy(predict, images, np.concatenate([labels, np.zeros(missing, bool)]), size)
+
+
+def all_at_once(predict, images, labels, size):
+    return (predict(images) == labels).mean()
+
+
+def right_share(labels, scores, threshold):
+    return ((scores >= threshold) == labels).mean()
+
+
+def tuned(validation, test, of=None):
+    threshold = max(validation[1], key=lambda each: right_share(*validation, each))
+    return threshold, right_share(*(of or test), threshold)
+
+
+def along_the_ranks(dice, count):
+    ranks = np.linspace(0, len(dice) - 1, min(count, len(dice))).round().astype(int)
+    return np.argsort(dice)[ranks].tolist()
+
+
+RIGHT = {
+    "mend_split": split,
+    "mend_stages": split_once,
+    "mend_names": lambda ids: sorted(set(ids)),
+    "mend_input": for_resnet,
+    "mend_prediction": lambda model, volume: model(standardise(volume)),
+    "mend_augmentation": move_both,
+    "mend_rows": with_both_kinds,
+    "mend_freezing": freeze,
+    "mend_focal": lambda index: (1 - index) ** 2,
+    "mend_tversky": mean_of_each,
+    "mend_dice": report,
+    "mend_batches": accuracy,
+    "mend_threshold": tuned,
+    "mend_gallery": along_the_ranks,
+}
+
+# Exercise -> what is wrong -> (answer, words that the message must hold).
+WRONG = {
+    "mend_split": {
+        "broken": (bugs.split_rows, "9 of 12 patients are on both sides"),
+        "share": (tilted, "patients are tested, where a quarter is 3"),
+        "no test": (lambda table, seed: np.full(len(table), "train"), "0 of 12 patients are teste"),
+        "by patient": (lambda table, seed: table["patient"].unique(), "(12,) values for 60 slices"),
+    },
+    "mend_stages": {
+        "broken": (bugs.deal_stages, "were training patients of the detector"),
+        "stages swapped": (
+            lambda patients, seed: {
+                "detector": sorted(patients)[: len(patients) // 4],
+                "segmenter": sorted(patients)[-(len(patients) // 4) :],
+            },
+            "10 of the 10 patients on which the cascade is tested were training",
+        ),
+        "one stage": (lambda patients, seed: {"detector": patients}, "should be detector and segm"),
+        "everybody": (
+            lambda patients, seed: dict.fromkeys(["detector", "segmenter"], patients),
+            "tested on 40 of the patients",
+        ),
+    },
+    "mend_names": {
+        "broken": (bugs.names_to_shuffle, "an order that the next process"),
+        "as they come": (lambda ids: list(dict.fromkeys(ids)), "another order of the files"),
+        "twice": (sorted, "SIM_CS_0001 is there twice"),
+    },
+    "mend_input": {
+        "broken": (bugs.prepare_for_resnet, "from 0.00 to 0.75"),
+        "minus one to one": (lambda images: images / 127.5 - 1, "one and the same grey"),
+        "red first": (lambda images: for_resnet(images)[..., ::-1], "in another order"),
+        "mean by channel": (lambda images: images - [123.68, 116.779, 103.939], "another order"),
+        "z-scores": (lambda images: 9 * (images - images.mean()), "not those that the network"),
+    },
+    "mend_prediction": {
+        "broken": (bugs.predict_volume, "the model is given grey levels up to 47"),
+        "by slice": (
+            lambda model, volume: model(np.stack([standardise(each) for each in volume])),
+            "for a volume of three slices the model is given other values",
+        ),
+        "0 to 1": (lambda model, volume: model(volume / 255), "other values than `standardise`"),
+        "divides by 0": (
+            lambda model, volume: model(
+                standardise(volume) / (1.0 if volume.any() else np.float64("nan"))
+            ),
+            "for a volume without a head",
+        ),
+    },
+    "mend_augmentation": {
+        "broken": (bugs.augment_pair, "for a picture that is mirrored the outline lies beside"),
+        "one turned": (mirror_both_turn_one, "for a picture turned once the outline lies beside"),
+        "nothing moved": (lambda *given: given[:2], "the picture itself is not turned"),
+        "other order": (turn_after_mirror, "turned three times and mirrored the picture itself"),
+    },
+    "mend_rows": {
+        "broken": (bugs.training_rows, "never learns to leave eyes, skin and skull alone"),
+        "all": (lambda has_tumour, seed: np.arange(len(has_tumour)), "30 tumour-free slices are"),
+        "drawn twice": (
+            lambda has_tumour, seed: np.concatenate(
+                [with_both_kinds(has_tumour, seed), np.flatnonzero(has_tumour)]
+            ),
+            "taken twice",
+        ),
+        "only free": (lambda has_tumour, seed: np.flatnonzero(~has_tumour), "only 0 of 10 slices"),
+    },
+    "mend_freezing": {
+        "broken": (bugs.freeze_all_but_last, "all 5 layers are still trainable"),
+        "on the class": (freeze_class, "all 5 layers are still trainable"),
+        "all": (lambda model: freeze(model, None), "nothing is left to train"),
+        "one too few": (lambda model: freeze(model, -2), "1 of the 4 layers"),
+    },
+    "mend_focal": {
+        "broken": (bugs.focal_tversky, "times as steep near an index of 0.9 as near 0.1"),
+        "linear": (lambda index: 1 - index, "as steep near an index of 0.9 as near 0.1"),
+        "upside down": (lambda index: index**2, "a picture that is all right has a loss of 1"),
+        "mean": (lambda index: np.mean((1 - index) ** 2), "one loss each"),
+    },
+    "mend_tversky": {
+        "broken": (bugs.mean_tversky, "in which a large tumour hides the small ones"),
+        "no mean": (
+            lambda truths, predictions, alpha, beta: truths.mean(axis=(1, 2)),
+            "you return 4 values; give their mean",
+        ),
+        "weights ignored": (
+            lambda truths, predictions, alpha, beta: mean_of_each(truths, predictions),
+            "for the same with alpha 0.2 and beta 0.8",
+        ),
+        "another ratio": (pooled_without_smoothing, "which is not the mean over the pictures"),
+    },
+    "mend_dice": {
+        "broken": (bugs.dice_report, "for 2 slices with tumour and 3 without"),
+        "failures": (zero_dice, "your dice is 0.27 for 2 slices with tumour"),
+        "silent": (lambda *masks: report(*masks, alarms=False), "says nothing of the tumour-free"),
+        "no tumour is 0": (lambda *masks: report(*masks, empty=0.0), "for slices without any tum"),
+    },
+    "mend_batches": {
+        "broken": (bugs.accuracy_in_batches, "the last 2 of 10 pictures are left out"),
+        "mean of means": (mean_of_batches, "for 10 pictures in batches of 4 you return 0.67"),
+        "zero-padded": (zero_padded, "8 of 10 pictures are right"),
+        "all at once": (all_at_once, "10 pictures at once, 4 fit in memory"),
+    },
+    "mend_threshold": {
+        "broken": (bugs.tuned_accuracy, "it was chosen where it is tested"),
+        "scored on validation": (
+            lambda validation, test: tuned(validation, test, of=validation),
+            "you report 1.00, but on the test slices",
+        ),
+        "a half": (
+            lambda validation, test: (0.5, right_share(*test, 0.5)),
+            "for test scores that lie lower than validation scores your threshold is right in 0.80",
+        ),
+    },
+    "mend_gallery": {
+        "broken": (bugs.pick_examples, "nobody sees the failures"),
+        "the worst": (
+            lambda dice, count: np.argsort(dice)[:count].tolist(),
+            "the best slice, Dice 1.00, is not shown",
+        ),
+        "the first": (lambda dice, count: list(range(min(count, len(dice)))), "nobody sees"),
+        "too many": (lambda dice, count: along_the_ranks(dice, count + 1), "6 different slices"),
+        "best and worst": (
+            lambda dice, count: (
+                along_the_ranks(dice, count)
+                if len(dice) < count
+                else [*np.argsort(dice)[: count - 1], np.argmax(dice)]
+            ),
+            "all of them 0.50",
+        ),
+    },
+}
+CASES = [
+    pytest.param(name, *answer, id=f"{name}: {what}")
+    for name, answers in WRONG.items()
+    for what, answer in answers.items()
+]
+
+
+@pytest.fixture(autouse=True)
+def light_keras(monkeypatch):
+    """Give the broken freezing a module to set its attribute on, without loading TensorFlow."""
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(layers=SimpleNamespace()))
+
+
+def test_every_bug_has_a_suspect_a_mending_and_wrong_answers():
+    assert len(GUILTY) == len(RIGHT) == len(WRONG) == 14
+    ours = {exercise.name for exercise in check.ALL if exercise.notebook == "07"}
+    assert ours == {*RIGHT, *(f"suspect_{number:02d}" for number in range(1, 15))}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_mended(name):
+    exercise = getattr(check, name)
+    verdict = exercise.verdict(RIGHT[name])
+    assert verdict.mark is Mark.RIGHT, verdict.message
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize(
+    "nonsense", [lambda *given: {"no": "sense"}, lambda *given: 1 / 0, 7, "nothing"]
+)
+def test_nonsense_is_refused(name, nonsense):
+    assert getattr(check, name).verdict(nonsense).mark is Mark.WRONG
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_stub_is_open(name):
+    def stub(*given):
+        """Do what is asked."""
+        ...
+
+    assert getattr(check, name).verdict(stub).mark is Mark.OPEN
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), CASES)
+def test_wrong(name, answer, words):
+    verdict = getattr(check, name).verdict(answer)
+    assert verdict.mark is Mark.WRONG
+    assert words in verdict.message
+    assert "\n" not in verdict.message
+
+
+@pytest.mark.parametrize("number", range(1, 15))
+def test_suspects(number):
+    letter, question = GUILTY[number - 1]
+    exercise = getattr(check, f"suspect_{number:02d}")
+    assert exercise.verdict(...).mark is Mark.OPEN
+    for answer in (letter, f" {letter.lower()} "):
+        assert exercise.verdict(answer).mark is Mark.RIGHT
+    for other in set(bugs.SUSPECTS) - {letter}:
+        verdict = exercise.verdict(other)
+        assert verdict.mark is Mark.WRONG
+        assert verdict.message == f"{other} ({bugs.SUSPECTS[other]}) does not explain {question}"
+    for nonsense in ("Z", 4, None):
+        assert "none of the letters A to P" in exercise.verdict(nonsense).message
+
+
+def test_each_suspect_is_guilty_of_one_thing_at_most():
+    letters = [letter for letter, _ in GUILTY]
+    assert len(set(letters)) == len(letters) == len(bugs.SUSPECTS) - 2

@@ -1,0 +1,176 @@
+"""Notebook 04, second half: right answers pass, typical wrong ones are told by their case."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from answers import (
+    assert_all_are_tried,
+    assert_nonsense_is_told,
+    assert_right,
+    assert_told,
+    rights,
+    wrongs,
+)
+
+from utils.exercises.topics import evaluate_patients
+
+EXERCISES = {each.name: each for each in evaluate_patients.EXERCISES}
+COUNTS = ["tumour_px", "predicted_px", "overlap_px"]
+MEANS = {"empty = 1": 0.82, "empty = 0": 0.32, "left out": 0.64}
+
+
+def ratio(rows):
+    return 2 * rows["overlap_px"] / (rows["tumour_px"] + rows["predicted_px"])
+
+
+def loop_means(slices, draws, rng):
+    """Draw names, put the rows of each drawn patient together, one patient after the other."""
+    names = sorted(slices["patient"].unique())
+    means = []
+    for _ in range(draws):
+        drawn = rng.choice(names, size=len(names))
+        rows = [slices.loc[slices["patient"] == name, COUNTS].sum() for name in drawn]
+        means.append(np.mean([ratio(each) for each in rows]))
+    return means
+
+
+def quick_means(slices, draws, rng, replace=True):
+    dice = ratio(slices.groupby("patient")[COUNTS].sum()).to_numpy()
+    drawn = [rng.choice(dice, size=len(dice), replace=replace) for _ in range(draws)]
+    return np.mean(drawn, axis=1)
+
+
+def differences(first, second):
+    if set(first["patient"]) != set(second["patient"]):
+        raise ValueError("other patients")
+    pairs = first.merge(second, on="patient")
+    return dict(zip(pairs["patient"], pairs["dice_y"] - pairs["dice_x"], strict=True))
+
+
+def slice_means(slices, draws, rng):
+    dice = ratio(slices).to_numpy()
+    return [rng.choice(dice, size=len(dice)).mean() for _ in range(draws)]
+
+
+def slices_in_patients(slices, draws, rng):
+    """Draw rows, then form patients of what was drawn."""
+    means = []
+    for _ in range(draws):
+        rows = slices.iloc[rng.integers(0, len(slices), len(slices))]
+        means.append(ratio(rows.groupby("patient")[COUNTS].sum()).mean())
+    return means
+
+
+def merged_means(slices, draws, rng):
+    """Lose the second copy of a patient that was drawn twice."""
+    dice = ratio(slices.groupby("patient")[COUNTS].sum())
+    return [dice[np.unique(rng.choice(dice.index, len(dice)))].mean() for _ in range(draws)]
+
+
+def pooled_means(slices, draws, rng):
+    sums = slices.groupby("patient")[COUNTS].sum()
+    return [ratio(sums.iloc[rng.integers(0, len(sums), len(sums))].sum()) for _ in range(draws)]
+
+
+def weighted_means(slices, draws, rng):
+    """Give a patient with many slices more chances."""
+    dice = ratio(slices.groupby("patient")[COUNTS].sum())
+    names = slices["patient"].to_numpy()
+    return [dice[rng.choice(names, len(dice))].mean() for _ in range(draws)]
+
+
+def by_place(first, second):
+    both = set(first["patient"]) == set(second["patient"])
+    if not both:
+        raise ValueError("other patients")
+    gains = second["dice"].to_numpy() - first["dice"].to_numpy()
+    return dict(zip(first["patient"], gains, strict=True))
+
+
+def by_index(first, second):
+    return (second["dice"] - first["dice"]).set_axis(first["patient"])
+
+
+def aligned(first, second):
+    first, second = (each.set_index("patient")["dice"] for each in (first, second))
+    return (second - first).dropna()
+
+
+RIGHT = {
+    "bootstrap_means": [loop_means, quick_means],
+    "paired_differences": [differences, lambda *given: pd.Series(differences(*given))],
+    "empty_slices": [MEANS],
+}  # fmt: skip
+
+# What is wrong: the answer, and words that the message has to hold.
+WRONG = {
+    "bootstrap_means": {
+        "slices": (slice_means, "60 draws", "whole patients"),
+        "slices, then patients": (slices_in_patients, "60 draws", "1/2"),
+        "twice is once": (merged_means, "60 draws", "count twice"),
+        "pooled": (pooled_means, "60 draws", "whole patients"),
+        "weighted": (weighted_means, "60 draws", "same chance"),
+        "no replacement": (
+            lambda s, d, rng: quick_means(s, d, rng, replace=False), "60 draws", "with replacement",
+        ),
+        "own generator": (
+            lambda s, d, rng: quick_means(s, d, np.random.default_rng()), "of the same seed",
+        ),
+        "fixed seed": (
+            lambda s, d, rng: quick_means(s, d, np.random.default_rng(3)), "seeds 0 and 1",
+        ),
+        "one number": (lambda s, d, rng: quick_means(s, d, rng).mean(), "shape ()"),
+        "always 60": (lambda s, d, rng: quick_means(s, 60, rng), "a single patient", "each time"),
+    },
+    "paired_differences": {
+        "sign": (lambda a, b: differences(b, a), "same order", "signs"),
+        "by place": (by_place, "sorted another way", "row from row"),
+        "by index": (by_index, "numbered anew", "row from row"),
+        "drops": (aligned, "without patient C", "refuse it"),
+        "numbers": (lambda a, b: list(differences(a, b).values()), "same order", "list"),
+        "other keys": (
+            lambda a, b: dict(enumerate(differences(a, b).values())), "same order", "['0', '1'",
+        ),
+    },
+    "empty_slices": {
+        "alarm left out": (MEANS | {"left out": 0.8}, "left out", "its Dice is 0"),
+        "alarm as 1": (MEANS | {"empty = 1": 0.92}, "empty = 1", "not 0/0"),
+        "divided by five": (MEANS | {"empty = 0": 0.8}, "empty = 0", "all ten"),
+        "missing": ({"empty = 1": 0.82}, "no 'empty = 0'"),
+        "a number": (0.82, "not the kind"),
+        "in words": (dict.fromkeys(MEANS, "high"), "not the kind"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer"), rights(RIGHT))
+def test_right_answers_pass(name, answer):
+    assert_right(EXERCISES[name], answer)
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), wrongs(WRONG))
+def test_typical_wrong_answers_are_told_by_their_case(name, answer, words):
+    assert_told(EXERCISES[name], answer, words)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_nonsense_is_told(name):
+    assert_nonsense_is_told(EXERCISES[name])
+
+
+def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
+    assert_all_are_tried(EXERCISES, RIGHT, WRONG)
+
+
+@pytest.mark.parametrize("seed", range(100, 130))
+def test_a_right_bootstrap_passes_whatever_it_draws(seed):
+    """The judge of random means must not refuse what is only chance."""
+    other = np.random.default_rng(seed)
+    kept = {}
+
+    def means(slices, draws, rng):
+        # As if the three generators had other seeds: same in, same out.
+        key = (rng.bit_generator.state["state"]["state"], draws)
+        return kept.setdefault(key, quick_means(slices, draws, other))
+
+    assert_right(EXERCISES["bootstrap_means"], means)

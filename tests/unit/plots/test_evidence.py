@@ -1,0 +1,62 @@
+"""The figures of notebook 05 show what they are given, with titles and labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils.config import CourseError
+from utils.evaluation.bootstrap import Interval
+from utils.plots import evidence as plots_evidence
+
+SOURCE = "3 made-up patients"
+PATIENTS = pd.DataFrame(
+    {"patient": list("abc"), "institution": ["DU", "HT", "DU"], "dice": [0.9, 0.4, 0.7]}
+)
+
+
+def words(figure):
+    texts = [figure.get_suptitle(), figure.get_supxlabel()]
+    for axes in figure.axes:
+        texts += [axes.get_xlabel(), axes.get_ylabel(), axes.get_title()]
+        texts += [text.get_text() for text in axes.texts]
+        texts += [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    texts += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return " | ".join(texts)
+
+
+def test_patients_are_sorted_and_compared_with_what_is_published():
+    mean = Interval(0.6667, 0.4, 0.9)
+    figure = plots_evidence.dice_of_many(PATIENTS, mean, {"published": 0.82}, SOURCE)
+    drawn = {
+        float(x): float(y)
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() not in ("None", "")
+        for x, y in zip(*line.get_data(), strict=True)
+    }
+    assert drawn == {0.0: 0.4, 1.0: 0.7, 2.0: 0.9}
+    said = words(figure)
+    assert all(part in said for part in (SOURCE, "mean 0.667", "published 0.82", "DU", "HT"))
+
+
+def test_each_group_has_its_patients_mean_and_interval():
+    values = {"DU": np.array([0.9, 0.7]), "EZ": np.array([0.5])}
+    means = {"DU": Interval(0.8, 0.7, 0.9), "EZ": Interval(0.5, np.nan, np.nan)}
+    figure = plots_evidence.dice_by_group(values, means, "By institution", SOURCE)
+    said = words(figure)
+    assert all(part in said for part in ("0.800", "DU\n2 patients", "EZ\n1 patient", SOURCE))
+    intervals = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 2]
+    assert [list(line.get_xdata()) for line in intervals] == [[0.7, 0.9]]
+
+
+def test_a_difference_that_is_not_clear_looks_so():
+    found = {"clear": Interval(0.05, 0.01, 0.09), "open": Interval(-0.02, -0.06, 0.02)}
+    figure = plots_evidence.differences(found, "Inflation", "random minus patient", SOURCE)
+    said = words(figure)
+    assert all(part in said for part in ("+0.050", "-0.020", "clear", "open", "Inflation"))
+    styles = [line.get_linestyle() for line in figure.axes[0].get_lines()]
+    assert styles[1] == "-" and styles[3] == "--"
+
+
+def test_a_figure_without_its_source_is_refused():
+    with pytest.raises(CourseError, match="say in source="):
+        plots_evidence.differences({"a": Interval(0, 0, 0)}, "Title", "label", "")

@@ -1,0 +1,166 @@
+"""Every figure of the course can be drawn, and says what it shows and whose data it shows."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from utils.cohort import statistics
+from utils.evaluation import calibration, detection, segmentation
+from utils.evaluation.bootstrap import Interval
+from utils.plots import (
+    cohort as plots_cohort,
+)
+from utils.plots import (
+    detection as plots_detection,
+)
+from utils.plots import (
+    evaluation as plots_evaluation,
+)
+from utils.plots import (
+    segmentation as plots_segmentation,
+)
+
+SOURCE = "simulated cohort, 4 patients, seed 0"
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (24, 16, 16, 3)).astype(np.uint8)
+MASKS = np.zeros((24, 16, 16), np.uint8)
+MASKS[::2, 4:9, 4 : 4 + 6] = 1
+PREDICTED = np.roll(MASKS, 1, axis=1)
+PATIENTS = np.repeat(["SIM_DU_1", "SIM_HT_2", "SIM_CS_3", "SIM_DU_4"], 6)
+SLICES = pd.DataFrame(
+    {
+        "patient": PATIENTS,
+        "institution": [name[4:6] for name in PATIENTS],
+        "slice": np.tile(np.arange(1, 7), 4),
+        "has_tumour": MASKS.any(axis=(1, 2)),
+        "p_tumour": RANDOM.random(24),
+    }
+).join(segmentation.count_pixels(MASKS, PREDICTED))
+LABELS, SCORES = SLICES["has_tumour"], SLICES["p_tumour"]
+SPLIT = SLICES[["patient", "institution"]].drop_duplicates(ignore_index=True)
+SPLIT["part"] = ["train", "train", "validation", "test"]
+PER_PATIENT = segmentation.patient_table(SLICES)
+INTERVAL = Interval(0.6, 0.5, 0.7)
+NO_INTERVAL = Interval(0.6, float("nan"), float("nan"))
+HISTORY = pd.DataFrame({"epoch": [1, 2], "loss": [1.0, 0.5], "val_dice": [0.1, 0.6]})
+TRIED = pd.DataFrame(
+    {
+        "threshold": [0.3, 0.5] * 2,
+        "pieces": ["all"] * 2 + ["largest"] * 2,
+        "dice": [0.5, 0.6, 0.7, 0.4],
+    }
+)
+NAMES = [f"slice {number}" for number in range(3)]
+FEW = {"resamples": 20}
+NOTHING = IMAGES[:0], MASKS[:0], []
+
+FIGURES = {
+    plots_cohort.gallery: [(IMAGES[:3], MASKS[:3], NAMES)],
+    plots_cohort.volume_strip: [(IMAGES, MASKS, "SIM_DU_1"), (IMAGES[:1], MASKS[:1], "one slice")],
+    plots_cohort.channels: [(IMAGES[0], MASKS[0])],
+    plots_cohort.class_balance: [(SLICES,)],
+    plots_cohort.tumour_sizes: [(SLICES, 256)],
+    plots_cohort.tumour_heat_map: [(IMAGES, MASKS)],
+    plots_cohort.intensity_by_institution: [
+        (pd.DataFrame({"institution": ["DU", "HT"] * 3, "channel": [0, 0, 1, 1, 2, 2],
+                       "value": [10, 90, 30, 40, 50, 60]}),)
+    ],
+    plots_cohort.neighbour_similarity: [(statistics.slice_similarity(IMAGES, SLICES, [1, 2]),)],
+    plots_cohort.split_balance: [(SLICES, SPLIT)],
+    plots_detection.training_curves: [
+        ({"one": HISTORY, "two": HISTORY}, {"loss": "loss", "dice": "mean patient Dice"})
+    ],
+    plots_detection.roc_curves: [
+        ({"one": detection.roc_band(SLICES, **FEW)}, {"one": INTERVAL}),
+        (
+            {"one": detection.roc_band(SLICES, **FEW)},
+            {"one": INTERVAL},
+            detection.OperatingPoint(0.5, INTERVAL, INTERVAL),
+        ),
+    ],
+    plots_detection.precision_recall: [
+        ({"one": detection.precision_recall_points(LABELS, SCORES)}, {"one": 0.5}, 0.5)
+    ],
+    plots_detection.reliability: [
+        (
+            {"before": calibration.reliability_table(LABELS, SCORES, SLICES["patient"], 3)},
+            {"before": 0.1},
+        )
+    ],
+    plots_detection.grad_cam_panels: [(IMAGES[:3], MASKS[:3], RANDOM.random((3, 16, 16)), NAMES)],
+    plots_detection.error_gallery: [
+        ({"missed": (IMAGES[:3], MASKS[:3], NAMES), "false alarm": NOTHING},),
+        ({"missed": NOTHING},),
+    ],
+    plots_detection.preprocessing: [({"as stored": IMAGES[0] * 1.0, "over 255": IMAGES[0] / 255},)],
+    plots_segmentation.focal_exponents: [((0.75, 2.0),)],
+    plots_segmentation.tversky_weights: [(((0.5, 0.5), (0.7, 0.3)),)],
+    plots_segmentation.augmentation: [(IMAGES[0], MASKS[0], [(IMAGES[1], MASKS[1])])],
+    plots_segmentation.threshold_curve: [(TRIED,), (TRIED[["threshold", "dice"]][:2],)],
+    plots_segmentation.overlays: [(IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"])],
+    plots_segmentation.masks_side_by_side: [(IMAGES[0], {"truth": MASKS[0]})],
+    plots_segmentation.resunet_diagram: [(128, (16, 32, 64))],
+    plots_evaluation.paired_dice: [
+        (PER_PATIENT, PER_PATIENT, ("alone", "cascade"), INTERVAL),
+        (PER_PATIENT[:1], PER_PATIENT[:1], ("alone", "cascade"), NO_INTERVAL),
+    ],
+    plots_evaluation.dice_by_patient: [(PER_PATIENT, INTERVAL), (PER_PATIENT[:1], NO_INTERVAL)],
+    plots_evaluation.sensitivity_by_size: [
+        ({"one": detection.sensitivity_by_size(SLICES, SCORES > 0.5, **FEW)},)
+    ],
+    plots_evaluation.false_positives: [({"one": detection.false_positives(SLICES, SCORES > 0.5)},)],
+    plots_evaluation.dice_conventions: [(segmentation.dice_conventions(SLICES),)],
+    plots_evaluation.compare_intervals: [
+        ({"AUC": {"patients": INTERVAL, "slices": NO_INTERVAL}}, "Two intervals", "value"),
+        ({name: {"patients": INTERVAL} for name in NAMES}, "One interval", "value"),
+    ],
+}  # fmt: skip
+CASES = [(make, arguments) for make, cases in FIGURES.items() for arguments in cases]
+
+
+def draw(make, arguments) -> Figure:
+    keywords = {"source": SOURCE}
+    if make is plots_segmentation.masks_side_by_side:
+        keywords["title"] = "Masks of one slice"
+    names = list(inspect.signature(make).parameters)
+    return make(**dict(zip([name for name in names if name != "source"], arguments, strict=False)),
+                **keywords)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("make", "arguments"), CASES)
+def test_figure_is_drawn_whole(make, arguments):
+    figure = draw(make, arguments)
+    figure.draw_without_rendering()  # lays everything out: warns where it does not fit
+    assert figure.get_suptitle()
+    assert figure.get_supxlabel() == SOURCE
+    for axes in figure.axes:
+        has_ticks = len(axes.get_xticks()) and axes.xaxis.get_visible() and axes.lines
+        if has_ticks and make is not plots_detection.grad_cam_panels:
+            assert axes.get_xlabel() or axes.get_xticklabels()[0].get_text()
+
+
+def test_a_grad_cam_map_without_a_peak_says_so_and_has_no_cross():
+    maps = np.zeros((3, 16, 16))
+    maps[1, 4, 7] = 1
+    figure = plots_detection.grad_cam_panels(IMAGES[:3], MASKS[:3], maps, NAMES, SOURCE)
+    lower = figure.axes[3:6]
+    assert [line.get_xydata().tolist() for axes in lower for line in axes.lines] == [[[7, 4]]]
+    texts = [[text.get_text() for text in axes.texts] for axes in lower]
+    assert [bool(each) for each in texts] == [True, False, True]
+    assert texts[0][0].startswith("no peak")
+
+
+def test_every_figure_of_the_course_is_tested():
+    modules = plots_cohort, plots_detection, plots_segmentation, plots_evaluation
+    made = {
+        function
+        for module in modules
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and "source" in inspect.signature(function).parameters
+    }
+    assert made == set(FIGURES)

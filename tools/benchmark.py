@@ -1,0 +1,266 @@
+"""Measure the ratios that the README quotes, and print them as one table.
+
+Every ratio compares two ways that are timed in turns, in one process, so that whatever else the
+machine does disturbs both alike. The table gives the median and the range over the repeats.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow
+from PIL import Image
+
+from utils import config
+from utils.cohort.table import read_cohort
+from utils.cohort.tiff import read_slice
+from utils.models import batches, losses, resnet50, resunet
+from utils.models.files import saving
+from utils.models.inference import BATCH_SIZE
+from utils.models.precision import resolve_precision, set_precision
+from utils.models.predict import load_networks, predict_table
+from utils.runtime import processor_name
+from utils.simulation.cohort import simulate_cohort
+
+SIZE = 128
+STEP_BATCH = 16
+STEPS = 16
+AUTOTUNE = -1  # tf.data.AUTOTUNE
+SINGLE_PICTURES = 32
+PATIENTS = 24  # fewer, and reading the first and writing the last weighs more than in a real cohort
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what is compared, what is aimed at, the ratio of each repeat."""
+
+    name: str
+    aim: str
+    ratios: list[float]
+
+    def __str__(self):
+        low, high = min(self.ratios), max(self.ratios)
+        middle = statistics.median(self.ratios)
+        return f"| {self.name} | {middle:.2f} | {low:.2f} to {high:.2f} | {self.aim} |"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long `work()` takes, in seconds of the wall clock."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(first: Callable, second: Callable, repeats: int) -> list[float]:
+    """Return seconds(first) / seconds(second) for each repeat, timed in turns.
+
+    Both are called once before, untimed, so that nothing is compiled while the clock runs.
+    """
+    first()
+    second()
+    return [seconds(first) / seconds(second) for _ in range(repeats)]
+
+
+def pictures(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return random pictures (count, size, size, 3) and masks (count, size, size), uint8."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    masks = np.zeros((count, size, size), np.uint8)
+    masks[::2, : size // 4, : size // 4] = 1
+    return images, masks
+
+
+def compiled_segmenter(size: int) -> keras.Model:
+    """Return a ResUNet ready to train, in the present precision."""
+    model = resunet.resunet(size)
+    model.compile(keras.optimizers.Adam(1e-3), losses.DiceCrossEntropy(), jit_compile=False)
+    return model
+
+
+def feed(size: int, steps: int):
+    """Return the pipeline of a training of that many steps."""
+    images, masks = pictures(4 * STEP_BATCH, size)
+    dataset, _ = batches.training_batches(
+        images, masks, batch_size=STEP_BATCH, epochs=1, steps_per_epoch=steps, tumour_share=0.5
+    )
+    return dataset
+
+
+def pipeline_over_bare_step(repeats: int) -> Row:
+    """Time training steps that are fed by the pipeline against steps on one batch in memory.
+
+    The pipeline is opened once, as in a training; its buffer is full when the clock starts and
+    when it stops.
+    """
+    model = compiled_segmenter(SIZE)
+    batches_ahead = iter(feed(SIZE, (2 * repeats + 1) * STEPS))
+    batch = next(iter(feed(SIZE, 1)))
+
+    def fed():
+        for pair in itertools.islice(batches_ahead, STEPS):
+            model.train_on_batch(*pair)
+
+    def bare():
+        for _ in range(STEPS):
+            model.train_on_batch(*batch)
+
+    name = "training step with the input pipeline / the bare step"
+    return Row(name, "at most 1.05", compare(fed, bare, 2 * repeats))
+
+
+def autotuning_on_over_off(repeats: int) -> Row:
+    """Time a short `fit` with tf.data's autotuner against the same without it.
+
+    The pipeline gets a buffer whose size is left to tf.data, as Keras's own for NumPy arrays have:
+    without any such choice there is nothing to tune and the autotuner does not run. How long a fit
+    waits depends on when the autotuner's sleep, which doubles each time, happens to end: so every
+    repeat has another length, and together they cover one doubling.
+    """
+    model = compiled_segmenter(32)
+
+    def fit(autotuned: bool, steps: int):
+        dataset = feed(32, steps).prefetch(AUTOTUNE)
+        dataset = dataset.with_options(batches.pipeline_options(autotuned))
+        model.fit(dataset, steps_per_epoch=steps, verbose=0, shuffle=False)
+
+    shortest = 5 * STEPS
+    fit(True, shortest)
+    fit(False, shortest)
+    ratios = [
+        seconds(partial(fit, True, steps)) / seconds(partial(fit, False, steps))
+        for steps in map(round, np.geomspace(shortest, 2 * shortest, repeats, endpoint=False))
+    ]
+    return Row("a short fit with tf.data's autotuning on / off", "above 1", ratios)
+
+
+def float32_over_bfloat16(repeats: int) -> Row:
+    """Time the training step in float32 against the one in mixed_bfloat16."""
+    images, masks = pictures(STEP_BATCH, SIZE)
+    steps = []
+    for precision in ("float32", "mixed_bfloat16"):
+        set_precision(precision)
+        model = compiled_segmenter(SIZE)
+        steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
+    return Row("training step in float32 / in mixed_bfloat16", "", compare(*steps, 2 * repeats))
+
+
+def prediction(repeats: int) -> list[Row]:
+    """Time `utils.models.predict` against the bare forward passes and against one picture a call.
+
+    Both of its networks are at work, loaded and compiled before the clock runs.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _untrained_models(folder)
+        cohort = simulate_cohort(folder / "cohort", patients=PATIENTS, seed=0)
+        table = read_cohort(cohort)
+        networks = load_networks(*files)
+        singles = [saving.load_model(file) for file in files]
+        paths = table["image_path"].iloc[:: len(table) // SINGLE_PICTURES]
+        images, _ = pictures(BATCH_SIZE, SIZE)
+        batches_needed = -(-len(table) // BATCH_SIZE)
+
+        def ours():
+            predict_table(read_cohort(cohort, masks="absent"), folder / "out", networks)
+
+        def forward():
+            for _ in range(batches_needed):
+                networks.detector.predict_on_batch(images)
+                networks.segmenter.predict_on_batch(images)
+
+        def one_by_one():
+            for path in paths:
+                _predict_alone(path, *singles, folder / "mask.png")
+
+        against_forward, against_singly = [], []
+        for work in (ours, forward, one_by_one):
+            work()
+        for _ in range(repeats):
+            # In turns, ours in the middle: a machine that slows down affects all three.
+            bare = seconds(forward) / (batches_needed * BATCH_SIZE)
+            own = seconds(ours) / len(table)
+            single = seconds(one_by_one) / len(paths)
+            against_forward.append(bare / own)
+            against_singly.append(single / own)
+    return [
+        Row(
+            "rate of utils.models.predict / of the bare forward passes",
+            "at least 0.85",
+            against_forward,
+        ),
+        Row(
+            "rate of utils.models.predict / of one picture a model.predict call",
+            "at least 10",
+            against_singly,
+        ),
+    ]
+
+
+def _predict_alone(path: str, detector, segmenter, mask_file: Path) -> None:
+    """Predict one slice and write its mask as is often done: by itself, with `model.predict`."""
+    slice_ = read_slice(path)
+    picture = np.asarray(Image.fromarray(slice_).resize((SIZE, SIZE)))[None]
+    detector.predict(picture, verbose=0)
+    mask = segmenter.predict(picture, verbose=0)[0, ..., 0] >= 0.5
+    whole = Image.fromarray(mask.astype(np.uint8) * 255).resize(slice_.shape[1::-1])
+    whole.save(mask_file)
+
+
+def _untrained_models(folder: Path) -> tuple[Path, Path]:
+    """Write a detector and a segmenter with random weights and their settings."""
+    settings = {
+        "detector": {"threshold": 0.5},
+        "segmenter": {"postprocessing": {"threshold": 0.5, "minimum_px": 0}},
+    }
+    networks = {
+        "detector": resnet50.calibrated(resnet50.detector(SIZE)),
+        "segmenter": resunet.resunet(),
+    }
+    for name, network in networks.items():
+        saving.save_model(network, folder / f"{name}.keras")
+        config.write_json(folder / f"{name}.json", settings[name])
+    return folder / "detector.keras", folder / "segmenter.keras"
+
+
+def machine() -> str:
+    """Return the processor, the cores that may be used, and the versions, in one line."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+    return (
+        f"{processor_name()}, {cores} cores, Python {platform.python_version()}, "
+        f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__}, "
+        f"precision {resolve_precision()}"
+    )
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="of each comparison (default 5)")
+    repeats = parser.parse_args().repeats
+    if repeats < 1:
+        raise config.CourseError(f"--repeats {repeats}: must be at least 1")
+    print(f"Measured on: {machine()}; {repeats} repeats.\n")
+    print("| ratio | median | range | aim |\n|---|---|---|---|")
+    # Prediction first: as a command it has a process to itself, in which nothing was trained.
+    set_precision()
+    for row in prediction(repeats):
+        print(row, flush=True)
+    for measure in (pipeline_over_bare_step, autotuning_on_over_off, float32_over_bfloat16):
+        set_precision()
+        print(measure(repeats), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(config.command(main))

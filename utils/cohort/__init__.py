@@ -1,0 +1,1 @@
+"""A cohort's files: found, read, checked, split by patient, described."""

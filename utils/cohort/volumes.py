@@ -1,0 +1,443 @@
+"""Normalised volumes: the slices of a cohort as arrays that a model can be trained on.
+
+Every patient is normalised as a whole, not slice by slice: the brightness of one slice compared
+with its neighbours says something about the tissue, and that is kept.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from utils.cohort.table import cohort_sha256
+from utils.cohort.tiff import read_mask, read_slice
+from utils.config import CourseError, atomic_path
+
+# Where the mean of the head lands, and how many grey levels one standard deviation takes, on the
+# scale 0..255: from 2.4 standard deviations below the mean to 4.0 above it is kept.
+HEAD_MEAN = 96
+GREY_LEVELS_PER_SD = 40
+# A pixel is head if it is brighter than this share of this percentile of its channel.
+_HEAD_SHARE, _HEAD_PERCENTILE = 0.1, 99.5
+# A patient's slices are kept in memory between two readings if they take no more than this.
+_KEPT_BYTES = 128 << 20
+
+
+def head_pixels(images: np.ndarray) -> np.ndarray:
+    """Return where the head is in a volume.
+
+    A pixel counts as head if at least two of the three channels exceed a tenth of their 99.5th
+    percentile. Two, because single channels with a bright background occur.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (slices, height, width, 3)
+
+    Returns
+    -------
+    ndarray of bool, shape (slices, height, width)
+
+    Examples
+    --------
+    The right half is bright in all channels; on the left, one channel has noise.
+
+    >>> import numpy as np
+    >>> from utils.cohort.volumes import head_pixels
+    >>> images = np.zeros((1, 2, 4, 3), np.uint8)
+    >>> images[:, :, 2:] = 100
+    >>> images[:, :, :2, 0] = 30
+    >>> head_pixels(images)[0].astype(int)
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1]])
+    """
+    return _brighter(images, _head_floors(images))
+
+
+def _head_floors(slices: Iterable[np.ndarray]) -> list[np.uint8]:
+    """Return for each channel the grey level that a pixel of the head exceeds."""
+    # Every second pixel is enough for a percentile, and four times as fast.
+    counts = sum(_grey_levels(image[::2, ::2]) for image in slices)
+    bright = [_percentile(channel, _HEAD_PERCENTILE) for channel in counts]
+    # Grey levels are whole: to exceed a number is to exceed its floor, which a byte can hold.
+    return [np.uint8(np.floor(_HEAD_SHARE * one)) for one in bright]
+
+
+def _percentile(counts: np.ndarray, percent: float) -> float:
+    """Return what `numpy.percentile` does for the values that were counted, to the last bit."""
+    place = (counts.sum() - 1) * (percent / 100)
+    below = int(np.floor(place))
+    low, high = np.searchsorted(np.cumsum(counts), [below, below + 1], side="right").tolist()
+    high = min(high, len(counts) - 1)
+    part = place - below
+    # The two forms of the same line that numpy uses, each exact at its end.
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+
+
+def _brighter(images: np.ndarray, floors: list[np.uint8]) -> np.ndarray:
+    first, second, third = (images[..., channel] > floors[channel] for channel in range(3))
+    return (first & second) | (first & third) | (second & third)
+
+
+def _grey_levels(image: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+    """Return how often each channel has each grey level, (3, 256); `where` it is True."""
+    channels = (np.ascontiguousarray(image[..., channel]) for channel in range(3))
+    return np.stack(
+        [
+            np.bincount(one.ravel() if where is None else one[where], minlength=256)
+            for one in channels
+        ]
+    )
+
+
+def normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
+    """Return what each grey level of a patient becomes, see `normalise_volume`.
+
+    Parameters
+    ----------
+    slices : iterable of ndarray of uint8, each of shape (height, width, 3)
+        All slices of the patient. It is gone through twice (three times if there is no head), one
+        slice at a time, so that a large volume need not be in memory.
+
+    Returns
+    -------
+    ndarray of uint8, shape (3, 256)
+        One table for each channel.
+    """
+    floors = _head_floors(slices)
+    counts = sum(_grey_levels(image, _brighter(image, floors)) for image in slices)
+    if not counts[0].sum():
+        counts = sum(map(_grey_levels, slices))
+    levels = np.arange(256)
+    tables = np.empty((3, 256), np.uint8)
+    for table, count in zip(tables, counts, strict=True):
+        mean = (count * levels).sum() / count.sum()
+        deviation = np.sqrt((count * (levels - mean) ** 2).sum() / count.sum())
+        scores = (levels - mean) / deviation if deviation > 0 else np.zeros(256)
+        table[:] = np.clip(np.round(HEAD_MEAN + GREY_LEVELS_PER_SD * scores), 0, 255)
+    return tables
+
+
+def normalise_image(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """Return a slice or a volume with its grey levels replaced.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (..., 3)
+    tables : ndarray of uint8, shape (3, 256)
+        For each channel, what each grey level becomes; from `normalisation`.
+
+    Returns
+    -------
+    ndarray of uint8, in the shape of `image`
+
+    Examples
+    --------
+    A table that turns dark into bright:
+
+    >>> import numpy as np
+    >>> from utils.cohort.volumes import normalise_image
+    >>> tables = np.tile(np.arange(255, -1, -1, dtype=np.uint8), (3, 1))
+    >>> normalise_image(np.array([[[0, 55, 255]]], np.uint8), tables).tolist()
+    [[[255, 200, 0]]]
+    """
+    normalised = np.empty_like(image)
+    for channel, table in enumerate(tables):
+        # The input has 256 possible values, so one table of 256 results does all the pixels.
+        normalised[..., channel] = np.take(table, np.ascontiguousarray(image[..., channel]))
+    return normalised
+
+
+def normalise_volume(images: np.ndarray) -> np.ndarray:
+    """Return a volume with each channel standardised over the pixels of the head.
+
+    The z-score (value - mean) / standard deviation is stored in 8 bits, which saves three
+    quarters of the memory: ``96 + 40 z``, rounded and clipped to 0..255. A channel that is
+    constant over the head becomes 96 throughout.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (slices, height, width, 3)
+        All slices of one patient: pre-contrast, FLAIR, post-contrast.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width, 3)
+
+    Examples
+    --------
+    The mean is 100 and the standard deviation 50, so z is -1 and 1: 96 - 40 and 96 + 40.
+
+    >>> import numpy as np
+    >>> from utils.cohort.volumes import normalise_volume
+    >>> images = np.array([50, 50, 150, 150], np.uint8).reshape(1, 1, 4, 1).repeat(3, axis=-1)
+    >>> normalise_volume(images)[0, 0, :, 1].tolist()
+    [56, 56, 136, 136]
+    """
+    return normalise_image(images, normalisation(images))
+
+
+def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
+    """Return the three channels that a model sees of each slice.
+
+    Parameters
+    ----------
+    images : ndarray, shape (slices, height, width, 3)
+        All slices of one patient, in order: pre-contrast, FLAIR, post-contrast.
+    pictures : {"sequences", "neighbours"}
+        ``"sequences"``: as they are. ``"neighbours"``: FLAIR of the slice before, of the slice
+        itself and of the one after; the first and the last slice stand in for what they lack.
+
+    Returns
+    -------
+    ndarray, shape (slices, height, width, 3)
+
+    Raises
+    ------
+    CourseError
+        If `pictures` is neither.
+
+    Examples
+    --------
+    Three slices of one pixel; FLAIR is 10, 20 and 30.
+
+    >>> import numpy as np
+    >>> from utils.cohort.volumes import arrange_channels
+    >>> images = np.array([[1, 10, 100], [2, 20, 200], [3, 30, 255]], np.uint8).reshape(3, 1, 1, 3)
+    >>> arrange_channels(images, "neighbours").reshape(3, 3).tolist()
+    [[10, 10, 20], [10, 20, 30], [20, 30, 30]]
+    """
+    if pictures == "sequences":
+        return images
+    if pictures != "neighbours":
+        raise CourseError(f"pictures={pictures!r}: unknown; choose sequences or neighbours")
+    flair = images[..., 1]
+    padded = np.concatenate([flair[:1], flair, flair[-1:]])
+    return np.stack([padded[:-2], flair, padded[2:]], axis=-1)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture at another size.
+
+    Shrinking averages over the pixels that fall together; enlarging interpolates linearly.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width) or (height, width, 3)
+    size : (int, int)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (*size) or (*size, 3)
+        `image` itself if it has that size.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask at another size: 1 where at least half of what falls together is tumour.
+
+    Parameters
+    ----------
+    mask : ndarray of 0 and 1, shape (height, width)
+    size : (int, int)
+        Height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape `size`
+        0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.cohort.volumes import resize_mask
+    >>> resize_mask(np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint8), (1, 2)).tolist()
+    [[0, 1]]
+    """
+    return (resize_image(mask * np.uint8(255), size) >= 128).astype(np.uint8)
+
+
+def read_volume(rows: pd.DataFrame) -> np.ndarray:
+    """Return the pictures of one patient, as they are in the files.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The patient's rows of the cohort table; needs `image_path`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width, 3)
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read.
+    """
+    return np.stack([read_slice(path) for path in rows["image_path"]])
+
+
+class SliceFiles:
+    """The slices of one patient, read one by one, as often as they are gone through.
+
+    Kept in memory where they are small; an honest patient of 400 slices of 1024 x 1024 pixels has
+    1.3 GB.
+    """
+
+    def __init__(self, paths: Iterable[str]):
+        self._paths = list(paths)
+        self._kept: list[np.ndarray] | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        for path in self._paths:
+            image = read_slice(path)
+            if image.nbytes * len(self._paths) <= _KEPT_BYTES:
+                kept.append(image)
+            yield image
+        if len(kept) == len(self._paths):
+            self._kept = kept
+
+
+def read_resized(
+    rows: pd.DataFrame, sizes: Iterable[int]
+) -> tuple[tuple[int, int], dict[int, np.ndarray]]:
+    """Return one patient's normalised pictures at one or more sizes, read slice by slice.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The patient's rows of the cohort table.
+    sizes : iterable of int
+        Sides of the pictures that are returned, in pixels.
+
+    Returns
+    -------
+    (int, int)
+        Height and width of the pictures in the files.
+    dict
+        Size -> ndarray of uint8, shape (slices, size, size, 3); see `normalise_volume`.
+    """
+    slices = SliceFiles(rows["image_path"])
+    tables = normalisation(slices)
+    resized = {size: np.empty((len(rows), size, size, 3), np.uint8) for size in sizes}
+    for place, image in enumerate(slices):
+        normalised = normalise_image(image, tables)
+        for size, pictures in resized.items():
+            pictures[place] = resize_image(normalised, (size, size))
+    return image.shape[:2], resized
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The slices of a cohort, row by row as in its table.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The cohort table, rows 0..n-1.
+    images : ndarray of uint8, shape (n, size, size, 3)
+        Normalised pictures, see `normalise_volume`.
+    masks : ndarray of uint8, shape (n, size, size), or None
+        1 in the tumour; None for a cohort without masks.
+    """
+
+    table: pd.DataFrame
+    images: np.ndarray
+    masks: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def patients(self) -> list[str]:
+        """The patients, in the order of the table."""
+        return list(self.table["patient"].unique())
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True for the slices with tumour, by the full-size masks; shape (n,)."""
+        return self.table["has_tumour"].to_numpy(dtype=bool)
+
+    def of(self, patients: Iterable[str]) -> "Volumes":
+        """Return the volumes of these patients only."""
+        chosen = self.table["patient"].isin(list(patients)).to_numpy()
+        return Volumes(
+            table=self.table[chosen].reset_index(drop=True),
+            images=self.images[chosen],
+            masks=None if self.masks is None else self.masks[chosen],
+        )
+
+
+def load_volumes(
+    table: pd.DataFrame,
+    size: int = 128,
+    cache: str | Path | None = None,
+) -> Volumes:
+    """Return the normalised slices of a cohort at `size` x `size` pixels.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table, see `utils.cohort.table.read_cohort`.
+    size : int
+        Side of the pictures that are returned, in pixels.
+    cache : path-like, optional
+        Folder in which the arrays are kept; they are found again by the contents of the cohort
+        and the size, and then mapped into memory instead of read.
+
+    Returns
+    -------
+    Volumes
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read, or `size` is under 32.
+    """
+    if size < 32:
+        raise CourseError(f"size={size}: too small to show a tumour; choose at least 32 pixels")
+    table = table.reset_index(drop=True)
+    if cache is None:
+        return Volumes(table, *_read_arrays(table, size))
+    folder = Path(cache) / f"volumes-{cohort_sha256(table)[:12]}-{size}"
+    names = ["images", "masks"] if _has_masks(table) else ["images"]
+    if not all((folder / f"{name}.npy").exists() for name in names):
+        for name, array in zip(names, _read_arrays(table, size), strict=False):
+            with atomic_path(folder / f"{name}.npy") as temporary:
+                np.save(temporary, array)
+    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+    return Volumes(table, arrays[0], arrays[1] if _has_masks(table) else None)
+
+
+def _has_masks(table: pd.DataFrame) -> bool:
+    return bool(table["tumour_px"].notna().all())
+
+
+def _read_arrays(table, size):
+    """Return images and masks (or None), read by patient with two threads."""
+    images = np.empty((len(table), size, size, 3), np.uint8)
+    with_masks = _has_masks(table)
+    masks = np.zeros((len(table), size, size), np.uint8) if with_masks else None
+
+    def read_patient(rows: pd.DataFrame) -> None:
+        images[rows.index] = read_resized(rows, [size])[1][size]
+        if with_masks:
+            for row, path in rows.loc[rows["has_tumour"].astype(bool), "mask_path"].items():
+                masks[row] = resize_mask(read_mask(path), (size, size))
+
+    groups = [rows for _, rows in table.groupby("patient", sort=False)]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(read_patient, groups))
+    return images, masks

@@ -1,0 +1,263 @@
+"""The detector of a run, step by step: every step is kept in the run folder.
+
+Most of ResNet50 stays as ImageNet left it, so its output is computed once for every slice and read
+again in each epoch. What is trained on top of it takes seconds.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from utils import config
+from utils.cohort.features import simple_features
+from utils.cohort.volumes import Volumes
+from utils.course.features import BATCH_SIZE, COPIES, StoredRows, trunk_features
+from utils.course.run import Run
+from utils.evaluation.calibration import apply_temperature, fit_temperature
+from utils.evaluation.detection import threshold_at_sensitivity
+from utils.models import batches, resnet50, training
+from utils.models.files import saving
+from utils.models.files.settings import detector_settings
+from utils.models.imagenet import imagenet_resnet50
+from utils.models.inference import predict_images, predict_stream
+from utils.models.precision import set_precision
+from utils.models.validation import validate_detector
+
+# The threshold is the highest that finds this share of the validation patients' tumour slices.
+SENSITIVITY = 0.9
+# Relative, between a probability computed by the network in float32 and one computed outside it.
+ROUNDING = 1e-5
+# Inverse weight of the penalty in the regression of the last layer.
+HEAD_PENALTY = 1e-3
+FINE_TUNING_RATE = 1e-4
+SCRATCH_RATE = 1e-3
+# Training every layer keeps the activations of all of them: smaller batches, for the memory.
+SCRATCH_BATCH_SIZE = 8
+SCRATCH_SHARE = 0.25
+
+
+def baseline(run: Run) -> tuple[object, np.ndarray]:
+    """Return a logistic regression on `simple_features`, and its probabilities for all slices.
+
+    It is fitted on the training patients.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+    ndarray of float, shape (n,)
+        One probability a row of the run's table.
+    """
+    features = simple_features(run.volumes)
+    train = run.in_part("train")
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model.fit(features[train], run.volumes.labels[train])
+    return model, model.predict_proba(features)[:, 1]
+
+
+def pretrained(run: Run) -> keras.Model:
+    """Return the detector with the weights of ImageNet, but for its untrained last layer."""
+    set_precision()
+    return resnet50.detector(run.parameters.size, imagenet_resnet50(), seed=run.seed)
+
+
+def train_head(run: Run) -> keras.Model:
+    """Return the detector with its last layer trained.
+
+    The last layer is a logistic regression on the pooled features, and is fitted as one: with
+    little data for its many weights, a strong penalty on them matters more than anything else.
+    """
+    model = pretrained(run)
+    pooled = keras.Model(
+        model.get_layer(resnet50.TRUNK_END).output, model.get_layer("pooled").output
+    )
+    train = np.flatnonzero(run.in_part("train"))
+    values = _predict_stored(pooled, trunk_features(run).take(train))
+    scaler = StandardScaler().fit(values)
+    regression = LogisticRegression(C=HEAD_PENALTY, max_iter=500)
+    regression.fit(scaler.transform(values), run.part("train").labels)
+    # The regression is of features brought to one scale; the layer takes them as they are.
+    weights = regression.coef_[0] / scaler.scale_
+    bias = regression.intercept_[0] - weights @ scaler.mean_
+    model.get_layer("logit").set_weights([weights[:, None], np.array([bias])])
+    return model
+
+
+def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
+    """Return the detector with its last blocks fine-tuned too, and the table of its epochs."""
+    model = train_head(run)
+    blocks = resnet50.last_blocks_of(model)
+    resnet50.freeze_norms(blocks)
+    rows = np.flatnonzero(run.in_part("train"))
+    copies = len(run.table) + np.arange(COPIES * len(rows))
+    history = fit_rows(
+        run,
+        blocks,
+        trunk_features(run),
+        np.concatenate([rows, copies]),
+        name="detector_fine_tuned",
+        epochs=run.parameters.detector_epochs,
+        rate=FINE_TUNING_RATE,
+        augment=False,
+    )
+    return model, history
+
+
+def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
+    """Return the same network trained from random weights, and the table of its epochs.
+
+    For every two epochs of the fine-tuning, begun or whole, it gets `SCRATCH_SHARE` of a pass over
+    the training slices: about as much computing as fine-tuning takes with all the output stored
+    for it.
+
+    Returns
+    -------
+    keras.Model
+    pandas.DataFrame
+        ``epoch`` counts passes over the training slices.
+    """
+    set_precision()
+    model = resnet50.detector(run.parameters.size, weights=None, seed=run.seed)
+    resnet50.settle_norms_early(model)
+    history = fit_rows(
+        run,
+        model,
+        run.volumes.images,
+        np.flatnonzero(run.in_part("train")),
+        name="detector_from_scratch",
+        epochs=-(-run.parameters.detector_epochs // 2),
+        rate=SCRATCH_RATE,
+        augment=True,
+        batch_size=SCRATCH_BATCH_SIZE,
+        share=SCRATCH_SHARE,
+    )
+    return model, history.assign(epoch=history["epoch"] * SCRATCH_SHARE)
+
+
+def fit_rows(
+    run: Run, model, inputs, rows, *, name, epochs, rate, augment, batch_size=BATCH_SIZE, share=1.0
+) -> pd.DataFrame:
+    """Train a network whose output is a logit on some rows of `inputs`.
+
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+        Of `inputs`, such as pictures or stored features.
+    inputs : array, shape (n, ...)
+        Its first rows are those of the run's table; further ones are copies of the training
+        patients' slices.
+    rows : ndarray of int
+        Which rows are trained on.
+    name : str
+        Of the folder in the run folder that keeps the training.
+    epochs, rate, augment, batch_size
+        See `training.fit` and `batches.training_batches`.
+    share : float
+        An epoch has as many steps as this share of the training patients' slices fills.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an epoch.
+    """
+    labels, train = run.volumes.labels, run.part("train").labels
+    validation = run.in_part("validation")
+    wanted = np.concatenate([labels, np.tile(train, COPIES)])[rows]
+    given = inputs.take(rows) if isinstance(inputs, StoredRows) else inputs[rows]
+    steps = max(1, int(share * len(train)) // batch_size)
+    return training.fit(
+        model,
+        lambda first_epoch: batches.training_batches(
+            given,
+            wanted,
+            batch_size=batch_size,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            steps_per_epoch=steps,
+            seed=run.seed,
+            augment=augment,
+        ),
+        optimizer=keras.optimizers.Adam(training.cosine_schedule(rate, steps=steps * epochs)),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        folder=run.folder / name,
+        epochs=epochs,
+        configuration=run.identity
+        | {"copies": COPIES, "batch_size": batch_size, "steps": steps, "rate": rate},
+        validate=validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
+        monitor="val_loss",
+        mode="min",
+        title=name.replace("_", " "),
+    )
+
+
+def predict_run(run: Run, model: keras.Model) -> np.ndarray:
+    """Return sigmoid(logit) for every slice of the run; float32, shape (n,).
+
+    For a detector whose frozen part is ImageNet's: its stored output is what is read.
+    """
+    rows = trunk_features(run).take(slice(len(run.table)))
+    return expit(_predict_stored(resnet50.last_blocks_of(model), rows))
+
+
+def _predict_stored(model: keras.Model, features: StoredRows) -> np.ndarray:
+    """Return a model's output for stored features, of which only a piece is read at a time."""
+    pieces = (features[start : start + 128] for start in range(0, len(features), 128))
+    return np.concatenate(list(predict_stream(model, pieces)))
+
+
+def probabilities(model: keras.Model, volumes: Volumes) -> np.ndarray:
+    """Return sigmoid(logit) for every slice; float32, shape (n,)."""
+    return expit(predict_images(model, volumes.images))
+
+
+def finish(run: Run, model: keras.Model) -> dict:
+    """Calibrate on validation, choose the threshold there, and keep the detector of the run.
+
+    Writes ``detector.keras``, whose output is the calibrated probability, and ``detector.json``.
+
+    Returns
+    -------
+    dict
+        ``temperature, threshold, sensitivity`` (the one aimed at).
+    """
+    validation = run.part("validation")
+    raw = probabilities(model, validation)
+    temperature = fit_temperature(validation.labels, raw)
+    # Not from the calibrated network, which would be traced too and keep memory for it.
+    calibrated = apply_temperature(raw, temperature)
+    threshold = threshold_at_sensitivity(validation.labels, calibrated, SENSITIVITY)
+    settings = {
+        "temperature": temperature,
+        # A little lower, or rounding in the network could lose the slice that it was chosen on.
+        "threshold": threshold * (1 - ROUNDING),
+        "sensitivity": SENSITIVITY,
+    }
+    saving.save_model(resnet50.calibrated(model, temperature), detector_file(run))
+    config.write_json(
+        detector_file(run).with_suffix(".json"), {"configuration": _configuration(run), **settings}
+    )
+    return settings
+
+
+def detector_file(run: Run) -> Path:
+    return run.folder / "detector.keras"
+
+
+def _configuration(run: Run) -> dict:
+    return run.identity | {"epochs": run.parameters.detector_epochs}
+
+
+def obtain(run: Run) -> tuple[keras.Model, dict]:
+    """Return the finished, calibrated detector of a run and its settings; train what is missing."""
+    kept = config.read_json(detector_file(run).with_suffix(".json"))
+    if kept.get("configuration") != _configuration(run) or not detector_file(run).exists():
+        print("No detector in the run folder yet: training it, as notebook 02 does.")
+        model, _ = fine_tune(run)
+        finish(run, model)
+    return saving.load_model(detector_file(run)), detector_settings(detector_file(run))

@@ -1,0 +1,180 @@
+"""The segmenter of a run, from training to masks: every step is kept in the run folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from utils import config
+from utils.cohort.table import true_masks
+from utils.course.run import Run
+from utils.evaluation.segmentation import dice
+from utils.models import batches, losses, resunet, training
+from utils.models.files import saving
+from utils.models.files.settings import Postprocessing, segmenter_settings
+from utils.models.inference import native_probabilities
+from utils.models.postprocessing import postprocess
+from utils.models.precision import set_precision
+from utils.models.validation import validate_segmenter
+
+# One epoch of the segmenter: so many batches, whatever the size of the cohort.
+STEPS_PER_EPOCH = 50
+BATCH_SIZE = 8
+# Share of the slices in a batch that show tumour, against a third in the cohort: tumour-free slices
+# teach little once they are right.
+TUMOUR_SHARE = 0.75
+LEARNING_RATE = 1e-3
+LOSSES = {
+    "focal_tversky": losses.FocalTversky,
+    "dice_cross_entropy": losses.DiceCrossEntropy,
+}
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+# Which connected pieces of a patient's volume are kept: what `Postprocessing` calls minimum_px and
+# largest_only, by the name under which figures show it.
+PIECES = {
+    "all pieces": (0, False),
+    "from 50 px": (50, False),
+    "from 400 px": (400, False),
+    "largest piece": (0, True),
+}
+
+
+def train(run: Run, loss: str = "focal_tversky"):
+    """Return the ResUNet trained with one loss and the table of its epochs.
+
+    A training that is found whole in the run folder, with the same cohort, split, seed and
+    budget, is read; one that was cut off goes on where it was.
+
+    Parameters
+    ----------
+    run : Run
+    loss : {"focal_tversky", "dice_cross_entropy"}
+
+    Returns
+    -------
+    keras.Model
+        With the weights of the epoch that was best on the validation patients.
+    pandas.DataFrame
+        One row an epoch.
+    """
+    set_precision()
+    train_part, validation = run.part("train"), run.part("validation")
+    epochs = run.parameters.segmenter_epochs
+    model = resunet.resunet(run.parameters.size, seed=run.seed)
+    rate = training.cosine_schedule(LEARNING_RATE, steps=epochs * STEPS_PER_EPOCH)
+
+    def make_batches(first_epoch: int):
+        return batches.training_batches(
+            train_part.images,
+            train_part.masks,
+            batch_size=BATCH_SIZE,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            seed=run.seed,
+            tumour_share=TUMOUR_SHARE,
+        )
+
+    history = training.fit(
+        model,
+        make_batches,
+        optimizer=keras.optimizers.Adam(rate),
+        loss=LOSSES[loss](),
+        folder=run.folder / f"segmenter_{loss}",
+        epochs=epochs,
+        configuration=run.identity
+        | {"batch_size": BATCH_SIZE, "steps": STEPS_PER_EPOCH, "tumour_share": TUMOUR_SHARE},
+        # Every second slice tells which epoch is best nearly as well as all of them.
+        validate=validate_segmenter(
+            validation.images[::2], validation.masks[::2], validation.table["patient"][::2]
+        ),
+        monitor="val_dice",
+        title=f"ResUNet, {loss}",
+    )
+    return model, history
+
+
+def try_postprocessing(run: Run, model) -> pd.DataFrame:
+    """Return how each threshold and choice of pieces does on the validation patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``threshold, pieces, minimum_px, largest_only, dice``: mean Dice by patient, best first.
+    """
+    validation = run.part("validation")
+    probabilities = native_probabilities(model, validation)
+    truths = {
+        patient: true_masks(rows)
+        for patient, rows in validation.table.groupby("patient", sort=False)
+    }
+    tried = []
+    for threshold in THRESHOLDS:
+        for name, (minimum_px, largest_only) in PIECES.items():
+            settings = Postprocessing(threshold, minimum_px, largest_only)
+            by_patient = [
+                dice(truths[patient], postprocess(maps, settings))
+                for patient, maps in probabilities.items()
+            ]
+            tried.append((threshold, name, minimum_px, largest_only, np.nanmean(by_patient)))
+    columns = ["threshold", "pieces", "minimum_px", "largest_only", "dice"]
+    table = pd.DataFrame(tried, columns=columns)
+    return table.sort_values("dice", ascending=False, kind="stable", ignore_index=True)
+
+
+def best_postprocessing(tried: pd.DataFrame) -> Postprocessing:
+    """Return the settings in the row of `try_postprocessing`'s table with the highest Dice."""
+    best = tried.loc[tried["dice"].idxmax()]
+    return Postprocessing(
+        float(best["threshold"]), int(best["minimum_px"]), bool(best["largest_only"])
+    )
+
+
+def finish(
+    run: Run, model, loss: str = "focal_tversky", tried: pd.DataFrame | None = None
+) -> Postprocessing:
+    """Choose the postprocessing on validation, and keep the segmenter of the run.
+
+    Writes ``segmenter.keras`` and, with what was chosen, ``segmenter.json``.
+
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+    loss : {"focal_tversky", "dice_cross_entropy"}
+        It was trained with.
+    tried : pandas.DataFrame, optional
+        What `try_postprocessing` returned for the model, if that is there already.
+    """
+    tried = try_postprocessing(run, model) if tried is None else tried
+    settings = best_postprocessing(tried)
+    saving.save_model(model, segmenter_file(run))
+    config.write_json(
+        segmenter_file(run).with_suffix(".json"),
+        {
+            "configuration": _configuration(run, loss),
+            "postprocessing": asdict(settings),
+            "validation_dice": float(tried["dice"].max()),
+        },
+    )
+    return settings
+
+
+def segmenter_file(run: Run) -> Path:
+    return run.folder / "segmenter.keras"
+
+
+def _configuration(run: Run, loss: str) -> dict:
+    return run.identity | {"loss": loss, "epochs": run.parameters.segmenter_epochs}
+
+
+def obtain(run: Run, loss: str = "focal_tversky"):
+    """Return the finished segmenter of a run and its postprocessing; train what is missing."""
+    kept = config.read_json(segmenter_file(run).with_suffix(".json"))
+    if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
+        return saving.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]
+    print("No segmenter in the run folder yet: training it, as notebook 03 does.")
+    model, _ = train(run, loss)
+    return model, finish(run, model, loss)

@@ -1,0 +1,1 @@
+"""How good predictions are, with intervals over patients. Knows arrays and tables, no models."""

@@ -1,0 +1,1 @@
+"""The evidence from the real cohort: trained by fold, collected in tables, published."""

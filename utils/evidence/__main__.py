@@ -1,0 +1,66 @@
+"""The evidence from the real cohort: every number out of fold, every step resumable.
+
+    python -m utils.evidence DATA [--hours 2] [--fold 3] [--experiment ours]
+
+trains what is missing, experiment by experiment and fold by fold, and writes the tables to
+``results/lgg/``. A run that was cut off goes on where it was.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils import config
+from utils.cohort.splits import choose_patients
+from utils.cohort.table import open_cohort, read_cohort
+from utils.config import CourseError
+from utils.evidence.experiments import SEED, TimeIsUp, run_all
+from utils.evidence.tables import EXPERIMENTS
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m utils.evidence", description=__doc__)
+    parser.add_argument("data", type=Path, help="the real cohort: folder, its parent, or the zip")
+    parser.add_argument("--out", type=Path, default=config.RESULTS / "lgg", help="for the tables")
+    parser.add_argument("--work", type=Path, default=config.RUNS / "evidence", help="checkpoints")
+    parser.add_argument(
+        "--experiment", action="append", choices=EXPERIMENTS, help="only this one (repeatable)"
+    )
+    parser.add_argument("--fold", metavar="K", action="append", help="only this one (repeatable)")
+    parser.add_argument("--final", action="store_true", help="train the models to ship, too")
+    parser.add_argument("--attempt", action="append", help="score a variation on validation, too")
+    parser.add_argument("--no-folds", action="store_true", help="only --final and --attempt")
+    parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
+    parser.add_argument("--patients", type=int, default=0, help="a subset, to try it out")
+    parser.add_argument("--epochs", type=int, default=0, help="fewer, to try it out")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the evidence; exit status 0 also when `--hours` ended it."""
+    arguments = _parse(words)
+    trial = bool(arguments.patients or arguments.epochs)
+    if trial and arguments.out == config.RESULTS / "lgg":
+        raise CourseError("--patients and --epochs are for trying out: give another --out too")
+    table = read_cohort(open_cohort(arguments.data))
+    if arguments.patients:
+        names = choose_patients(table, arguments.patients, SEED)
+        table = table[table["patient"].isin(names)].reset_index(drop=True)
+    if arguments.hours:
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, arguments.hours * 3600)
+    try:
+        run_all(table, arguments)
+    except TimeIsUp:
+        print("The time is up; the same command goes on from here.")
+    return 0
+
+
+def _stop(number, frame):
+    raise TimeIsUp
+
+
+if __name__ == "__main__":
+    sys.exit(config.command(main))

@@ -1,0 +1,145 @@
+"""The experiments of the evidence: which folds each has, and all of them in order."""
+
+import argparse
+import time
+from dataclasses import replace
+
+import pandas as pd
+
+from utils.cohort.splits import patient_folds
+from utils.config import CourseError
+from utils.evidence import recipes
+from utils.evidence.collect import collect
+from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
+from utils.evidence.tables import EXPERIMENTS
+
+FOLDS = 5
+VALIDATING = 6  # one part in so many of those that are not tested validates
+SEED = 0
+INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
+
+
+class TimeIsUp(Exception):
+    """The slot that `--hours` gave has ended."""
+
+
+def fold_names(experiment: str) -> list[str]:
+    """Return the names of an experiment's folds: numbers, or the institution left out."""
+    if EXPERIMENTS[experiment].dealt == "institutions":
+        return list(INSTITUTIONS)
+    return [str(fold) for fold in range(FOLDS)]
+
+
+def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> pd.DataFrame:
+    """Return who trains, validates and tests in one fold.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table; for `dealt` "slices", as `each_slice_for_itself` returns it.
+    dealt : {"patients", "slices", "institutions"}
+        What is dealt into folds.
+    fold : str
+        One of `fold_names`.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, institution, part``. A sixth of those that are not tested validate.
+    """
+    patients = patient_folds(table, FOLDS, seed)
+    if dealt == "institutions":
+        tested = patients["institution"] == fold
+    else:
+        tested = patients["fold"] == int(fold)
+    rest = table[table["patient"].isin(patients.loc[~tested, "patient"])]
+    inner = patient_folds(rest, VALIDATING, seed + 1)
+    validating = set(inner.loc[inner["fold"] == 0, "patient"])
+    patients["part"] = "train"
+    patients.loc[patients["patient"].isin(validating), "part"] = "validation"
+    patients.loc[tested, "part"] = "test"
+    return patients[["patient", "institution", "part"]]
+
+
+def everyone(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
+    """Return the split of the models that are shipped: all train.
+
+    A sixth is in the validation part too, which here only shows how far the training is; what is
+    chosen for these models comes from the folds.
+    """
+    patients = patient_folds(table, VALIDATING, seed + 1)
+    repeated = patients[patients["fold"] == 0].assign(part="validation")
+    split = pd.concat([patients.assign(part="train"), repeated], ignore_index=True)
+    return split[["patient", "institution", "part"]]
+
+
+def as_often(recipe):
+    """Return the recipe with as many epochs as show each of all patients as often as in a fold."""
+    share = (1 - 1 / FOLDS) * (1 - 1 / VALIDATING)
+    return replace(recipe, epochs=max(1, round(recipe.epochs / share)))
+
+
+def each_slice_for_itself(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with every slice as a patient of its own, named ``patient#slice``.
+
+    This is how a random split of slices sees the cohort.
+    """
+    return table.assign(patient=table["patient"] + "#" + table["slice"].astype(str))
+
+
+def wanted(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the (experiment, fold) pairs to run, in order."""
+    experiments = arguments.experiment or list(EXPERIMENTS)
+    pairs = [(name, fold) for name in experiments for fold in fold_names(name)]
+    known = {fold for _, fold in pairs}
+    for fold in arguments.fold or []:
+        if fold not in known:
+            raise CourseError(
+                f"--fold {fold}: no such fold of {', '.join(experiments)}; "
+                f"choose one of {', '.join(sorted(known))}"
+            )
+    return [pair for pair in pairs if not arguments.fold or pair[1] in arguments.fold]
+
+
+def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
+    """Run what is missing of the wanted folds, then train the models to ship."""
+    # Only here: it loads TensorFlow.
+
+    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
+    if arguments.epochs:
+        chosen = {name: replace(one, epochs=arguments.epochs) for name, one in chosen.items()}
+    pairs = [] if arguments.no_folds else wanted(arguments)
+    todo = [pair for pair in pairs if not is_done(arguments.work, *pair)]
+    started = time.monotonic()
+    for done, (experiment, fold) in enumerate(todo):
+        spent = time.monotonic() - started
+        left = f", about {spent / done * (len(todo) - done) / 60:.0f} min remain" if done else ""
+        if is_done(arguments.work, experiment, fold):
+            continue  # by another process, meanwhile
+        print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
+        name, dealt = EXPERIMENTS[experiment]
+        units = each_slice_for_itself(table) if dealt == "slices" else table
+        split = fold_split(units, dealt, fold)
+        run_fold(units, split, chosen[name], name == "seed", arguments.work / experiment / fold)
+        collect(arguments.work, arguments.out, table, FOLDS)
+    if arguments.final:
+        print("models to ship, trained on all patients", flush=True)
+        recipe = as_often(chosen["ours"])
+        train_final(table, everyone(table), recipe, arguments.work / "final" / "0", arguments.out)
+    for name in arguments.attempt or []:
+        if name not in recipes.ATTEMPTS:
+            known = ", ".join(recipes.ATTEMPTS)
+            raise CourseError(f"--attempt {name}: unknown; choose one of {known}")
+        print(f"attempt: {name}", flush=True)
+        split = fold_split(table, "patients", recipes.ATTEMPTS_FOLD)
+        folder = arguments.work / "attempts" / name
+        # What that fold of an experiment trains too is trained once, for both.
+        same = [
+            arguments.work / experiment / recipes.ATTEMPTS_FOLD
+            for experiment, (recipe, dealt) in EXPERIMENTS.items()
+            if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
+        ]
+        training = (*same, folder)[0] / "segmenter"
+        run_attempt(table, split, name, folder, training)
+    collect(arguments.work, arguments.out, table, FOLDS)

@@ -1,0 +1,378 @@
+"""One fold of the evidence: both networks trained, everything chosen on validation, rows written.
+
+A fold has a folder of its own. ``fold.json`` is written last: where it is, the fold is done.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from utils import config
+from utils.cohort.table import true_masks
+from utils.cohort.volumes import load_volumes
+from utils.course import detector
+from utils.course.run import Parameters, Run
+from utils.evaluation import segmentation
+from utils.evaluation.calibration import apply_temperature, fit_temperature, logits
+from utils.evaluation.detection import auc, threshold_at_sensitivity
+from utils.evaluation.segmentation import HD95_NOW, dice, patient_table
+from utils.evidence import recipes
+from utils.evidence.recipes import ATTEMPTS_FOLD, DETECTOR_EPOCHS, DETECTOR_SIZE, Recipe, owners
+from utils.evidence.tables import EXPERIMENTS
+from utils.models import resnet50
+from utils.models.files import saving
+from utils.models.files.settings import Postprocessing
+from utils.models.inference import predict_images, resize_probabilities
+from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
+from utils.runtime import release
+from utils.tables import read_table, write_table
+
+# What is tried on validation: thresholds, which pieces are kept, and the weight of the
+# neighbouring slices.
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+PIECES = ((0, False), (100, False), (0, True))
+NEIGHBOURS = (0.0, 0.25)
+# Experiments with our recipe whose tested patients were held out whole.
+OURS_BY_PATIENT = [
+    name for name, one in EXPERIMENTS.items() if one.recipe == "ours" and one.dealt != "slices"
+]
+# For the slice probability, the maps are always averaged over neighbouring slices.
+SCORE_NEIGHBOURS = 0.25
+
+
+def is_done(work: Path, experiment: str, fold: str) -> bool:
+    """Return whether a fold has been run to its end."""
+    return (work / experiment / fold / "fold.json").exists()
+
+
+def run_fold(
+    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, seed_detector: bool, folder: Path
+) -> None:
+    """Train both networks on one fold and write the rows of its tested part.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table; where slices are dealt into folds, each is a patient of its own, named
+        ``patient#slice``.
+    split : pandas.DataFrame
+        ``patient, institution, part``.
+    recipe : Recipe
+        Of the segmenter.
+    seed_detector : bool
+        Whether the detector is the seed course's instead of ours.
+    folder : Path
+        Gets ``slices.csv``, ``patients.csv`` and ``fold.json``; the checkpoints stay in it.
+    """
+    rows, settings = _detect(_run(table, split, DETECTOR_SIZE, folder), seed_detector)
+    _forget_models()
+    run = _run(table, split, recipe.size, folder, recipe)
+    model, history = recipes.train_segmenter(
+        run, recipe, folder / "segmenter", report=_reporter(recipe.epochs)
+    )
+    maps = _maps(run, model, ("validation", "test"))
+    del model
+    settings |= _choose_on_validation(run, maps, rows)
+    slices, patients = _tested(run, maps, rows, settings)
+    settings |= {
+        "training_patients": len(set(owners(run.part("train").table))),
+        "validation_patients": len(set(owners(run.part("validation").table))),
+        "epochs": int(history["val_dice"].idxmax()) + 1,
+        "seconds": round(settings["seconds"] + history["seconds"].sum()),
+        "hd95": HD95_NOW,
+    }
+    for name, frame in (("slices", slices), ("patients", patients)):
+        write_table(folder / f"{name}.csv", frame)
+    config.write_json(folder / "fold.json", settings)
+    _forget_models()
+
+
+def _forget_models() -> None:
+    keras.utils.clear_session()
+    release()
+
+
+def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
+    """Return the run that a fold is, with pictures as a recipe takes them."""
+    parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
+    named = table.assign(patient=owners(table))
+    volumes = load_volumes(named, size, cache=folder.parent.parent / "cache")
+    if recipe is not None:
+        volumes = recipes.prepare(recipe, volumes)
+    volumes = type(volumes)(table.reset_index(drop=True), volumes.images, volumes.masks)
+    return Run(parameters, folder, volumes.table, split, volumes)
+
+
+def _reporter(epochs: int):
+    """Return a function that prints one line an epoch."""
+    count = itertools.count(1)
+
+    def report(values: dict) -> None:
+        print(f"  epoch {next(count)} of at most {epochs}: {values['val_dice']:.3f}", flush=True)
+
+    return report
+
+
+def _detect(run: Run, seed_detector: bool) -> tuple[pd.DataFrame, dict]:
+    """Return the detector's calibrated probability of every slice, and what was chosen."""
+    if seed_detector:
+        model, history = recipes.train_seed_detector(run)
+        raw = detector.probabilities(model, run.volumes)
+    else:
+        model, history = detector.fine_tune(run)
+        raw = detector.predict_run(run, model)
+    validation = run.in_part("validation")
+    temperature = fit_temperature(run.volumes.labels[validation], raw[validation])
+    rows = run.table[["patient", "institution", "slice"]].copy()
+    rows["p_detector"] = apply_temperature(raw, temperature)
+    return rows, {"temperature": temperature, "seconds": history["seconds"].sum()}
+
+
+def _maps(run: Run, model, parts: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the probability maps of all slices of the patients with a slice in these parts.
+
+    Where slices are dealt into folds, the neighbours of a tested slice are predicted too: they
+    are averaged with it, as they would be in use.
+    """
+    owner = owners(run.table)
+    wanted = np.zeros(len(run.table), bool)
+    for part in parts:
+        wanted |= run.in_part(part)
+    patients = sorted(set(owner[wanted]))
+    rows = np.flatnonzero(owner.isin(patients))
+    predicted = predict_images(model, run.volumes.images[rows])
+    names = owner.to_numpy()[rows]
+    return {patient: predicted[names == patient] for patient in patients}
+
+
+def _choose_on_validation(run: Run, maps: dict, rows: pd.DataFrame) -> dict:
+    """Return postprocessing, combination of the probabilities and threshold of detection."""
+    in_validation = run.in_part("validation")
+    best, score = choose_postprocessing(run, maps, in_validation)
+    weights, p_tumour = fit_combination(run, maps, rows, in_validation)
+    labels = run.volumes.labels[in_validation]
+    return {
+        "postprocessing": asdict(best),
+        "validation_dice": score,
+        "combination": weights,
+        "detection_threshold": float(
+            threshold_at_sensitivity(labels, p_tumour[in_validation], detector.SENSITIVITY)
+        ),
+    }
+
+
+def choose_postprocessing(run: Run, maps: dict, chosen: np.ndarray):
+    """Return the settings with the best mean patient Dice on some rows, and that Dice.
+
+    At the size of the maps, which is faster than at that of the files.
+
+    Parameters
+    ----------
+    run : Run
+    maps : dict
+        Patient -> float32 (slices, size, size).
+    chosen : ndarray of bool, shape (n,)
+        The rows that count.
+
+    Returns
+    -------
+    Postprocessing
+    float
+    """
+    owner = owners(run.table).to_numpy()
+    patients = sorted(set(owner[chosen]))
+    truths = {
+        name: run.volumes.masks[np.flatnonzero((owner == name) & chosen)] for name in patients
+    }
+    kept = {name: chosen[owner == name] for name in patients}
+    tried = {}
+    for threshold, (minimum, largest), weight in itertools.product(THRESHOLDS, PIECES, NEIGHBOURS):
+        settings = Postprocessing(threshold, minimum, largest, weight)
+        scores = [
+            dice(truths[name], postprocess(maps[name], settings)[kept[name]], empty=1.0)
+            for name in patients
+        ]
+        tried[settings] = float(np.mean(scores))
+    best = max(tried, key=tried.get)
+    return best, tried[best]
+
+
+def segmenter_scores(run: Run, maps: dict) -> np.ndarray:
+    """Return `slice_scores` of the averaged maps for each row of the run; NaN without a map."""
+    owner = owners(run.table).to_numpy()
+    scores = np.full(len(owner), np.nan)
+    for patient, own in maps.items():
+        scores[owner == patient] = slice_scores(smooth_slices(own, SCORE_NEIGHBOURS))
+    return scores
+
+
+def fit_combination(run: Run, maps: dict, rows: pd.DataFrame, chosen: np.ndarray):
+    """Return the weights of detector and segmenter, fitted on some rows; and the probabilities.
+
+    Adds ``p_segmenter``, the segmenter's score calibrated alone, and ``p_tumour`` to `rows`.
+    """
+    labels, scores = run.volumes.labels, segmenter_scores(run, maps)
+    known = ~np.isnan(scores)
+    both = np.stack([logits(rows["p_detector"]), logits(scores)], axis=1)
+    alone = LogisticRegression().fit(both[chosen][:, 1:], labels[chosen])
+    rows["p_segmenter"] = np.nan
+    rows.loc[known, "p_segmenter"] = alone.predict_proba(both[known][:, 1:])[:, 1]
+    regression = LogisticRegression().fit(both[chosen], labels[chosen])
+    names = ("detector", "segmenter")
+    weights = dict(zip(names, map(float, regression.coef_[0]), strict=True))
+    weights |= {"intercept": float(regression.intercept_[0])}
+    rows["p_tumour"] = combine(rows["p_detector"].to_numpy(), scores, weights)
+    return weights, rows["p_tumour"].to_numpy()
+
+
+def _tested(run: Run, maps: dict, rows: pd.DataFrame, settings: dict):
+    """Return the rows of the tested part, with pixels counted at the size of the files."""
+    tested = run.in_part("test")
+    owner = owners(run.table).to_numpy()
+    choice = Postprocessing(**settings["postprocessing"])
+    slices, truths, masks = [], [], []
+    for patient in sorted(set(owner[tested])):
+        own = np.flatnonzero((owner == patient) & tested)
+        table = run.table.iloc[own].assign(patient=patient)
+        truth = true_masks(table)
+        native = resize_probabilities(maps[patient], truth.shape[1:])
+        mask = postprocess(native, choice)[tested[owner == patient]]
+        probabilities = {
+            name: np.round(rows[name].to_numpy()[own], 6)
+            for name in ("p_tumour", "p_detector", "p_segmenter")
+        }
+        scored = segmentation.score(table, truth, mask)
+        scored = scored.assign(**probabilities)
+        scored["flagged"] = (scored["p_tumour"] >= settings["detection_threshold"]).astype(int)
+        slices.append(scored)
+        truths.append(truth)
+        masks.append(mask)
+    slices = pd.concat(slices, ignore_index=True)
+    patients = patient_table(slices, np.concatenate(truths), np.concatenate(masks))
+    return slices, patients[["patient", "institution", "dice", "hd95_px", "tumour_px"]].round(6)
+
+
+def run_attempt(
+    table: pd.DataFrame, split: pd.DataFrame, name: str, folder: Path, training: Path
+) -> None:
+    """Train one of `recipes.ATTEMPTS` and write how it does on the validation patients.
+
+    The tested patients of the fold stay unseen: what is chosen by attempts is not chosen on them.
+
+    Parameters
+    ----------
+    table, split : pandas.DataFrame
+        See `run_fold`.
+    name : str
+    folder : Path
+        Gets ``attempt.json``.
+    training : Path
+        Of the segmenter. One that is found whole there is read, not repeated.
+    """
+    recipe = recipes.ATTEMPTS[name]
+    run = _run(table, split, recipe.size, folder, recipe)
+    model, history = recipes.train_segmenter(run, recipe, training, report=_reporter(recipe.epochs))
+    maps = _maps(run, model, ("validation",))
+    chosen = run.in_part("validation")
+    best, mean = choose_postprocessing(run, maps, chosen)
+    by_patient = []
+    for patient, own in maps.items():
+        rows = run.table["patient"] == patient
+        by_patient.append(dice(run.volumes.masks[rows], postprocess(own, best)))
+    scores = segmenter_scores(run, maps)[chosen]
+    config.write_json(
+        folder / "attempt.json",
+        {
+            "attempt": name,
+            "recipe": recipe.description,
+            "scored_on": f"validation patients of fold {ATTEMPTS_FOLD}",
+            "patients": len(by_patient),
+            "dice_mean": round(mean, 4),
+            "dice_median": round(float(np.median(by_patient)), 4),
+            "auc": round(auc(run.volumes.labels[chosen], scores), 4),
+            "minutes": round(history["seconds"].sum() / 60, 1),
+        },
+    )
+    _forget_models()
+
+
+def train_final(
+    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, folder: Path, out: Path
+) -> None:
+    """Train the models that are shipped, on all patients, and write them with their settings.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table.
+    split : pandas.DataFrame
+        From `evidence.everyone`.
+    recipe : Recipe
+        Of the segmenter.
+    folder : Path
+        Belongs to these trainings alone.
+    out : Path
+        Holds ``folds.csv``: these models take over what the folds of our recipe chose, the median
+        of each number and the most frequent of what is no number. Gets ``segmenter.keras``,
+        ``detector.keras`` and a ``.json`` beside each.
+
+    Raises
+    ------
+    CourseError
+        If no fold of our recipe is done yet.
+    """
+    temperature = float(_choices(out / "folds.csv", "temperature")["temperature"].median())
+    run = _run(table, split, DETECTOR_SIZE, folder)
+    model, _ = detector.fine_tune(run)
+    shipped = resnet50.calibrated(resnet50.last_blocks_of(model), temperature)
+    saving.save_half(shipped, out / "detector.keras")
+    _forget_models()
+    run = _run(table, split, recipe.size, folder, recipe)
+    model, _ = recipes.train_segmenter(
+        run, recipe, folder / "segmenter", last_epoch=True, report=_reporter(recipe.epochs)
+    )
+    saving.save_half(model, out / "segmenter.keras")
+    # Read anew: other processes may have finished more of them meanwhile.
+    folds = _choices(out / "folds.csv", "segmenter_weight")
+    combination = {
+        name: float(folds[f"{name}_weight"].median())
+        for name in ("detector", "segmenter", "intercept")
+    }
+    config.write_json(
+        out / "detector.json",
+        {
+            "trained_on": len(run.split["patient"].unique()),
+            "temperature": temperature,
+            "threshold": float(folds["detection_threshold"].median()),
+            "combination": combination,
+            "neighbours": SCORE_NEIGHBOURS,
+        },
+    )
+    config.write_json(
+        out / "segmenter.json",
+        {
+            "trained_on": len(run.split["patient"].unique()),
+            "pictures": recipe.pictures,
+            "postprocessing": {
+                "threshold": float(folds["threshold"].median()),
+                "minimum_px": int(folds["minimum_px"].median()),
+                "largest_only": bool(folds["largest_only"].mode()[0]),
+                "neighbours": float(folds["neighbours"].median()),
+            },
+        },
+    )
+
+
+def _choices(path: Path, needed: str) -> pd.DataFrame:
+    """Return what the folds of our recipe chose that held out whole patients."""
+    found = read_table(path) if path.exists() else pd.DataFrame({"experiment": []})
+    found = found[found["experiment"].isin(OURS_BY_PATIENT)]
+    if needed not in found or found[needed].isna().all():
+        raise config.CourseError(f"{path}: no fold done; run the experiment ours first")
+    return found

@@ -1,0 +1,122 @@
+"""What is published of the evidence: the README's part, and which files are outdated."""
+
+from pathlib import Path
+
+from utils import config
+from utils.config import CourseError
+from utils.evaluation.text import (
+    format_bounds,
+    format_interval,
+    format_number,
+    listed,
+    markdown_table,
+)
+from utils.evidence import card as card_module
+from utils.evidence import comparisons, statistics
+from utils.evidence.comparisons import NOT_YET, Compared, Comparison, aims
+from utils.evidence.statistics import BUDA
+from utils.evidence.tables import Evidence
+
+README = config.ROOT / "README.md"
+BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
+
+
+def readme_part(evidence: Evidence, compared: Compared) -> str:
+    """Return what the README says of the evidence, without the marks."""
+    rows = []
+    references = {"Dice by patient, mean": BUDA["mean"], "Dice by patient, median": BUDA["median"]}
+    for row in aims(evidence).itertuples():
+        reference = references.get(row.measure)
+        aim = f"{row.aim:.2f}, " + ("reached" if row.reached else "**not reached**")
+        cited = format_number(reference, 2)
+        rows.append((row.measure, format_interval(row.found), aim, cited))
+    heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
+    sentences = [_institution_sentence(evidence), _cascade_sentence(evidence)]
+    compared_rows = [
+        _compared_row(title, name, one)
+        for title, named in (
+            ("split by patient → random slices", compared.splits),
+            ("seed course's recipe → ours", compared.recipes),
+            ("institution known in training → never seen", compared.left_out),
+            ("intensity augmentation → none", compared.intensity),
+        )
+        for name, one in named.items()
+    ]
+    return (
+        f"{evidence.provenance['patients']} real patients, {evidence.provenance['slices']:,} "
+        "slices, five folds by patient: whoever predicted a patient never saw it.\n\n"
+        + markdown_table(heads, rows)
+        + "\n\n"
+        + listed(sentences)
+        + "\n\nTwo models on the same slices; in brackets the difference, in pairs over "
+        "patients:\n\n"
+        + markdown_table(("From → to", "For", "Dice by patient", "AUC", "On"), compared_rows)
+    )
+
+
+def _institution_sentence(evidence: Evidence) -> str:
+    table = statistics.by_institution(evidence.patients, evidence.slices)
+    table = table[table["patients"] >= statistics.FEWEST]
+    low, high = table.iloc[0], table.iloc[-1]
+    return (
+        f"**Institutions differ.** Mean Dice goes from {low['dice_mean']:.3f} "
+        f"({low['institution']}, {low['patients']} patients) to {high['dice_mean']:.3f} "
+        f"({high['institution']}, {high['patients']} patients)."
+    )
+
+
+def _cascade_sentence(evidence: Evidence) -> str:
+    gain = statistics.cascade_gain(evidence.slices)[2]
+    lost = statistics.cascade_misses(evidence.slices)["lost"].sum()
+    return (
+        f"**Cascade minus segmenter alone**, mean Dice: {format_interval(gain, sign=True)}; {lost} "
+        "tumour slices that the segmenter had met are lost."
+    )
+
+
+def _compared_row(title: str, name: str, found: Comparison | None) -> tuple[str, ...]:
+    if found is None:
+        return title, name, NOT_YET, "", ""
+    on = f"{found.slices:,} slices of {found.patients} patients"
+    return title, name, _change(found.dice), _change(found.auc), on
+
+
+def _change(pair: comparisons.Pair) -> str:
+    """Return ``0.810 → 0.842 (+0.032, +0.010 to +0.051)``."""
+    gap = pair.difference
+    bounds = format_bounds(gap.low, gap.high, sign=True)
+    change = f"{format_number(gap.estimate, sign=True)}, {bounds}"
+    return f"{format_number(pair.first)} → {format_number(pair.second)} ({change})"
+
+
+def put_between_marks(text: str, part: str, name: str = "README.md") -> str:
+    """Return a text with another part between its marks.
+
+    Raises
+    ------
+    CourseError
+        If the marks are not there once each, in order.
+    """
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in tail or END in head:
+        raise CourseError(f"{name}: needs the lines {BEGIN} and {END}, once each, in this order")
+    return f"{head}{begin}\n{part}\n{end}{tail}"
+
+
+def expected(evidence: Evidence, readme: Path, card: Path) -> dict[Path, str]:
+    """Return what each file should hold, by its path."""
+    text, compared = readme.read_text(encoding="utf-8"), comparisons.compare_all(evidence)
+    return {
+        readme: put_between_marks(text, readme_part(evidence, compared), readme.name),
+        card: card_module.card(evidence, compared),
+    }
+
+
+def outdated(files: dict[Path, str]) -> list[Path]:
+    """Return the files that hold something else."""
+    return [
+        path
+        for path, text in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]

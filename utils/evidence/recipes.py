@@ -1,0 +1,355 @@
+"""What the evidence trains: our recipe for the real cohort, and the one that it is compared with.
+
+A recipe is trained on a `Run` whose split is one fold: it learns from the training part and
+chooses everything else on the validation part.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from keras import layers
+
+from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, arrange_channels
+from utils.course import detector
+from utils.course.run import Run
+from utils.models import batches, losses, resnet50, resunet, training
+from utils.models.files import saving
+from utils.models.imagenet import imagenet_resnet50
+from utils.models.precision import set_precision
+from utils.models.resnet50 import pretrained_unet
+from utils.models.validation import validate_segmenter
+
+# Of the detector that goes with every recipe of ours.
+DETECTOR_SIZE = 128
+DETECTOR_EPOCHS = 6
+# The fold on whose validation patients attempts are scored.
+ATTEMPTS_FOLD = "0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a segmenter is trained.
+
+    Attributes
+    ----------
+    words : str
+        What is particular about it, for the table of attempts; where empty, `description` makes
+        it of the values below.
+    network : callable
+        `network(size, seed)` -> keras.Model.
+    size : int
+        Side of the pictures.
+    epochs, steps, batch_size : int
+        Epochs, batches in each, slices in each batch.
+    rate : float
+        The highest learning rate; it rises in the first tenth and falls along a cosine.
+    tumour_share : float or None
+        Share of the slices in a batch that show tumour; None: as they come.
+    strength : batches.Strength or None
+        Of the augmentation; None for none.
+    loss : callable
+        Makes the loss.
+    tumour_only : bool
+        Whether slices without tumour are left out of the training.
+    slicewise : bool
+        Whether each slice is standardised by itself, rather than each volume.
+    pictures : {"sequences", "neighbours"}
+        What the three channels are, see `volumes.arrange_channels`.
+    flips : bool
+        Whether the prediction is the mean of that for the picture and for its mirror image.
+    """
+
+    words: str
+    network: Callable
+    size: int = 192
+    epochs: int = 15
+    steps: int = 60
+    batch_size: int = 16
+    rate: float = 3e-4
+    tumour_share: float | None = 0.6
+    strength: batches.Strength | None = None
+    loss: Callable = losses.DiceCrossEntropy
+    tumour_only: bool = False
+    slicewise: bool = False
+    pictures: str = "sequences"
+    flips: bool = True
+
+    @property
+    def description(self) -> str:
+        """What it is, in words: its own, or those of its values."""
+        if self.words:
+            return self.words
+        parts = [
+            NETWORKS.get(self.network, self.network.__name__),
+            PICTURES[self.pictures],
+            f"{self.size} px",
+            LOSSES[type(self.loss())],
+            "not augmented" if self.strength is None else _augmentation(self.strength),
+        ]
+        parts += ["each slice standardised by itself"] * self.slicewise
+        parts += ["tumour slices only"] * self.tumour_only
+        return ", ".join(parts)
+
+
+def _augmentation(strength: batches.Strength) -> str:
+    moved = {"turned": strength.rotation, "scaled": strength.scale, "shifted": strength.shift}
+    verbs = [verb for verb, amount in moved.items() if amount]
+    text = f"{', '.join(verbs)} and mirrored" if verbs else "mirrored"
+    recoloured = ", grey levels changed" if strength.gain or strength.gamma else ""
+    dropped = ", channels replaced by FLAIR" if strength.drop else ""
+    return f"{text}{recoloured}{dropped} at random"
+
+
+def _pretrained(size, seed):
+    return pretrained_unet(size, imagenet_resnet50(), seed)
+
+
+def _seed_resunet(size, seed):
+    return resunet.resunet(size, filters=(12, 24, 48, 96, 200), seed=seed, stem=False)
+
+
+def _plain_resunet(size, seed):
+    return resunet.resunet(size, filters=(16, 32, 64, 128, 256), seed=seed, stem=False)
+
+
+# What the parts of a recipe are called.
+NETWORKS = {_pretrained: "U-Net on ImageNet's ResNet50"}
+PICTURES = {
+    "sequences": "pre-contrast, FLAIR and post-contrast",
+    "neighbours": "FLAIR of three neighbouring slices",
+}
+LOSSES = {losses.DiceCrossEntropy: "Dice + cross-entropy", losses.FocalTversky: "focal Tversky"}
+# Stronger than in the notebooks: 80 real patients differ more than simulated ones. Grey levels
+# are left as they are; `INTENSITY` was the first recipe, and did worse on validation patients.
+PLACES = batches.Strength(rotation=18, scale=0.15, shift=0.08, gain=0.0, gamma=0.0, drop=0.0)
+OURS = Recipe(
+    words="",
+    network=_pretrained,
+    epochs=20,
+    strength=PLACES,
+    pictures="neighbours",
+)
+INTENSITY = replace(
+    OURS,
+    strength=replace(PLACES, gain=0.25, gamma=0.4, drop=0.15),
+    words="as ours, but grey levels changed at random, each channel by itself, and channels "
+    "replaced by another",
+)
+# The course that this one grew from, rebuilt from its description, at the same number of steps.
+SEED = Recipe(
+    words="seed course: ResUNet of 1.2 M weights, focal Tversky 0.7 with exponent 0.75, each slice "
+    "standardised by itself, tumour slices only",
+    network=_seed_resunet,
+    size=128,
+    epochs=20,
+    rate=1e-3,
+    tumour_share=None,
+    loss=lambda: losses.FocalTversky(alpha=0.7, beta=0.3, exponent=0.75),
+    tumour_only=True,
+    slicewise=True,
+    flips=False,
+)
+# One change each, to see what it is worth. The first ones were changes to `INTENSITY`.
+ATTEMPTS = {
+    "ours": OURS,
+    "three sequences of one slice": replace(
+        OURS, pictures="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
+    ),
+    "with intensity augmentation": INTENSITY,
+    "128 px": replace(INTENSITY, size=128, words="with intensity augmentation, at 128 px"),
+    "256 px": replace(OURS, size=256, words="as ours, at 256 px"),
+    "focal Tversky": replace(OURS, loss=losses.FocalTversky, words="as ours, focal Tversky loss"),
+    "gentle augmentation": replace(
+        OURS, strength=batches.Strength(), words="as ours, augmentation of the notebooks"
+    ),
+    "channels alike": replace(
+        OURS,
+        strength=replace(PLACES, gain=0.15, gamma=0.25, alike=True),
+        words="as ours, but grey levels changed a little, for the three slices alike",
+    ),
+    "tumour slices only": replace(
+        OURS, tumour_only=True, tumour_share=None, words="as ours, never shown a tumour-free slice"
+    ),
+    "each slice standardised": replace(
+        OURS, slicewise=True, words="as ours, each slice standardised by itself"
+    ),
+    "ResUNet from scratch": replace(
+        INTENSITY,
+        network=_plain_resunet,
+        size=128,
+        rate=1e-3,
+        words="plain ResUNet (16 to 256 filters), with intensity augmentation, at 128 px",
+    ),
+    "seed course": SEED,
+}
+
+
+def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=None):
+    """Return the segmenter trained with a recipe on a run's training part, and its epochs.
+
+    Parameters
+    ----------
+    run : Run
+        With pictures of the recipe's size.
+    recipe : Recipe
+    folder : path-like
+        Belongs to this training alone; one that was cut off goes on.
+    last_epoch : bool
+        Keep the last epoch rather than the best on validation.
+    report : callable, optional
+        Called with the values of the validation after each epoch.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, size, size, 1) probabilities.
+    pandas.DataFrame
+        One row an epoch.
+    """
+    set_precision()
+    train, validation = (run.part(part) for part in ("train", "validation"))
+    if recipe.tumour_only:
+        train = _rows(train, train.labels)
+    model = recipe.network(recipe.size, run.seed)
+    total = recipe.epochs * recipe.steps
+    optimizer = keras.optimizers.AdamW(
+        training.cosine_schedule(recipe.rate, steps=total), weight_decay=0.01, clipnorm=1.0
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    validate = validate_segmenter(validation.images, validation.masks, owners(validation.table))
+
+    def validate_and_report(model):
+        values = validate(model)
+        if report is not None:
+            report(values)
+        return values
+
+    history = training.fit(
+        model,
+        lambda first_epoch: batches.training_batches(
+            train.images,
+            train.masks,
+            batch_size=recipe.batch_size,
+            epochs=recipe.epochs,
+            first_epoch=first_epoch,
+            steps_per_epoch=recipe.steps,
+            seed=run.seed,
+            tumour_share=recipe.tumour_share,
+            augment=recipe.strength is not None,
+            strength=recipe.strength,
+        ),
+        optimizer=optimizer,
+        loss=recipe.loss(),
+        folder=folder,
+        epochs=recipe.epochs,
+        configuration=run.identity
+        | {
+            "recipe": recipe.description,
+            "steps": recipe.steps,
+            "batch_size": recipe.batch_size,
+            "tumour_share": recipe.tumour_share,
+            "strength": None if recipe.strength is None else vars(recipe.strength),
+        },
+        validate=validate_and_report,
+        monitor=None if last_epoch else "val_dice",
+        title=f"segmenter, {recipe.size} px",
+    )
+    return (flip_averaged(model) if recipe.flips else model), history
+
+
+def _rows(volumes: Volumes, chosen: np.ndarray) -> Volumes:
+    """Return some rows of the volumes; `chosen` is bool, shape (n,)."""
+    return Volumes(
+        volumes.table[chosen].reset_index(drop=True),
+        volumes.images[chosen],
+        None if volumes.masks is None else volumes.masks[chosen],
+    )
+
+
+def owners(table):
+    """Return whose slice each row is, also where each slice stands for itself in the split."""
+    return table["patient"].str.split("#").str[0]
+
+
+def prepare(recipe: Recipe, volumes: Volumes) -> Volumes:
+    """Return the volumes with pictures as a recipe takes them.
+
+    Before any split: a slice's pictures may show its neighbours too.
+    """
+    images = volumes.images
+    if recipe.slicewise:
+        images = standardise_slices(images)
+    if recipe.pictures != "sequences":
+        images = np.concatenate(
+            [
+                arrange_channels(images[rows.index], recipe.pictures)
+                for _, rows in volumes.table.groupby("patient", sort=False)
+            ]
+        )
+    return Volumes(volumes.table, images, volumes.masks)
+
+
+def standardise_slices(images: np.ndarray) -> np.ndarray:
+    """Return pictures whose every channel is standardised over the whole slice.
+
+    On the scale of `volumes.normalise_volume`: 96 + 40 z, uint8. A constant channel becomes 96.
+    """
+    result = np.empty_like(images)
+    for row, image in enumerate(images):
+        mean, deviation = image.mean(axis=(0, 1)), image.std(axis=(0, 1))
+        scores = (image - mean) / np.where(deviation > 0, deviation, 1)
+        result[row] = np.clip(np.round(HEAD_MEAN + GREY_LEVELS_PER_SD * scores), 0, 255)
+    return result
+
+
+def flip_averaged(model: keras.Model) -> keras.Model:
+    """Return a model whose output is the mean of that for a picture and for its mirror image."""
+    model = saving.uncompiled(model)  # or its optimiser would be saved with it
+    inputs = layers.Input(model.input_shape[1:], name="picture")
+    mirrored = keras.ops.flip(model(keras.ops.flip(inputs, axis=2)), axis=2)
+    outputs = layers.Average(name="mean_of_both", dtype="float32")([model(inputs), mirrored])
+    return keras.Model(inputs, outputs, name=f"flip_averaged_{model.name}")
+
+
+def train_seed_detector(run: Run):
+    """Return the seed course's detector trained on a run's training part, and its epochs.
+
+    ResNet50 from ImageNet, given pictures divided by 255 instead of prepared as ImageNet's were,
+    with two dense layers of 256 on its pooled features. Its layers were meant to be frozen but
+    are not. Its normalisations settle early: this budget is shorter than the seed's, and with
+    Keras's momentum the detector ended at AUC 0.47 for fold 0.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, 1) logit.
+    pandas.DataFrame
+        One row an epoch.
+    """
+    set_precision()
+    keras.utils.set_random_seed(run.seed)
+    inputs = layers.Input((run.parameters.size,) * 2 + (3,), name="picture")
+    x = layers.Rescaling(1 / 255, name="rescale", dtype="float32")(inputs)
+    resnet = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    resnet.load_weights(imagenet_resnet50())
+    resnet50.settle_norms_early(resnet)
+    x = layers.GlobalAveragePooling2D(name="pooled")(resnet.output)
+    for number in (1, 2):
+        x = layers.Dense(256, activation="relu", name=f"dense{number}")(x)
+    logit = layers.Dense(1, name="logit", dtype="float32")(x)
+    model = keras.Model(inputs, logit, name="seed_detector")
+    history = detector.fit_rows(
+        run,
+        model,
+        run.volumes.images,
+        np.flatnonzero(run.in_part("train")),
+        name="detector_seed",
+        epochs=4,
+        rate=1e-4,
+        augment=False,
+        batch_size=detector.SCRATCH_BATCH_SIZE,
+        share=0.15,
+    )
+    return model, history

@@ -1,0 +1,293 @@
+"""What the evidence tables say, as numbers with intervals over patients.
+
+Everything is computed from the tables of `evidence_tables`; nothing needs pictures or models.
+Comparisons of experiments are in `comparisons`.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from utils.evaluation import calibration, detection
+from utils.evaluation.bootstrap import Interval, bootstrap_patients, paired_bootstrap
+from utils.evaluation.segmentation import dice_conventions, dice_from_counts, patient_table
+
+RESAMPLES = 1000
+SEED = 0
+# Buda et al. 2019 (arXiv 1906.03720): all 110 patients, by patient, Dice of the volume; and what
+# the authors give for the network that they published (github.com/mateuszbuda/brain-segmentation).
+BUDA = {"mean": 0.82, "median": 0.85}
+BUDA_SITE = {"mean": 0.836, "median": 0.873}
+# What was aimed at before anything was computed.
+AIMS = {"dice_mean": 0.85, "dice_median": 0.90, "auc": 0.98}
+SCORES = {
+    "p_tumour": "both together",
+    "p_detector": "detector alone",
+    "p_segmenter": "segmenter alone",
+}
+CONVENTIONS = (
+    "patients, mean",
+    "patients, median",
+    "all pixels pooled",
+    "tumour slices only",
+    "slices, empty skipped",
+    "slices, empty = 0",
+    "slices, empty = 1",
+    "batches of 16",
+)
+AREAS = (1, 100, 500, 2000, 65536)  # px of a tumour in a slice: edges of the classes
+FEWEST = 5  # patients of an institution, for an interval to be given
+
+
+def of_column(patients: pd.DataFrame, column: str, statistic: str = "mean") -> Interval:
+    """Return the mean or median of a column with one row a patient; NaN values are left out."""
+    rows = patients[["patient", column]].dropna()
+    return bootstrap_patients(
+        rows, lambda drawn: getattr(drawn[column], statistic)(), resamples=RESAMPLES, seed=SEED
+    )
+
+
+def of_share(slices: pd.DataFrame, right: np.ndarray) -> Interval:
+    """Return the share of slices for which `right` (bool, shape (n,)) holds.
+
+    By counts a patient, which gives what drawing the rows would, faster.
+    """
+    counts = slices[["patient"]].assign(right=np.asarray(right, dtype=bool), slices=1)
+    counts = counts.groupby("patient", as_index=False).sum()
+    return bootstrap_patients(
+        counts,
+        lambda drawn: drawn["right"].sum() / drawn["slices"].sum(),
+        resamples=RESAMPLES,
+        seed=SEED,
+    )
+
+
+def segmentation(patients: pd.DataFrame) -> dict[str, Interval]:
+    """Return mean and median Dice by patient, and the median HD95 (px), with intervals.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        ``patient, dice, hd95_px``.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``dice_mean, dice_median, hd95_median``.
+    """
+    return {
+        "dice_mean": of_column(patients, "dice"),
+        "dice_median": of_column(patients, "dice", "median"),
+        "hd95_median": of_column(patients, "hd95_px", "median"),
+    }
+
+
+def aucs(slices: pd.DataFrame) -> dict[str, Interval]:
+    """Return the AUC over all slices of each column of `SCORES`, by the column's name."""
+    return {
+        score: detection.auc_interval(slices, score, resamples=RESAMPLES, seed=SEED)
+        for score in SCORES
+    }
+
+
+def operating_point(slices: pd.DataFrame) -> dict[str, Interval]:
+    """Return sensitivity and specificity of the column ``flagged``.
+
+    Each fold flags at a threshold of its own, chosen on its validation patients.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``sensitivity, specificity``.
+    """
+    with_tumour, flagged = slices["tumour_px"] > 0, slices["flagged"] == 1
+    return {
+        "sensitivity": of_share(slices[with_tumour], flagged[with_tumour]),
+        "specificity": of_share(slices[~with_tumour], ~flagged[~with_tumour]),
+    }
+
+
+def by_institution(patients: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an institution, the lowest mean Dice first.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        ``patient, institution, dice``.
+    slices : pandas.DataFrame
+        Of the same patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``institution, patients, dice_mean, low, high, dice_median, auc``; no interval under
+        `FEWEST` patients.
+    """
+    rows = []
+    for institution, own in patients.groupby("institution"):
+        mean = of_column(own, "dice")
+        bounds = (mean.low, mean.high) if len(own) >= FEWEST else (np.nan, np.nan)
+        of_them = slices[slices["institution"] == institution]
+        rows.append(
+            {
+                "institution": institution,
+                "patients": len(own),
+                "dice_mean": mean.estimate,
+                "low": bounds[0],
+                "high": bounds[1],
+                "dice_median": own["dice"].median(),
+                "auc": detection.auc(of_them["tumour_px"] > 0, of_them["p_tumour"]),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("dice_mean", ignore_index=True)
+
+
+def by_volume(patients: pd.DataFrame, groups: int = 3) -> pd.DataFrame:
+    """Return Dice by the tumour's size in all slices, in groups of about equally many patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``from_px, to_px, patients, dice_mean, low, high, dice_median``, smallest tumours first.
+    """
+    ordered = patients.sort_values(["tumour_px", "patient"], ignore_index=True)
+    rows = []
+    for places in np.array_split(np.arange(len(ordered)), groups):
+        own = ordered.iloc[places]
+        mean = of_column(own, "dice")
+        rows.append(
+            {
+                "from_px": int(own["tumour_px"].min()),
+                "to_px": int(own["tumour_px"].max()),
+                "patients": len(own),
+                "dice_mean": mean.estimate,
+                "low": mean.low,
+                "high": mean.high,
+                "dice_median": own["dice"].median(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def by_area(slices: pd.DataFrame, edges: tuple[int, ...] = AREAS) -> pd.DataFrame:
+    """Return what becomes of tumour slices, by the tumour's area in the slice.
+
+    Parameters
+    ----------
+    slices : pandas.DataFrame
+        The slices table.
+    edges : tuple of int
+        Each class goes from one edge to just below the next, in px.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``from_px, to_px, slices, flagged, low, high`` (share flagged, with interval), ``touched``
+        (share in which the mask meets the tumour), ``dice`` (mean over these slices). A class
+        without slices is left out.
+    """
+    rows = []
+    for low, high in itertools.pairwise(edges):
+        own = slices[(slices["tumour_px"] >= low) & (slices["tumour_px"] < high)]
+        if own.empty:
+            continue
+        flagged = of_share(own, own["flagged"] == 1)
+        counts = (own[name] for name in ("tumour_px", "predicted_px", "overlap_px"))
+        rows.append(
+            {
+                "from_px": int(own["tumour_px"].min()),
+                "to_px": int(own["tumour_px"].max()),
+                "slices": len(own),
+                "flagged": flagged.estimate,
+                "low": flagged.low,
+                "high": flagged.high,
+                "touched": float((own["overlap_px"] > 0).mean()),
+                "dice": float(np.mean(dice_from_counts(*counts))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def reliability(slices: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the reliability table of each column of `SCORES`, by its words."""
+    labels = slices["tumour_px"].to_numpy() > 0
+    return {
+        words: calibration.reliability_table(
+            labels, slices[score], slices["patient"], resamples=RESAMPLES, seed=SEED
+        )
+        for score, words in SCORES.items()
+    }
+
+
+def calibration_errors(slices: pd.DataFrame) -> dict[str, float]:
+    """Return the expected calibration error of each column of `SCORES`, by its words."""
+    labels = slices["tumour_px"].to_numpy() > 0
+    return {
+        words: calibration.expected_calibration_error(labels, slices[score])
+        for score, words in SCORES.items()
+    }
+
+
+def conventions(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return `convention, dice, explanation`: one table under the eight `CONVENTIONS`."""
+    table = dice_conventions(slices)
+    return table[table["convention"].isin(CONVENTIONS)].reset_index(drop=True)
+
+
+def worst(patients: pd.DataFrame, number: int = 8) -> pd.DataFrame:
+    """Return the patients with the lowest Dice, the lowest first."""
+    return patients.sort_values(["dice", "patient"], ignore_index=True).head(number)
+
+
+def kinds_of_error(patients: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
+    """Return `patients` with ``missed`` and ``invented``.
+
+    Missed is the share of the traced tumour that was not predicted; invented the share of the
+    predicted pixels that are not tumour (NaN where nothing was predicted).
+    """
+    sums = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
+    sums = sums.loc[patients["patient"]].reset_index(drop=True)
+    found = sums["overlap_px"] / sums["tumour_px"].where(sums["tumour_px"] > 0)
+    right = sums["overlap_px"] / sums["predicted_px"].where(sums["predicted_px"] > 0)
+    return patients.reset_index(drop=True).assign(missed=1 - found, invented=1 - right)
+
+
+def cascade(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return the slices table with the masks of slices that were not flagged emptied."""
+    return slices.assign(
+        predicted_px=slices["predicted_px"] * slices["flagged"],
+        overlap_px=slices["overlap_px"] * slices["flagged"],
+    )
+
+
+def cascade_gain(slices: pd.DataFrame) -> tuple[Interval, Interval, Interval]:
+    """Return mean Dice by patient of the segmenter alone, of the cascade, and the difference."""
+    alone, both = patient_table(slices), patient_table(cascade(slices))
+    # Cascade and segmenter pool the same traced pixels: undefined only where neither drew any.
+    defined = both["dice"].notna() & alone["dice"].notna()
+    alone, both = alone[defined], both[defined]
+    difference = paired_bootstrap(
+        alone, both, lambda drawn: drawn["dice"].mean(), resamples=RESAMPLES, seed=SEED
+    )
+    return of_column(alone, "dice"), of_column(both, "dice"), difference
+
+
+def cascade_misses(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return what the cascade loses: tumour slices that the segmenter met but nobody flagged.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a patient that loses any, the most tumour first: ``patient, institution,
+        tumour_slices, lost, lost_px`` (overlap given up), ``largest_px`` (traced, of the largest
+        slice lost).
+    """
+    tumour = slices[slices["tumour_px"] > 0]
+    lost = tumour[(tumour["overlap_px"] > 0) & (tumour["flagged"] == 0)]
+    table = lost.groupby(["patient", "institution"], as_index=False).agg(
+        lost=("slice", "size"), lost_px=("overlap_px", "sum"), largest_px=("tumour_px", "max")
+    )
+    number = tumour.groupby("patient").size()
+    table.insert(2, "tumour_slices", table["patient"].map(number))
+    return table.sort_values(["lost_px", "patient"], ascending=[False, True], ignore_index=True)

@@ -1,0 +1,151 @@
+"""Broken on purpose: what notebook 07 has students find and mend.
+
+First how data are dealt out and fed, then losses and scores. Each docstring says what the function
+is meant to do; none of them does it. Nothing but notebook 07 may use these functions.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+
+# What students choose from, in no particular order; two of them are innocent.
+SUSPECTS = {
+    "A": "the mask is left behind when the picture is moved",
+    "B": "the input is not on the scale on which ImageNet's network was trained",
+    "C": "the learning rate is too high",
+    "D": "slices of one patient are on both sides of the split",
+    "E": "the threshold is chosen on the test set",
+    "F": "the order of a set is taken for reproducible",
+    "G": "tumour-free slices are silently scored as perfect",
+    "H": "only successes are shown",
+    "I": "detector and segmenter are split independently of each other",
+    "J": "the attribute is set on the module instead of on the layers",
+    "K": "the focal exponent is below 1",
+    "L": "the model gets grey levels that were not normalised as in training",
+    "M": "the last, smaller batch is not evaluated",
+    "N": "one ratio of all pixels of the batch is reported as a mean over its pictures",
+    "O": "the segmenter is never trained on a tumour-free slice",
+    "P": "the network has too few layers",
+}
+
+
+def split_rows(table: pd.DataFrame, seed: int, share: float = 0.25) -> np.ndarray:
+    """Return "train" or "test" for each row (slice) of a cohort table, ready for an honest test."""
+    order = np.random.default_rng(seed).permutation(len(table))
+    return np.where(order < share * len(table), "test", "train")
+
+
+def deal_stages(patients: list[str], seed: int) -> dict[str, list[str]]:
+    """Return the test patients, a quarter of all, of a detector and a segmenter used together."""
+    stages = {}
+    for number, stage in enumerate(["detector", "segmenter"]):
+        random = np.random.default_rng([seed, number])
+        shuffled = random.permutation(sorted(patients))
+        stages[stage] = sorted(shuffled[: len(patients) // 4].tolist())
+    return stages
+
+
+def names_to_shuffle(ids: list[str]) -> list[str]:
+    """Return every id once, in the same order on every computer and in every run."""
+    return list(set(ids))
+
+
+def prepare_for_resnet(images: np.ndarray) -> np.ndarray:
+    """Return pictures (n, height, width, 3), 0..255, as ImageNet's ResNet50 expects them."""
+    return images.astype(np.float32) / 255
+
+
+def standardise(volume: np.ndarray) -> np.ndarray:
+    """Return a volume's z-scores over its head (grey level above 0); 0 outside. Nothing is wrong.
+
+    A model trained on what this returns is what `predict_volume` is given.
+    """
+    head = volume > 0
+    if not head.any():
+        return np.zeros(volume.shape, np.float32)
+    spread = volume[head].std()
+    scores = (volume - volume[head].mean()) / (spread if spread > 0 else 1.0)
+    return np.where(head, scores, 0).astype(np.float32)
+
+
+def predict_volume(model, volume: np.ndarray) -> np.ndarray:
+    """Return what a model trained on `standardise`d volumes says of a new one, in grey levels."""
+    return model(volume.astype(np.float32))
+
+
+def augment_pair(
+    picture: np.ndarray, mask: np.ndarray, mirrored: bool, quarter_turns: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a training picture (height, width) and its mask, turned and perhaps then mirrored."""
+    picture = np.rot90(picture, quarter_turns)
+    if mirrored:
+        picture = picture[:, ::-1]
+    return picture, mask
+
+
+def training_rows(has_tumour: np.ndarray, seed: int) -> np.ndarray:
+    """Return which slices (row numbers) the segmenter is trained on."""
+    return np.flatnonzero(has_tumour)
+
+
+def freeze_all_but_last(model):
+    """Return the model with only its last layer left to train."""
+
+    for _ in model.layers[:-1]:
+        keras.layers.trainable = False
+    return model
+
+
+def focal_tversky(index):
+    """Return the focal Tversky loss, by which training attends most to the hard pictures.
+
+    `index` is the Tversky index of each picture: 0 where all is wrong, 1 where all is right.
+    """
+    return (1 - np.asarray(index)) ** 0.75
+
+
+def mean_tversky(truths: np.ndarray, predictions: np.ndarray, alpha=0.7, beta=0.3) -> float:
+    """Return the mean Tversky index of the pictures of a batch; masks (batch, height, width)."""
+    hits = (truths * predictions).sum()
+    misses = (truths * (1 - predictions)).sum()
+    false_alarms = ((1 - truths) * predictions).sum()
+    return float((hits + 1) / (hits + alpha * misses + beta * false_alarms + 1))
+
+
+def dice_report(truths: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Return how well tumours are outlined: `dice`, the mean over so many `slices`."""
+    overlap = (truths * predictions).sum(axis=(1, 2))
+    total = truths.sum(axis=(1, 2)) + predictions.sum(axis=(1, 2))
+    return {"dice": float(((2 * overlap + 1) / (total + 1)).mean()), "slices": len(truths)}
+
+
+def accuracy_in_batches(
+    predict: Callable, images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> float:
+    """Return the share of pictures that are classified rightly; `predict` takes a batch of them."""
+    steps = len(images) // batch_size
+    right = []
+    for step in range(steps):
+        here = slice(step * batch_size, (step + 1) * batch_size)
+        right.append(predict(images[here]) == labels[here])
+    return float(np.mean(right))
+
+
+def tuned_accuracy(validation: tuple, test: tuple) -> tuple[float, float]:
+    """Return a threshold, and the accuracy that a new hospital may expect with it.
+
+    `validation` and `test` are (labels, scores); a slice is flagged if its score is at least the
+    threshold. Candidates are the scores themselves.
+    """
+    labels, scores = test
+    candidates = np.unique(scores)
+    accuracies = [((scores >= threshold) == labels).mean() for threshold in candidates]
+    best = int(np.argmax(accuracies))
+    return float(candidates[best]), float(accuracies[best])
+
+
+def pick_examples(dice: np.ndarray, count: int) -> list[int]:
+    """Return which `count` of the slices to show in a paper, so that readers see how it does."""
+    return np.argsort(dice)[::-1][:count].tolist()

@@ -1,0 +1,184 @@
+"""The files of a marking: notebooks read safely, marks kept after each, a second call that goes on.
+
+Beside ``marks.csv`` lies ``marks.csv.progress.json``: the rows of each notebook with a digest of
+its content, and a digest of everything that decides on marks. What has not changed is not marked
+again.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from utils.config import ROOT, CourseError, atomic_path, read_json, write_json
+from utils.exercises.exercise import Exercise
+from utils.exercises.grading.confine import Limits
+from utils.exercises.grading.marks import LARGEST_NOTEBOOK, Row
+from utils.exercises.grading.watch import MEBIBYTE
+
+_ABANDONED_SECONDS = 3600.0
+
+
+def content(folder: Path, path: Path) -> bytes:
+    """Return what is in a file below a folder, and follow no link on the way there.
+
+    Raises
+    ------
+    CourseError
+        If it is no regular file (a pipe, a link, a folder), cannot be read, or is larger than
+        `LARGEST_NOTEBOOK`.
+    """
+    *parents, name = path.relative_to(folder).parts
+    links = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for parent in parents:
+            place = _below(place, parent, os.O_DIRECTORY | links)
+        # Not to wait for somebody at the other end of what turns out to be a pipe.
+        file = _below(place, name, os.O_NONBLOCK | links)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise CourseError("no regular file")
+        with os.fdopen(file, "rb") as stream:
+            data = stream.read(LARGEST_NOTEBOOK + 1)
+    except OSError as error:
+        raise CourseError(f"cannot be read: {os.strerror(error.errno)}") from error
+    if len(data) > LARGEST_NOTEBOOK:
+        raise CourseError(f"larger than {LARGEST_NOTEBOOK // MEBIBYTE} MiB")
+    return data
+
+
+def _below(place: int, name: str, flags: int) -> int:
+    """Open what lies in an open folder, and close the folder."""
+    try:
+        return os.open(name, os.O_RDONLY | flags, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def walked(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield folders with the names of the folders and of the other things in them, as `os.walk`.
+
+    However deep they lie (`os.walk` calls itself for each level); a link is no folder. What is
+    taken from the list of folders is not entered; what cannot be listed is left out.
+    """
+    left = [folder]
+    while left:
+        place = left.pop()
+        folders: list[str] = []
+        others: list[str] = []
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else others).append(entry.name)
+        except OSError:
+            continue
+        yield place, folders, others
+        left += [place / name for name in reversed(folders)]
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder for temporary files that is deleted afterwards.
+
+    It is entered, not read, by the user that students' code runs as.
+    """
+    prefix = f"grade-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o711)
+        yield Path(name)
+
+
+def sweep() -> None:
+    """Delete the temporary folders of markings that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("grade-*-*"):
+        number = folder.name.split("-")[1]
+        with contextlib.suppress(FileNotFoundError):
+            found = folder.lstat()
+            old = time.time() - found.st_mtime > _ABANDONED_SECONDS
+            own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if number.isdecimal() and own and old and not psutil.pid_exists(int(number)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def version(exercises: Sequence[Exercise], limits: Limits, confined: bool) -> str:
+    """Return a digest of all that decides on a mark but the notebook: code, packages, limits."""
+    digest = hashlib.sha256()
+    for path in [*sorted((ROOT / "utils").rglob("*.py")), ROOT / "requirements.lock"]:
+        words = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT)} {len(words)}\n".encode() + words)
+    names = [exercise.name for exercise in exercises]
+    digest.update(repr((names, limits, confined, sys.version)).encode())
+    return digest.hexdigest()
+
+
+class Progress:
+    """The rows of the notebooks that are marked already.
+
+    Parameters
+    ----------
+    out : Path
+        The CSV that the marks go to; this lies beside it.
+    decides : str
+        From `version`. Rows that were made under another one are not used.
+
+    Raises
+    ------
+    CourseError
+        If `out` cannot be written: that is tried here, before any work.
+    """
+
+    def __init__(self, out: Path, decides: str):
+        self.path = out.with_name(f"{out.name}.progress.json")
+        self._decides = decides
+        _assert_writable(out)
+        stored = read_json(self.path)
+        self.outdated = bool(stored) and stored.get("version") != decides
+        kept = {} if self.outdated else stored.get("notebooks")
+        self._kept: dict[str, dict] = kept if isinstance(kept, dict) else {}
+        self._write()
+
+    def rows(self, name: str, data: bytes) -> list[Row] | None:
+        """Return the rows of a notebook if it was marked with this content, or None."""
+        stored = self._kept.get(name)
+        if stored is None or stored["digest"] != hashlib.sha256(data).hexdigest():
+            return None
+        return [Row(**row) for row in stored["rows"]]
+
+    def keep(self, name: str, data: bytes, rows: Sequence[Row]) -> None:
+        """Note the rows of a notebook, for good."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._kept[name] = {"digest": digest, "rows": [asdict(row) for row in rows]}
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self.path, {"version": self._decides, "notebooks": self._kept})
+
+
+def _assert_writable(out: Path) -> None:
+    """Raise CourseError if a file cannot be written; what it holds stays as it is."""
+    try:
+        if out.exists() and not out.is_file():
+            raise CourseError(f"{out}: no file to write to; give the name of a CSV: OUT=marks.csv")
+        if out.exists():
+            with atomic_path(out) as temporary:
+                shutil.copy(out, temporary)
+        else:
+            with atomic_path(out) as temporary:
+                temporary.write_bytes(b"")
+            out.unlink()
+    except OSError as error:
+        raise CourseError(
+            f"{out}: cannot be written ({os.strerror(error.errno)}); give another name: "
+            "OUT=marks.csv"
+        ) from error

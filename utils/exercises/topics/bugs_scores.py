@@ -1,0 +1,283 @@
+"""The exercises of notebook 07 on losses and scores: the mended functions."""
+
+import numpy as np
+
+from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import Classifier
+
+
+def _focal_judge(output) -> str | None:
+    losses = np.asarray(output, dtype=float)
+    if losses.shape != FOCAL_INDEX.shape:
+        return (
+            f"you return shape {losses.shape} for {len(FOCAL_INDEX)} pictures; give one loss each"
+        )
+    if not np.isfinite(losses).all():
+        return "a loss is no number"
+    if abs(losses[-1]) > 1e-5:
+        return f"a picture that is all right has a loss of {losses[-1]:.2g}, where 0 is wanted"
+    slopes = -np.diff(losses) / np.diff(FOCAL_INDEX)
+    if (slopes[:-1] < -1e-9).any():
+        return "a picture that is more right has a higher loss"
+    hard, easy = slopes[0], slopes[-3]
+    if easy > 1.001 * hard:
+        return (
+            f"the loss is {easy / hard:.1f} times as steep near an index of 0.9 as near 0.1: "
+            "training attends to the pictures that are nearly right"
+        )
+    if easy > 0.999 * hard:
+        return "the loss is as steep near an index of 0.9 as near 0.1: no picture counts more"
+    return None
+
+
+FOCAL_INDEX = np.array([0.1, 0.2, 0.5, 0.8, 0.9, 0.99, 0.9999, 1.0])
+
+
+def _single_judge(output) -> str | None:
+    loss = float(output)
+    return None if abs(loss - 1) < 1e-5 else f"the loss is {loss:.2g}, where 1 is wanted"
+
+
+mend_focal = Exercise(
+    "mend_focal",
+    "07",
+    (
+        Case("an index from 0.1 to 1", (FOCAL_INDEX,), _focal_judge),
+        Case("a picture that is all wrong", (0.0,), _single_judge),
+    ),
+)
+
+
+def _blobs(*areas: int) -> np.ndarray:
+    """Return one mask (10 x 10, float) for each area in pixels."""
+    masks = np.zeros((len(areas), 100))
+    for mask, area in zip(masks, areas, strict=True):
+        mask[:area] = 1
+    return masks.reshape(-1, 10, 10)
+
+
+def _tversky(truth: np.ndarray, prediction: np.ndarray, alpha: float, beta: float) -> float:
+    hits = (truth * prediction).sum()
+    misses, false_alarms = truth.sum() - hits, prediction.sum() - hits
+    return (hits + 1) / (hits + alpha * misses + beta * false_alarms + 1)
+
+
+def _tversky_judge(truths, predictions, alpha, beta):
+    each = [_tversky(*pair, alpha, beta) for pair in zip(truths, predictions, strict=True)]
+    pooled = _tversky(truths, predictions, alpha, beta)
+
+    def judge(output) -> str | None:
+        values = np.asarray(output, dtype=float)
+        if values.shape != ():
+            return f"you return {values.size} values; give their mean"
+        if np.isclose(values, np.mean(each)):
+            return None
+        if np.isclose(values, pooled):
+            return (
+                f"you return {values:.2f}, one ratio of all pixels, in which a large tumour hides "
+                "the small ones that were missed"
+            )
+        return f"you return {values:.2f}, which is not the mean over the pictures"
+
+    return judge
+
+
+def _tversky_case(said, truths, predictions, alpha=0.7, beta=0.3) -> Case:
+    arguments = (truths, predictions, alpha, beta)
+    return Case(said, arguments, _tversky_judge(*arguments))
+
+
+mend_tversky = Exercise(
+    "mend_tversky",
+    "07",
+    (
+        _tversky_case("a large tumour found and three small ones missed",
+                      _blobs(80, 3, 2, 4), _blobs(80, 0, 0, 0)),
+        _tversky_case("the same with alpha 0.2 and beta 0.8",
+                      _blobs(80, 3, 2, 4), _blobs(90, 0, 5, 9), 0.2, 0.8),
+        _tversky_case("an empty mask left empty beside a missed tumour",
+                      _blobs(0, 20), _blobs(0, 0)),
+        _tversky_case("a batch of one picture", _blobs(10), _blobs(5)),
+    ),
+)  # fmt: skip
+
+
+def _report_judge(truths: np.ndarray, predictions: np.ndarray):
+    true, predicted = truths.sum(axis=(1, 2)), predictions.sum(axis=(1, 2))
+    overlap = (truths * predictions).sum(axis=(1, 2))
+    there = true > 0
+    scores = 2 * overlap[there] / (true + predicted)[there]
+    dice = scores.mean() if there.any() else np.nan
+    alarms = (predicted[~there] > 0).mean() if not there.all() else np.nan
+
+    def judge(output) -> str | None:
+        given = float(output["dice"])
+        if not np.isclose(given, dice, equal_nan=True):
+            if np.isnan(dice):
+                return f"your dice is {given:.2f}, though there is no tumour to outline: say nan"
+            return (
+                f"your dice is {given:.2f} for {there.sum()} slices with tumour and "
+                f"{(~there).sum()} without; only outlines of tumours are to count, as they are"
+            )
+        if int(output["slices"]) != there.sum():
+            return f"you say {output['slices']} slices, but {there.sum()} have a tumour"
+        if "false_alarms" not in output:
+            return "the report says nothing of the tumour-free slices: add `false_alarms`"
+        if not np.isclose(float(output["false_alarms"]), alarms, equal_nan=True):
+            return (
+                f"your false_alarms is {float(output['false_alarms']):.2f}; it should be the share "
+                "of the tumour-free slices in which something was drawn (nan if there are none)"
+            )
+        return None
+
+    return judge
+
+
+def _report_case(said, truths, predictions) -> Case:
+    return Case(said, (truths, predictions), _report_judge(truths, predictions))
+
+
+mend_dice = Exercise(
+    "mend_dice",
+    "07",
+    (
+        _report_case("two tumours half found and one false alarm in three slices",
+                     _blobs(10, 20, 0, 0, 0), _blobs(5, 10, 7, 0, 0)),
+        _report_case("two tumours missed and six tumour-free slices left empty",
+                     _blobs(9, 20, 0, 0, 0, 0, 0, 0), _blobs(0, 0, 0, 0, 0, 0, 0, 0)),
+        _report_case("slices that all have a tumour", _blobs(10, 20), _blobs(10, 10)),
+        _report_case("slices without any tumour", _blobs(0, 0), _blobs(0, 3)),
+    ),
+)  # fmt: skip
+
+
+def _accuracy_judge(right: np.ndarray, batch_size: int):
+    whole = len(right) // batch_size * batch_size
+
+    def judge(output) -> str | None:
+        value = float(output)
+        if np.isclose(value, right.mean()):
+            return None
+        if (not whole and np.isnan(value)) or (whole and np.isclose(value, right[:whole].mean())):
+            return (
+                f"you return {value:.2f}, and the last {len(right) - whole} of {len(right)} "
+                "pictures are left out"
+            )
+        return (
+            f"you return {value:.2f}, but {right.sum()} of {len(right)} pictures are right; every "
+            "picture counts once, and nothing else counts"
+        )
+
+    return judge
+
+
+def _accuracy_case(said: str, right: list[bool], batch_size: int) -> Case:
+    images = np.ones((len(right), 2, 2))
+    arguments = (Classifier(batch_size), images, np.array(right), batch_size)
+    return Case(said, arguments, _accuracy_judge(np.array(right), batch_size))
+
+
+mend_batches = Exercise(
+    "mend_batches",
+    "07",
+    (
+        _accuracy_case("10 pictures in batches of 4", [True] * 8 + [False] * 2, 4),
+        _accuracy_case("8 pictures in batches of 4", [True] * 6 + [False] * 2, 4),
+        _accuracy_case("3 pictures in batches of 16", [True, False, False], 16),
+        _accuracy_case("9 pictures in batches of 8", [True] * 8 + [False], 8),
+    ),
+)
+
+
+def _accuracy(labels: np.ndarray, scores: np.ndarray, threshold: float) -> float:
+    return float(((scores >= threshold) == labels).mean())
+
+
+def _tuned_judge(validation: tuple, test: tuple):
+    best = max(_accuracy(*validation, score) for score in validation[1])
+    best_on_test = max(_accuracy(*test, score) for score in test[1])
+
+    def judge(output) -> str | None:
+        threshold, accuracy = (float(each) for each in output)
+        on_validation = _accuracy(*validation, threshold)
+        if on_validation < best - 1e-9:
+            chosen_on_test = np.isclose(_accuracy(*test, threshold), best_on_test)
+            reason = "; it was chosen where it is tested" if chosen_on_test else ""
+            return (
+                f"your threshold is right in {on_validation:.2f} of the validation slices, and "
+                f"another in {best:.2f}{reason}"
+            )
+        if not np.isclose(accuracy, _accuracy(*test, threshold)):
+            return (
+                f"you report {accuracy:.2f}, but on the test slices your threshold is right in "
+                f"{_accuracy(*test, threshold):.2f}"
+            )
+        return None
+
+    return judge
+
+
+def _tuned_case(said: str, validation: tuple, test: tuple) -> Case:
+    validation, test = (tuple(map(np.array, each)) for each in (validation, test))
+    return Case(said, (validation, test), _tuned_judge(validation, test))
+
+
+_TRUTH = [False, False, False, True, True]
+
+mend_threshold = Exercise(
+    "mend_threshold",
+    "07",
+    (
+        _tuned_case("test scores that lie lower than validation scores",
+                    (_TRUTH, [0.1, 0.2, 0.5, 0.6, 0.9]), (_TRUTH, [0.1, 0.2, 0.25, 0.3, 0.7])),
+        _tuned_case("test scores that lie higher than validation scores",
+                    (_TRUTH, [0.1, 0.2, 0.25, 0.3, 0.7]), (_TRUTH, [0.1, 0.2, 0.5, 0.6, 0.9])),
+        _tuned_case("parts of different size",
+                    (_TRUTH, [0.1, 0.2, 0.5, 0.6, 0.9]), ([True, False], [0.55, 0.65])),
+    ),
+)  # fmt: skip
+
+
+def _examples_judge(dice: np.ndarray, count: int):
+    def judge(output) -> str | None:
+        rows = [int(row) for row in output]
+        wanted = min(count, len(dice))
+        if len(rows) != wanted or len(set(rows)) != len(rows):
+            return f"you show {len(set(rows))} different slices, where {wanted} are wanted"
+        if not set(rows) <= set(range(len(dice))):
+            return "you show slices that do not exist"
+        shown, low = dice[rows], float(np.min(dice))
+        if shown.min() > low:
+            return (
+                f"the worst slice shown has Dice {shown.min():.2f}, the worst there is "
+                f"{low:.2f}: nobody sees the failures"
+            )
+        if shown.max() < dice.max():
+            return f"the best slice, Dice {dice.max():.2f}, is not shown"
+        if abs(shown.mean() - dice.mean()) > 0.1:
+            return (
+                f"the slices shown have a mean Dice of {shown.mean():.2f}, all of them "
+                f"{dice.mean():.2f}"
+            )
+        return None
+
+    return judge
+
+
+def _examples_case(said: str, dice: np.ndarray, count: int) -> Case:
+    return Case(said, (dice, count), _examples_judge(dice, count))
+
+
+_EVEN = np.random.default_rng(0).permutation(np.linspace(0, 1, 41))
+
+mend_gallery = Exercise(
+    "mend_gallery",
+    "07",
+    (
+        _examples_case("41 slices with Dice from 0 to 1 and room for 5", _EVEN, 5),
+        _examples_case("slices that are mostly good and room for 6", 1 - _EVEN**3, 6),
+        _examples_case("3 slices and room for 6", np.array([0.9, 0.1, 0.6]), 6),
+    ),
+)
+
+EXERCISES = (mend_focal, mend_tversky, mend_dice, mend_batches, mend_threshold, mend_gallery)

@@ -1,0 +1,218 @@
+"""Exercises of notebook 02: AUC, preprocessing, a threshold, sensitivity, calibration."""
+
+import numpy as np
+
+from utils.exercises import judges
+from utils.exercises.exercise import Case, Exercise
+
+NOTEBOOK = "02"
+NAN = float("nan")
+# What the network's preprocessing takes off, in the order red, green, blue. Said here again,
+# because utils.models.resnet50 loads TensorFlow; a test compares.
+IMAGENET_MEAN = (123.68, 116.779, 103.939)
+
+
+def _auc_from_pairs() -> Exercise:
+    # 30 x 70 pairs, of which 1890 are in the right order and 60 have equal scores.
+    slips = {
+        0.9: "that counts a tie as if it were lost",
+        1950 / 2100: "that counts a tie as if it were won",
+        1890 / 2040: "that leaves the ties out; they are pairs too",
+        1920 / 4950: "that counts pairs of two tumour slices and of two others among all pairs",
+        1890 / 4950: "that counts pairs of two tumour slices and of two others among all pairs",
+        1920.0: "that is a number of pairs, not a share of them",
+    }
+    judge = judges.number(1920 / 2100, within=6e-4, slips=slips, verb="you say")
+    return Exercise("auc_from_pairs", NOTEBOOK, (Case("", (), judge),), is_function=False)
+
+
+def _ordered(said: str, labels, scores, right: float, slips=None) -> Case:
+    arguments = (np.array(labels), np.array(scores, dtype=float))
+    return Case(said, arguments, judges.number(right, slips=slips))
+
+
+def _area_under_roc() -> Exercise:
+    lost, won = "a tie counts as lost", "a tie counts as won"
+    only_one = {
+        0.0: "that says everything is in the wrong order, but there is no pair to order",
+        0.5: "that says the model guesses, but there is no pair to order",
+        1.0: "that says everything is in order, but there is no pair to order",
+    }
+    return Exercise(
+        "area_under_roc",
+        NOTEBOOK,
+        (
+            _ordered(
+                "scores in perfect order",
+                [0, 0, 1, 1],
+                [0.1, 0.4, 0.6, 0.9],
+                1.0,
+                {0.0: "pairs won and lost are swapped", 4.0: "that is a number of pairs"},
+            ),
+            _ordered(
+                "a tumour slice below one without",
+                [1, 0, 1, 0, 0],
+                [0.9, 0.8, 0.7, 0.3, 0.2],
+                5 / 6,
+                {1 / 6: "pairs won and lost are swapped"},
+            ),
+            _ordered("two equal scores", [1, 0], [0.5, 0.5], 0.5, {0.0: lost, 1.0: won}),
+            _ordered(
+                "one tie among four pairs",
+                [1, 1, 0, 0],
+                [0.9, 0.4, 0.4, 0.1],
+                0.875,
+                {0.75: lost, 1.0: won},
+            ),
+            _ordered("logits, which may be negative", [1, 0, 1], [-3.0, -5.0, 2.0], 1.0),
+            _ordered("slices without tumour only", [0, 0, 0], [0.2, 0.9, 0.4], NAN, only_one),
+            _ordered("slices with tumour only", [1, 1], [0.2, 0.9], NAN, only_one),
+        ),
+    )
+
+
+def _prepare_for_resnet() -> Exercise:
+    one = np.array([[[[100, 150, 200]]]], dtype=np.uint8)
+    black = np.zeros((1, 2, 2, 3), dtype=np.uint8)
+    several = np.arange(2 * 2 * 4 * 3).reshape(2, 2, 4, 3) * 5.0
+    return Exercise(
+        "prepare_for_resnet",
+        NOTEBOOK,
+        (
+            _pictures("one pixel of red 100, green 150, blue 200", one),
+            _pictures("a black picture", black),
+            _pictures("two pictures of 2 x 4 pixels", several.astype(np.uint8)),
+            _pictures("float pictures", several.astype(np.float32) / 2 + 0.25),
+        ),
+    )
+
+
+def _pictures(said: str, images: np.ndarray) -> Case:
+    values, mean = images.astype(float), np.array(IMAGENET_MEAN)
+    right = (values - mean)[..., ::-1]
+    slips = [
+        (values - mean, "you leave the channels red, green, blue"),
+        (values[..., ::-1] - mean, "you take the mean of red off blue; which step comes first?"),
+        (values / 255, "you divide by 255, which this network was not trained on"),
+        ((values / 255)[..., ::-1], "you divide by 255, which this network was not trained on"),
+        (right / 255, "you divide by 255, which this network was not trained on"),
+        (values[..., ::-1], "you leave the means in"),
+        (
+            np.clip(right, 0, None),
+            "you lose the values below 0; what is darker than the mean is below",
+        ),
+        ((values - mean)[:, ::-1], "you turn the pictures upside down; the last axis is the one"),
+        ((values - mean)[:, :, ::-1], "you mirror the pictures; the last axis is the one"),
+        ((values - mean)[::-1], "you reverse the order of the pictures; the last axis is the one"),
+    ]
+    return Case(said, (images,), judges.array(right, within=0.01, slips=slips))
+
+
+def _threshold_for() -> Exercise:
+    found = [0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.1]
+    others = [0.65, 0.35, 0.2, 0.05, 0.02]
+    none = judges.refusal("without a tumour slice no threshold has a sensitivity")
+    nothing = (np.zeros(3, dtype=int), np.array([0.2, 0.5, 0.9]), 0.9)
+    return Exercise(
+        "threshold_for",
+        NOTEBOOK,
+        (
+            _highest("ten tumour slices and sensitivity 0.9", found, others, 0.9),
+            _highest("ten tumour slices and sensitivity 1", found, others, 1.0),
+            _highest("three tumour slices and sensitivity 0.5", [0.9, 0.6, 0.2], [0.4], 0.5),
+            _highest("equal probabilities", [0.5, 0.2, 0.8, 0.5], [0.5], 0.5),
+            _highest("tumour slices below all others", [0.2, 0.1], [0.9, 0.8, 0.7], 1.0),
+            Case("no slice with tumour", nothing, none, refuses=True),
+        ),
+    )
+
+
+def _highest(said: str, positives: list, negatives: list, sensitivity: float) -> Case:
+    """Return a case that is judged by what the threshold flags."""
+    probabilities = np.array(negatives + positives)
+    labels = np.arange(len(probabilities)) >= len(negatives)
+    asked = [value for value in positives if _share(positives, value) >= sensitivity]
+
+    def judge(output):
+        if isinstance(output, bool | str) or np.ndim(output) != 0:
+            raise TypeError
+        value = float(output)
+        if abs(value - max(asked)) < 1e-9:
+            return None
+        share = _share(positives, value)
+        if share < sensitivity:
+            count = round(share * len(positives))
+            return f"you return {value:.6g}: it flags only {count} of the {len(positives)}"
+        return f"you return {value:.6g}: a higher threshold reaches the sensitivity too"
+
+    return Case(said, (labels.astype(int), probabilities, sensitivity), judge)
+
+
+def _share(positives: list, threshold: float) -> float:
+    return sum(value >= threshold for value in positives) / len(positives)
+
+
+def _sensitivity_specificity() -> Exercise:
+    def case(said, labels, flagged, right, slips=None):
+        judge = judges.numbers(right, ("sensitivity", "specificity"), slips=slips)
+        return Case(said, (np.array(labels), np.array(flagged)), judge)
+
+    counted = {
+        (2 / 3, 0.75): "you return the two the wrong way round",
+        (0.75, 1 / 3): "you give the share of tumour-free slices flagged, not left alone",
+        (0.25, 2 / 3): "you give the share of tumour slices missed, not found",
+        (0.6, 0.8): "you divide by how many were flagged or not; divide by how many have tumour "
+        "or have none",
+        (0.3, 0.4): "you divide by all slices",
+        (3.0, 4.0): "you count; divide by how many there are of each kind",
+    }
+    return Exercise(
+        "sensitivity_specificity",
+        NOTEBOOK,
+        (
+            case("ten slices", [1, 1, 1, 1] + [0] * 6, [1, 1, 1, 0, 1, 1, 0, 0, 0, 0],
+                 (0.75, 2 / 3), counted),
+            case("labels of True and False", [True, False, False], [True, False, True], (1, 0.5)),
+            case("labels of True and False, flags of 0 and 1", [True, False, True, False],
+                 [0, 0, 1, 0], (0.5, 1)),
+            case("no slice with tumour", [0, 0, 0], [0, 1, 0], (NAN, 2 / 3)),
+            case("slices with tumour only", [1, 1], [1, 0], (0.5, NAN)),
+        ),
+    )  # fmt: skip
+
+
+def _calibration_error() -> Exercise:
+    def case(said, labels, probabilities, bins, right, slips=None):
+        arguments = (np.array(labels), np.array(probabilities), bins)
+        return Case(said, arguments, judges.number(right, slips=slips))
+
+    cancelled = "a gap up and a gap down cancel"
+    unsorted = "slices of unlike probability are in one bin; sort first"
+    width = "your bins are equally wide; they should hold equally many slices"
+    first = {-0.05: cancelled, 0.05: cancelled, 0.3: "that is the largest gap, not the mean"}
+    return Exercise(
+        "calibration_error",
+        NOTEBOOK,
+        (
+            case("four slices in two bins", [0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], 2, 0.25, first),
+            case("slices in no order", [1, 0, 0, 1], [0.8, 0.1, 0.6, 0.3], 2, 0.25,
+                 {0.05: unsorted}),
+            case("five slices in two bins", [0, 0, 0, 1, 0], [0.1, 0.2, 0.3, 0.8, 0.9], 2, 0.26,
+                 {0.275: "the two bins do not hold equally many slices, so weigh them"}),
+            case("most probabilities near 0", [0, 0, 0, 0, 1, 1],
+                 [0.01, 0.02, 0.03, 0.04, 0.05, 0.95], 2, 0.17, {0.15: width}),
+            case("three slices in ten bins", [0, 1, 1], [0.2, 0.4, 0.9], 10, 0.3,
+                 {NAN: "an empty bin has no mean"}),
+            case("probabilities that come true", [1, 0], [0.5, 0.5], 1, 0.0),
+        ),
+    )  # fmt: skip
+
+
+EXERCISES = (
+    _auc_from_pairs(),
+    _area_under_roc(),
+    _prepare_for_resnet(),
+    _threshold_for(),
+    _sensitivity_specificity(),
+    _calibration_error(),
+)

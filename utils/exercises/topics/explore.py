@@ -1,0 +1,278 @@
+"""Exercises of notebook 01: paths, tables, normalisation, neighbours, and a split by patient."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.exercises import judges
+from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import AfterRestart, BeforeRestart
+
+NOTEBOOK = "01"
+
+
+def _volume_megabytes() -> Exercise:
+    slips = {
+        5.89824: "that counts one byte a value, as in the file; a float32 takes more",
+        7.86432: "that is a single channel",
+        22.5: "that counts 2^20 bytes to the megabyte; 10^6 are asked for",
+        23592.96: "that is in kilobytes",
+        23592960: "that is in bytes",
+        47.18592: "a float32 takes 32 bits, not 64",
+    }
+    judge = judges.number(23.59296, within=0.05, slips=slips, verb="you say")
+    return Exercise("volume_megabytes", NOTEBOOK, (Case("", (), judge),), is_function=False)
+
+
+def _patient_of() -> Exercise:
+    def case(said, path, right):
+        slips = {
+            Path(path).stem: "the file's name, with the number of the slice",
+            Path(path).stem.rsplit("_", 1)[0]: "the file's name less its last word",
+            Path(path).name: "the file's name",
+            str(Path(path).parent): "the folder with all that stands before it",
+            Path(path).parts[0]: "the first folder of the path",
+            right.split("_")[1]: "the institution",
+        }
+        slips.pop(right, None)  # a slice's file name less its last word is the patient
+        return Case(said, (path,), judges.text(right, what="the patient's folder", slips=slips))
+
+    return Exercise(
+        "patient_of",
+        NOTEBOOK,
+        (
+            case("a slice", "cohort/SIM_CS_004/SIM_CS_004_12.tif", "SIM_CS_004"),
+            case("a mask", "cohort/SIM_CS_004/SIM_CS_004_12_mask.tif", "SIM_CS_004"),
+            case(
+                "a real patient",
+                "/my_data/lgg_mri/kaggle_3m/TCGA_DU_5851_19950428/TCGA_DU_5851_19950428_7.tif",
+                "TCGA_DU_5851_19950428",
+            ),
+            case(
+                "a file that was given another name",
+                "cohort/SIM_HT_010/copy of SIM_CS_004_12.tif",
+                "SIM_HT_010",
+            ),
+            _of_a_path(),
+        ),
+    )
+
+
+def _of_a_path() -> Case:
+    """Return the case of a pathlib.Path, which has no text's methods."""
+    judge = judges.text("SIM_FG_001", what="the patient's folder")
+    return Case("a pathlib.Path", (Path("SIM_FG_001/SIM_FG_001_3.tif"),), judge)
+
+
+def _table(**columns) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+def _tumour_share() -> Exercise:
+    table = _table(
+        patient=["A_1", "A_1", "A_1", "A_1", "B_1", "B_1", "A_10", "A_10", "A_10"],
+        slice=[1, 2, 3, 4, 1, 2, 1, 2, 3],
+        tumour_px=[0, 0, 1, 399, 0, 0, 900, 800, 0],
+    )
+    slips = {
+        4 / 9: "that is the share in the whole table",
+        4 / 7: "that takes in A_10, whose name begins in the same way",
+        2.0: "that is how many slices there are, not their share",
+        50.0: "that is in percent",
+        100.0: "that is the mean of the areas, not the share of slices",
+        0.25: "a slice with a single pixel of tumour has tumour too",
+        1.0: "that is tumour-free slices for each with tumour, not of all slices",
+    }
+    unknown = judges.refusal("there is no such patient", ValueError, KeyError)
+    return Exercise(
+        "tumour_share",
+        NOTEBOOK,
+        (
+            Case("patient A_1", (table, "A_1"), judges.number(0.5, slips=slips)),
+            Case("patient A_10", (table, "A_10"), judges.number(2 / 3)),
+            Case("patient B_1, without tumour", (table, "B_1"), judges.number(0.0)),
+            Case("patient Z_9, who is not in the table", (table, "Z_9"), unknown, refuses=True),
+        ),
+    )
+
+
+def _normalise() -> Exercise:
+    background = "you let the background decide the mean; take the pixels of the head alone"
+    by_slice = "you normalise each slice by itself; the whole volume has one mean"
+    cut = "you cut grey levels off instead of rounding them"
+    return Exercise(
+        "normalise",
+        NOTEBOOK,
+        (
+            _levels(
+                "a head of 10s and 30s on black",
+                [[[0, 10], [30, 0]], [[0, 10], [30, 0]]],
+                [[[16, 56], [136, 16]], [[16, 56], [136, 16]]],
+                [([[[63, 96], [161, 63]], [[63, 96], [161, 63]]], background)],
+            ),
+            _levels(
+                "a dark slice below a bright one",
+                [[[10, 20]], [[30, 40]]],
+                [[[42, 78]], [[114, 150]]],
+                [([[[56, 136]], [[56, 136]]], by_slice), ([[[42, 78]], [[113, 149]]], cut)],
+            ),
+            *_spots(),
+            _levels(
+                "a channel with one grey level",
+                [[[7, 7, 7]]],
+                [[[96, 96, 96]]],
+                [([[[0, 0, 0]]], "you divide 0 by 0, and nan becomes 0 in 8 bits")],
+            ),
+        ),
+    )
+
+
+def _spots() -> tuple[Case, Case]:
+    """Return the cases in which a single pixel lies beyond what 8 bits can hold."""
+    wrapped = "you let values beyond 255 come out dark; clip before you convert"
+    not_clipped = "you let values below 0 come out bright; clip before you convert"
+    spot = np.r_[np.full(25, 100), 250]
+    return (
+        _levels(
+            "one very bright spot",
+            [[spot]],
+            [[[88] * 25 + [255]]],
+            [([[[88] * 25 + [40]]], wrapped)],
+        ),
+        _levels(
+            "one very dark spot",
+            [[350 - spot]],
+            [[[104] * 25 + [0]]],
+            [([[[104] * 25 + [152]]], not_clipped)],
+        ),
+    )
+
+
+def _levels(said: str, channel, right, slips=()) -> Case:
+    """Return a case whose head is all that is not black."""
+    channel = np.array(channel, dtype=np.uint8)
+    known = [(np.array(values, dtype=np.uint8), words) for values, words in slips]
+    judge = judges.array(np.array(right, dtype=np.uint8), kind="uint8", slips=known)
+    return Case(said, (channel, channel > 0), judge)
+
+
+# Two patients with gaps: slices 2 of A and 7 and 9 of B have a neighbour in training.
+_MIXED = [
+    ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
+    ("B", 7, "test"), ("B", 8, "train"), ("B", 9, "test"), ("B", 11, "test"),
+]  # fmt: skip
+
+
+def _neighbours_in_training() -> Exercise:
+    def case(said, rows, right, slips=None):
+        patient, number, part = zip(*rows, strict=True)
+        table = _table(patient=list(patient), slice=list(number), part=list(part))
+        return Case(said, (table,), judges.number(right, slips=slips))
+
+    twice = {2: "a test slice with two neighbours in training is still one test slice"}
+    other = {1: "the slice beside it belongs to another patient"}
+    validation = {1: "the slice beside it is a validation slice"}
+    near = {1: "its nearest training slice is two slices away"}
+    shuffled = {0: "the rows of the table need not be in order"}
+    return Exercise(
+        "neighbours_in_training",
+        NOTEBOOK,
+        (
+            case(
+                "a test slice between two training slices",
+                [("A", 1, "train"), ("A", 2, "test"), ("A", 3, "train")],
+                1,
+                twice,
+            ),
+            case("slice 2 of A and slice 3 of B", [("A", 2, "test"), ("B", 3, "train")], 0, other),
+            case(
+                "a neighbour in validation",
+                [("A", 2, "test"), ("A", 3, "validation")],
+                0,
+                validation,
+            ),
+            case("slices 1 and 3 of one patient", [("A", 1, "test"), ("A", 3, "train")], 0, near),
+            case(
+                "rows in no order",
+                [("A", 1, "test"), ("B", 5, "train"), ("A", 2, "train")],
+                1,
+                shuffled,
+            ),
+            case("two patients with gaps", _MIXED, 3),
+        ),
+    )
+
+
+def _held_out_patients() -> Exercise:
+    # Patients have 1 to 4 slices, so that a share of slices is no share of patients.
+    names = [f"SIM_{number:02d}" for number in range(40) for _ in range(1 + number % 4)]
+    few = ["A", "B", "B", "C"]
+    return Exercise(
+        "held_out_patients",
+        NOTEBOOK,
+        (
+            Case("40 patients", (names, 0.25, 3), _patients_among(names, 10)),
+            Case("40 patients in reverse", (names[::-1], 0.25, 3), _patients_among(names, 10)),
+            Case(
+                "40 patients before Python starts anew",
+                ([BeforeRestart(name) for name in names], 0.25, 3),
+                _patients_among(names, 10),
+            ),
+            Case(
+                "40 patients after Python started anew",
+                ([AfterRestart(name) for name in names], 0.25, 3),
+                _patients_among(names, 10),
+            ),
+            Case("another seed", (names, 0.25, 4), _patients_among(names, 10)),
+            Case("3 patients and a share of 0.1", (few, 0.1, 0), _patients_among(few, 1)),
+        ),
+        together=_same_whatever_the_order,
+    )
+
+
+def _patients_among(names: Sequence[str], count: int):
+    def judge(output):
+        if isinstance(output, str | dict | set | frozenset) or len(output) > len(names):
+            raise TypeError  # len also keeps an endless generator from being read
+        chosen = [str(name) for name in output]
+        if len(set(chosen)) < len(chosen):
+            return "you return a patient more than once; choose patients, not slices"
+        strangers = sorted(set(chosen) - set(names))
+        if strangers:
+            return f"you return {strangers[0]!r}, who is not among them"
+        if len(chosen) != count:
+            return (
+                f"you return {len(chosen)} of {len(set(names))} patients: too {_few(chosen, count)}"
+            )
+        return None if chosen == sorted(chosen) else "you return them unsorted"
+
+    return judge
+
+
+def _few(chosen: list, count: int) -> str:
+    if len(chosen) > count:
+        return "many; the share is one of patients, not of slices"
+    return "few; a test without patients measures nothing"
+
+
+def _same_whatever_the_order(outputs: list) -> str | None:
+    first, reverse, before, after, other_seed, _ = (list(map(str, each)) for each in outputs)
+    if not first == before == after:
+        return "the choice changes when Python starts anew; is the seed used, is the order fixed?"
+    if first != reverse:
+        return "the same patients in reverse order give another choice; sort before you draw"
+    if first == other_seed:
+        return "seeds 3 and 4 give the same choice; let the seed decide"
+    return None
+
+
+EXERCISES = (
+    _patient_of(),
+    _volume_megabytes(),
+    _tumour_share(),
+    _normalise(),
+    _neighbours_in_training(),
+    _held_out_patients(),
+)

@@ -1,0 +1,273 @@
+"""Exercises of notebook 08: axes, grey levels, volumes, agreement, and when to believe."""
+
+import math
+
+import numpy as np
+
+from utils.exercises import judges
+from utils.exercises.exercise import Case, Exercise
+
+NOTEBOOK = "08"
+PIXEL_MM, SLICE_MM = 0.9375, 6.0
+
+
+def _voxels_per_ml() -> Exercise:
+    voxel = PIXEL_MM**2 * SLICE_MM  # mm3
+    slips = {
+        voxel: "that is the volume of one voxel in mm3",
+        voxel / 1000: "that is how many ml one voxel has",
+        1 / voxel: "that is how many voxels make 1 mm3",
+        1000 / (PIXEL_MM * SLICE_MM): "a voxel has three sides",
+        1000 / PIXEL_MM**2: "a voxel has three sides",
+        1000 / SLICE_MM: "a voxel has three sides",
+        100 / voxel: "1 ml is 1000 mm3",
+        10 / voxel: "1 ml is 1000 mm3",
+    }
+    judge = judges.number(1000 / voxel, within=0.51, slips=slips, verb="you say")
+    return Exercise("voxels_per_ml", NOTEBOOK, (Case("", (), judge),), is_function=False)
+
+
+def _affine(*columns, origin=(0.0, 0.0, 0.0)) -> np.ndarray:
+    """Return an affine by what one step along each axis of the array is, in mm."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.transpose(columns)
+    affine[:3, 3] = origin
+    return affine
+
+
+def _tilted(degrees: float) -> np.ndarray:
+    """Return thick slices tipped about the axis from ear to ear."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    forwards, upwards = (0, 0.9 * cosine, 0.9 * sine), (0, -6 * sine, 6 * cosine)
+    return _affine((-0.9, 0, 0), forwards, upwards)
+
+
+SAGITTAL = _affine((0, -1.0, 0), (0, 0, -1.0), (5.0, 0, 0), origin=(-60, 80, 90))
+
+
+def _axis_letters() -> Exercise:
+    def case(said, affine, right, slips):
+        judge = judges.text(right, what="where its three axes point", slips=slips)
+        return Case(said, (affine,), judge)
+
+    mirror = "but a step along an axis may lead backwards too: look at the sign"
+    order = "but the first axis of the array need not run from left to right"
+    rows = "but a step along one axis of the array is a column of the affine, not a row"
+    return Exercise(
+        "axis_letters",
+        NOTEBOOK,
+        (
+            case("the identity", np.eye(4), "RAS", {}),
+            case(
+                "the axes of our example",
+                _affine((-PIXEL_MM, 0, 0), (0, -PIXEL_MM, 0), (0, 0, SLICE_MM)),
+                "LPS",
+                {"RAS": mirror},
+            ),
+            case(
+                "sagittal slices",
+                SAGITTAL,
+                "PIR",
+                {"RAS": order, "ASR": mirror, "RPI": order, "SLP": rows},
+            ),
+            case("slices tilted by 20 degrees", _tilted(20), "LAS", {"LIS": rows}),
+        ),
+    )
+
+
+def _wild() -> np.ndarray:
+    values = np.linspace(0, 2000, 20_001)
+    values[7] = 1e6  # one voxel of a hundred thousand times
+    return values
+
+
+def _scaled(values, low=None, high=None):
+    low, high = np.percentile(values, (0.1, 99.9)) if low is None else (low, high)
+    return np.clip(np.round((values - low) * (255 / (high - low))), 0, 255)
+
+
+def _to_8_bit() -> Exercise:
+    def judge(values, right, constant=False):
+        def verdict(output):
+            output = np.asarray(output)
+            if output.dtype.kind == "f" and np.isnan(output).any():
+                return "you return nan: what do you divide by?"
+            if output.shape != values.shape:
+                return f"you return the shape {output.shape}, not {values.shape}"
+            if output.dtype != np.uint8:
+                return f"you return {output.dtype}; 8 bits (uint8) are asked for"
+            if constant:
+                return None if not output.any() else "there is nothing to see, yet you return grey"
+            return _grey_fault(output.astype(int), right, values)
+
+        return verdict
+
+    wild = _wild()
+    signed = np.arange(-1000, 3001, dtype=np.int16).reshape(1, -1)
+    plain = np.linspace(0, 1, 5_001)
+    return Exercise(
+        "to_8_bit",
+        NOTEBOOK,
+        (
+            Case("values from 0 to 1", (plain,), judge(plain, _scaled(plain))),
+            Case("a volume with one wild voxel", (wild,), judge(wild, _scaled(wild))),
+            Case("values below 0 (int16)", (signed,), judge(signed, _scaled(signed))),
+            Case(
+                "a constant picture",
+                (np.full((4, 5), 7.0),),
+                judge(np.empty((4, 5)), None, constant=True),
+            ),
+            Case(
+                "a picture of zeros",
+                (np.zeros((3, 3, 3)),),
+                judge(np.empty((3, 3, 3)), None, constant=True),
+            ),
+        ),
+    )
+
+
+def _grey_fault(output: np.ndarray, right: np.ndarray, values: np.ndarray) -> str | None:
+    if np.abs(output - right).max() <= 1:
+        return None
+    unclipped = (values - np.percentile(values, 0.1)) / np.ptp(np.percentile(values, (0.1, 99.9)))
+    wrapped = np.round(255 * unclipped).astype(np.int64).astype(np.uint8)
+    if np.abs(output - wrapped).max() <= 1:
+        return "values outside the percentiles wrap around: clip before you convert"
+    if np.abs(output - _scaled(values, values.min(), values.max())).max() <= 1:
+        return "you let the smallest and the largest value set the scale; one voxel can spoil it"
+    if output.max() < 250:
+        return f"the brightest voxel becomes {output.max()}, not 255"
+    if output.min() > 5:
+        return f"the darkest voxel becomes {output.min()}, not 0"
+    place = int(np.abs(output - right).argmax())
+    value, expected = output.flat[place], right.flat[place]
+    side = "high" if value > expected else "low"
+    return f"the value {values.flat[place]:.6g} becomes {value}, which is too {side}"
+
+
+def _volume_ml() -> Exercise:
+    block = np.zeros((20, 20, 20), np.uint8)
+    block[:10, :10, :10] = 1  # 1000 voxels
+
+    def case(said, mask, affine, right):
+        named = {
+            right * 1000: "that is in mm3; 1 ml is 1000 mm3",
+            right * 255: "tumour is marked by 255 here, not by 1: count voxels",
+            -right: "a volume is never negative; the affine may turn an axis round",
+        }
+        diagonal = abs(np.prod(np.diag(affine)[:3])) * np.count_nonzero(mask) / 1000
+        named[diagonal] = "the diagonal of the affine is not the size of a voxel"
+        named.pop(right, None)
+        return Case(said, (mask, affine), judges.number(right, within=1e-6, slips=named))
+
+    thin = _affine((-0.5, 0, 0), (0, 0.5, 0), (0, 0, 2.0))
+    tilted_ml = 1000 * 0.9 * 0.9 * 6 / 1000
+    return Exercise(
+        "volume_ml",
+        NOTEBOOK,
+        (
+            case("1000 voxels of 1 mm", block, np.eye(4), 1.0),
+            case("a mask of 0 and 255", block * np.uint8(255), np.diag([2.0, 2, 2, 1]), 8.0),
+            case("an axis that runs to the left", block, thin, 0.5),
+            case("sagittal slices", block, SAGITTAL, 5.0),
+            case("slices tilted by 20 degrees", block, _tilted(20), tilted_ml),
+            case("an empty mask", np.zeros((3, 3, 3), np.uint8), np.eye(4), 0.0),
+        ),
+    )
+
+
+def _agreement() -> Exercise:
+    three = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]], np.uint8).reshape(3, 1, 2, 2)
+    one_alone = np.zeros((3, 1, 2, 2), np.uint8)
+    one_alone[2, 0, 0, 0] = 1
+    same = np.stack([three[0]] * 4)
+    empty = np.zeros((3, 2, 2, 2), np.uint8)
+    in_slices = np.zeros((2, 2, 1, 4), np.uint8)
+    in_slices[0, 0], in_slices[1, 0] = [1, 1, 1, 1], [1, 1, 0, 0]
+    in_slices[0, 1], in_slices[1, 1] = [1, 0, 0, 0], [0, 0, 0, 1]
+
+    of_itself = "a member agrees with itself always: leave those pairs out"
+    return Exercise(
+        "agreement",
+        NOTEBOOK,
+        (
+            Case("four equal members", (same,), judges.number(1.0)),
+            Case("three members", (three,), judges.number(2 / 9, slips={
+                (3 + 2 * 2 / 3) / 9: of_itself,
+                1 / 3: "you compare with the first member only; take all pairs",
+                (1 / 2) / 3: "that is intersection over union, not Dice",
+                2 / 3: "that is the sum over pairs, not their mean",
+            })),
+            Case("masks of 0 and 255", (three * np.uint8(255),), judges.number(2 / 9)),
+            Case("two slices", (in_slices,), judges.number(4 / 8, slips={
+                (2 / 3 + 0) / 2: "that is the mean over slices; pool the whole volume",
+            })),
+            Case("three empty members", (empty,), judges.number(1.0, slips={
+                0.0: "they all say the same, so they agree",
+            })),
+            Case("two empty members and one not", (one_alone,), judges.number(1 / 3, slips={
+                1.0: "an empty mask and one that is not do not agree",
+                0.0: "the two empty ones agree with each other",
+            })),
+        ),
+    )  # fmt: skip
+
+
+def _flagged() -> Exercise:
+    ten = np.arange(1.0, 11.0)
+    shuffled = np.array([3, 9, 1, 7, 10, 2, 8, 4, 6, 5.0])
+
+    def case(said, new, validation, rate, right, *slips):
+        def judge(output):
+            answer = np.asarray(output)
+            if answer.shape != (len(new),) or answer.dtype.kind != "b":
+                return f"you return {answer.dtype} of shape {answer.shape}, not a bool for each"
+            if (answer == right).all():
+                return None
+            for slip, words in slips:
+                if (answer == np.asarray(slip, bool)).all():
+                    return words
+            place = int(np.flatnonzero(answer != right)[0])
+            word = "flag" if answer[place] else "do not flag"
+            return f"you {word} the distance {new[place]:g}"
+
+        return Case(said, (np.array(new), validation, rate), judge)
+
+    inverted = "you flag what is near and pass what is far"
+    on_new = "you pass some, and all are far: take the threshold from the validation distances"
+    return Exercise(
+        "flagged",
+        NOTEBOOK,
+        (
+            case("validation distances 1 to 10 and a rate of 0.1", [0.5, 9.0, 10.5, 99], ten, 0.1,
+                 np.array([False, False, True, True]),
+                 ([True, True, False, False], inverted),
+                 ([False, True, True, True], "you flag 9; then 2 of 10 validation slices are")),
+            case("validation distances in any order", [4.5, 9.0, 10.5], shuffled, 0.1,
+                 np.array([False, False, True]),
+                 ([False, True, True], "you flag 9: sort them first")),
+            case("a rate of 0.05 and ten validation slices", [9.9, 10.0, 10.1], ten, 0.05,
+                 np.array([False, False, True]),
+                 ([True, True, True], "you let 1 of 10 be a false alarm: more than 5 %"),
+                 ([False, True, True], "you let 1 of 10 be a false alarm: more than 5 %")),
+            case("many equal distances", [1.5, 5.0, 6.0], np.array([1, 1, 1, 5, 5, 5, 5.0]), 0.5,
+                 np.array([False, False, True]),
+                 ([False, True, True], "you flag 5; then 4 of 7 validation slices are"),
+                 ([True, True, True], "you flag 5; then 4 of 7 validation slices are")),
+            case("new slices that are all far", [50, 60.0, 70], ten, 0.1,
+                 np.array([True, True, True]),
+                 ([False, False, True], on_new), ([False, False, False], on_new)),
+            case("a distance that is nan", [1.0, np.nan], ten, 0.1, np.array([False, True]),
+                 ([False, False], "you let nan pass; what cannot be measured is not familiar")),
+        ),
+    )  # fmt: skip
+
+
+EXERCISES = (
+    _axis_letters(),
+    _to_8_bit(),
+    _voxels_per_ml(),
+    _volume_ml(),
+    _agreement(),
+    _flagged(),
+)

@@ -1,0 +1,176 @@
+"""Exercises of notebook 03, second half: moving masks, their pieces, the choice of a threshold."""
+
+import numpy as np
+import pandas as pd
+
+from utils.exercises.exercise import Case, Exercise
+from utils.exercises.judges import Judge, mask, number, same
+
+# --- move_together -----------------------------------------------------------------------------
+
+_PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+_MASK = mask("##.", ".#.")
+
+
+def _moved(pixels: np.ndarray, mirrored: bool, turns: int) -> np.ndarray:
+    return np.rot90(np.flip(pixels, axis=1) if mirrored else pixels, turns)
+
+
+# Other movements, and how they differ from the one asked for. Turning before mirroring comes out
+# as turning the other way does; plain turns are tried first, and tell the two apart.
+_OTHER_MOVES = (
+    (lambda pixels, mirrored, turns: pixels, "does not move"),
+    (lambda pixels, mirrored, turns: _moved(np.rot90(pixels, turns), mirrored, 0),
+     "is turned before it is mirrored"),
+    (lambda pixels, mirrored, turns: _moved(pixels, mirrored, -turns), "turns the other way"),
+    (lambda pixels, mirrored, turns: np.rot90(np.flip(pixels, 0) if mirrored else pixels, turns),
+     "stands upside down: left and right have to change sides"),
+    (lambda pixels, mirrored, turns: _moved(pixels, not mirrored, turns),
+     "is not mirrored when it should be, or when it should not"),
+    (lambda pixels, mirrored, turns: _moved(pixels[..., ::-1], False, turns),
+     "has its channels swapped: the channel is the last axis"),
+)  # fmt: skip
+
+
+def _move(mirrored: bool, turns: int) -> Judge:
+    def judge(output) -> str | None:
+        if not isinstance(output, tuple | list) or len(output) != 2:
+            return f"you return a {type(output).__name__}, not a picture and a mask"
+        for name, pixels, result in zip(
+            ("picture", "mask"), (_PICTURE, _MASK), output, strict=True
+        ):
+            if same(result, _moved(pixels, mirrored, turns)):
+                continue
+            for other, how in _OTHER_MOVES:
+                if same(result, other(pixels, mirrored, turns)):
+                    return f"the {name} {how}"
+            return f"the {name} has shape {np.shape(result)} and pixels in other places"
+        return None
+
+    return judge
+
+
+MOVE_TOGETHER = Exercise(
+    "move_together",
+    "03",
+    tuple(
+        Case(said, (_PICTURE, _MASK, mirrored, turns), _move(mirrored, turns))
+        for said, mirrored, turns in (
+            ("mirroring without a turn", True, 0),
+            ("a quarter turn", False, 1),
+            ("mirroring and a quarter turn", True, 1),
+            ("no mirroring and no turn", False, 0),
+            ("half a turn", False, 2),
+            ("-1 quarter turns", False, -1),
+            ("mirroring and 5 quarter turns", True, 5),
+        )
+    ),
+)
+
+# --- largest_piece -----------------------------------------------------------------------------
+
+
+def _piece(given: np.ndarray, *right: np.ndarray) -> Judge:
+    """Judge the largest piece of a mask; with several, each is right."""
+
+    def judge(output) -> str | None:
+        kept = np.asarray(output)
+        if kept.dtype.kind not in "biuf":
+            raise TypeError
+        if kept.shape != given.shape:
+            return f"you return the shape {kept.shape}, not {given.shape}"
+        kept = kept > 0
+        if any(np.array_equal(kept, each) for each in right):
+            return None
+        if (kept & ~given).any():
+            return "you return pixels that were not in the mask; is the background a piece too?"
+        if len(right) > 1 and np.array_equal(kept, right[0] | right[1]):
+            return "you keep both; one has to go, whichever"
+        if np.array_equal(kept, given):
+            return "you keep all of it"
+        return f"you keep {kept.sum()} of {given.sum()} pixels, which are not the largest piece"
+
+    return judge
+
+
+_ONE = mask("....", ".##.", ".##.", "....")
+_EMPTY, _FULL = np.zeros((3, 4), dtype=bool), np.ones((3, 4), dtype=bool)
+_TWO = mask("##...", "....#", "..###")
+_TIE = mask("##...", ".....", "...##")
+_AT_A_CORNER = mask("##..", "#...", ".##.")
+# One piece of 2 + 2 + 2 pixels through three slices, beside one of 4 in the middle slice.
+_VOLUME = np.stack([mask("##...", "....."), mask("##.##", "...##"), mask("##...", ".....")])
+_LONG = _VOLUME & mask("##...", "##...")
+
+LARGEST_PIECE = Exercise(
+    "largest_piece",
+    "03",
+    (
+        Case("pieces of two and four pixels", (_TWO,),
+             _piece(_TWO, _TWO & mask(".....", "#####", "#####"))),
+        Case("a single piece", (_ONE,), _piece(_ONE, _ONE)),
+        Case("an empty mask", (_EMPTY,), _piece(_EMPTY, _EMPTY)),
+        Case("a mask without background", (_FULL,), _piece(_FULL, _FULL)),
+        Case("two pieces of the same size", (_TIE,),
+             _piece(_TIE, _TIE & mask("#####", ".....", "....."),
+                    _TIE & mask(".....", ".....", "#####"))),
+        Case("pieces that touch by a corner only", (_AT_A_CORNER,),
+             _piece(_AT_A_CORNER, _AT_A_CORNER & mask("####", "####", "...."))),
+        Case("a volume of three slices", (_VOLUME,), _piece(_VOLUME, _LONG)),
+        Case("a mask of 0 and 255 (uint8)", (np.uint8(_TWO) * 255,),
+             _piece(_TWO, _TWO & mask(".....", "#####", "#####"))),
+    ),
+)  # fmt: skip
+
+# --- choose_threshold --------------------------------------------------------------------------
+
+
+def _scores(rows: dict[tuple[str, str], tuple[float, ...]], thresholds=(0.2, 0.4, 0.6)):
+    return pd.DataFrame(
+        [
+            {"patient": patient, "part": part, "threshold": threshold, "dice": dice}
+            for (patient, part), values in rows.items()
+            for threshold, dice in zip(thresholds, values, strict=True)
+        ]
+    )
+
+
+_PARTS = _scores(
+    {
+        ("A", "train"): (0.9, 0.7, 0.5),
+        ("B", "validation"): (0.6, 0.8, 0.7),
+        ("C", "validation"): (0.7, 0.8, 0.6),
+        ("D", "test"): (0.2, 0.3, 0.95),
+        ("E", "test"): (0.2, 0.3, 0.95),
+    }
+)
+_ON_PARTS = {
+    0.2: "that is the best for the training patients, on whom the network was fitted",
+    0.6: "held-out patients have a say in that, and they must not decide anything",
+}
+_ONE_STAR = _scores({("B", "validation"): (0.9, 0.8, 0.1), ("C", "validation"): (0.2, 0.8, 0.3)})
+_UNDEFINED = _scores(
+    {("B", "validation"): (0.3, 0.5, 0.9), ("C", "validation"): (0.3, 0.5, float("nan"))}
+)
+_EQUAL = _scores({("B", "validation"): (0.7, 0.8, 0.8)}, thresholds=(0.9, 0.5, 0.3))
+
+_A_DICE = "that is a Dice; the threshold is asked for"
+
+CHOOSE_THRESHOLD = Exercise(
+    "choose_threshold",
+    "03",
+    (
+        Case("parts that prefer different thresholds", (_PARTS,), number(0.4, slips=_ON_PARTS)),
+        Case("one patient with the highest Dice of all", (_ONE_STAR,), number(0.4, slips={
+            0.2: "take the mean over patients, not the best row", 0.9: _A_DICE, 0.8: _A_DICE,
+        })),
+        Case("a patient whose Dice is NaN at threshold 0.6", (_UNDEFINED,), number(0.6, slips={
+            0.4: "leave a NaN out of the mean, so that it neither spoils nor lowers it",
+        })),
+        Case("thresholds 0.5 and 0.3 being equally good", (_EQUAL,), number(0.3, slips={
+            0.5: "the lowest of the best is asked for",
+        })),
+    ),
+)  # fmt: skip
+
+EXERCISES = (MOVE_TOGETHER, LARGEST_PIECE, CHOOSE_THRESHOLD)

@@ -1,0 +1,1 @@
+"""Networks, their losses, how they are trained, and how they predict."""

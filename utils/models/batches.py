@@ -1,0 +1,358 @@
+"""Batches for training and prediction: what is drawn (NumPy), how it is changed, how it is fed.
+
+What a batch holds and how it is augmented follows from the seed and the epoch alone, so that a
+training which was cut off sees, when it goes on, what it would have seen. Only the last part,
+the feeding, is TensorFlow's; `epoch_plan`, `gather` and `augment` serve any backend.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from utils import config
+
+PREFETCHED = 2
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far augmentation may go; a value is drawn evenly between minus and plus each.
+
+    Attributes
+    ----------
+    rotation : float
+        Degrees.
+    scale, shift : float
+        Shares of the picture's side.
+    gain, gamma : float
+        Natural logarithms of the factor and of the exponent, for each channel.
+    drop : float
+        Probability that the pre- or the post-contrast channel becomes a copy of FLAIR, as in the
+        patients of the real cohort who lack a sequence.
+    alike : bool
+        Whether the three channels get the same factor and exponent, as where they are slices of
+        one sequence rather than three sequences.
+    """
+
+    rotation: float = 15.0
+    scale: float = 0.12
+    shift: float = 0.06
+    gain: float = 0.15
+    gamma: float = 0.25
+    drop: float = 0.1
+    alike: bool = False
+
+
+def epoch_plan(count, batch_size, steps, *, seed, epoch, tumour=None, tumour_share=None):
+    """Return which slices each batch of an epoch holds.
+
+    Slices are dealt from shuffled decks: none comes again before its deck is used up, across
+    epochs too.
+
+    Parameters
+    ----------
+    count : int
+        Number of slices.
+    batch_size, steps : int
+        Slices a batch, batches an epoch.
+    seed, epoch : int
+        The plan depends on these two and on nothing that was drawn before.
+    tumour : array of bool, shape (count,), optional
+        Which slices show tumour; needed with `tumour_share`.
+    tumour_share : float, optional
+        Share of tumour slices in every batch, rounded to whole slices. None: as they come.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integers, shape (steps, batch_size).
+
+    Raises
+    ------
+    config.CourseError
+        If there are no slices, or none of a kind that a batch must hold.
+
+    Examples
+    --------
+    Half of every batch shows tumour, so the only such slice, number 0, comes in each.
+
+    >>> from utils.models.batches import epoch_plan
+    >>> plan = epoch_plan(4, 2, 3, seed=0, epoch=0, tumour=[1, 0, 0, 0], tumour_share=0.5)
+    >>> plan[:, 0].tolist(), sorted(plan[:, 1].tolist())
+    ([0, 0, 0], [1, 2, 3])
+    """
+    if tumour_share is None:
+        decks = [(np.arange(count), batch_size)]
+    else:
+        positive = round(tumour_share * batch_size)
+        tumour = np.asarray(tumour, dtype=bool)
+        decks = [
+            (np.flatnonzero(tumour), positive),
+            (np.flatnonzero(~tumour), batch_size - positive),
+        ]
+    parts = []
+    for number, (deck, width) in enumerate(decks):
+        if width and not len(deck):
+            raise config.CourseError(
+                f"no slices to draw {width} of {batch_size} in a batch from "
+                f"(tumour_share={tumour_share}); give more patients"
+            )
+        drawn = _deal(deck, epoch * steps * width, steps * width, seed=(seed, number))
+        parts.append(drawn.reshape(steps, width))
+    return np.concatenate(parts, axis=1)
+
+
+def _deal(deck, start, amount, seed):
+    """Return cards `start` to `start + amount` of an endless row of shuffled decks."""
+    if not amount:
+        return np.empty(0, dtype=np.int64)
+    first, last = start // len(deck), (start + amount - 1) // len(deck)
+    row = [
+        np.random.default_rng((*seed, round_)).permutation(deck)
+        for round_ in range(first, last + 1)
+    ]
+    offset = start - first * len(deck)
+    return np.concatenate(row)[offset : offset + amount]
+
+
+def draw_parameters(count, *, seed, epoch, strength=None) -> dict:
+    """Draw how to augment `count` pictures.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        `transform` float32 (count, 6): the first two rows of the matrix that maps a place in the
+        output, relative to the centre and in shares of the side, to its place in the input.
+        `gain`, `gamma` float32 (count, 3). `flair` float32 (count, 3): 1 where a channel becomes
+        a copy of FLAIR.
+    """
+    strength = strength or Strength()
+    random = np.random.default_rng((seed, epoch, 1))
+    angle = np.deg2rad(strength.rotation) * random.uniform(-1, 1, count)
+    scale = np.exp(strength.scale * random.uniform(-1, 1, count))
+    mirror = random.choice([-1.0, 1.0], count)
+    across, down = strength.shift * random.uniform(-1, 1, (2, count))
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+    transform = np.stack([mirror * cosine, -mirror * sine, across, sine, cosine, down], axis=1)
+    dropped = random.choice(
+        [-1, 0, 2], count, p=[1 - strength.drop, strength.drop / 2, strength.drop / 2]
+    )
+    drawn = random.uniform(-1, 1, (2, count, 3))
+    if strength.alike:
+        drawn[...] = drawn[..., :1]
+    gain, gamma = np.exp([strength.gain * drawn[0], strength.gamma * drawn[1]])
+    return {
+        "transform": transform.astype("float32"),
+        "gain": gain.astype("float32"),
+        "gamma": gamma.astype("float32"),
+        "flair": (dropped[:, None] == np.arange(3)).astype("float32"),
+    }
+
+
+def augment(images, masks, parameters):
+    """Move, mirror and recolour pictures, and move their masks with them.
+
+    Parameters
+    ----------
+    images : tensor, shape (batch, height, width, 3)
+        Values 0..255; 0 is outside the head and stays 0.
+    masks : tensor, shape (batch, height, width, 1), or None
+        Values 0 and 1.
+    parameters : dict
+        As `draw_parameters` returns them for this batch.
+
+    Returns
+    -------
+    tuple of tensor
+        Pictures, float32, 0..255, interpolated bilinearly, and masks, float32, 0 and 1, from the
+        nearest pixel (None if none were given).
+    """
+    images = ops.cast(images, "float32")
+    height, width = images.shape[1:3]
+    matrix = _pixel_transform(parameters["transform"], height, width)
+    images = ops.image.affine_transform(images, matrix, interpolation="bilinear")
+    if masks is not None:
+        masks = ops.image.affine_transform(masks, matrix, interpolation="nearest")
+        masks = ops.cast(masks, "float32")
+    return _with_flair(_recoloured(images, parameters), parameters["flair"]), masks
+
+
+def _recoloured(images, parameters):
+    """Return 255 gain (images / 255) ^ gamma, at most 255.
+
+    By way of the logarithm, which takes a third of the time of `ops.power`: augmentation runs
+    beside the training and takes the time from it. 0 stays 0: exp(log 0) is exactly that.
+    """
+    gain = parameters["gain"][:, None, None, :]
+    gamma = parameters["gamma"][:, None, None, :]
+    offset = ops.log(255.0 * gain) - gamma * np.log(255.0)
+    return ops.minimum(ops.exp(gamma * ops.log(images) + offset), 255.0)
+
+
+def _with_flair(images, flair):
+    """Return pictures with FLAIR in the channels that `flair` (batch, 3) marks with 1."""
+    as_is = ops.eye(3)
+    mixing = as_is + flair[:, None, :] * (as_is[:, 1:2] - as_is)
+    flat = ops.reshape(images, (ops.shape(images)[0], -1, 3))
+    return ops.reshape(ops.matmul(flat, mixing), ops.shape(images))
+
+
+def _pixel_transform(transform, height, width):
+    """Turn transforms about the centre, in shares of the side, into `affine_transform`'s eight."""
+    a, b, across, c, d, down = (transform[:, column] for column in range(6))
+    x0, y0 = (width - 1) / 2, (height - 1) / 2
+    zero = ops.zeros_like(a)
+    rows = [a, b, across * width + x0 - a * x0 - b * y0, c, d, down * height + y0 - c * x0 - d * y0]
+    return ops.stack([*rows, zero, zero], axis=1)
+
+
+def gather(images, targets, indices):
+    """Take the slices at `indices`, in the dtypes in which they are fed.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Pictures in their own dtype, and masks uint8 (n, h, w, 1) or labels uint8 (n, 1).
+    """
+    return np.asarray(images[indices]), np.asarray(targets[indices], dtype="uint8")[..., None]
+
+
+def planned_batches(
+    images,
+    targets,
+    *,
+    batch_size,
+    epochs,
+    first_epoch=0,
+    steps_per_epoch,
+    seed=0,
+    tumour_share=None,
+    augment=True,
+    strength=None,
+) -> Iterator[tuple]:
+    """Yield (pictures, targets, augmentation parameters) of every batch, in NumPy.
+
+    Parameters are those of `training_batches`. This is the whole of the feed but for the
+    augmentation itself, for backends other than TensorFlow's.
+    """
+    tumour = np.asarray(targets).reshape(len(targets), -1).any(axis=1)
+    for epoch in range(first_epoch, epochs):
+        plan = epoch_plan(
+            len(images),
+            batch_size,
+            steps_per_epoch,
+            seed=seed,
+            epoch=epoch,
+            tumour=tumour,
+            tumour_share=tumour_share,
+        )
+        drawn = (
+            draw_parameters(plan.size, seed=seed, epoch=epoch, strength=strength) if augment else {}
+        )
+        for step, indices in enumerate(plan):
+            here = slice(step * batch_size, (step + 1) * batch_size)
+            parameters = {name: values[here] for name, values in drawn.items()}
+            yield *gather(images, targets, indices), parameters
+
+
+def training_batches(
+    images,
+    targets,
+    *,
+    batch_size=16,
+    epochs,
+    first_epoch=0,
+    steps_per_epoch=None,
+    seed=0,
+    tumour_share=None,
+    augment=True,
+    strength=None,
+):
+    """Return the batches of a training, from `first_epoch` to its end.
+
+    Parameters
+    ----------
+    images : array, uint8, shape (n, height, width, 3)
+        May be a memory map: only what a batch needs is read. Features of any shape and dtype
+        will do as well, with `augment=False`.
+    targets : array, shape (n, height, width) or (n,)
+        Masks, or labels.
+    batch_size, epochs, first_epoch : int
+        `first_epoch` counts from 0; a resumed training starts later.
+    steps_per_epoch : int, optional
+        Batches an epoch; by default as many as the slices fill.
+    seed : int
+        With the epoch, it decides all that is random.
+    tumour_share : float, optional
+        See `epoch_plan`.
+    augment : bool
+        Whether pictures (and masks) are changed at random.
+    strength : Strength, optional
+        How much.
+
+    Returns
+    -------
+    tf.data.Dataset, or with another backend than TensorFlow's an iterator
+        Of pictures float32 (batch, height, width, 3), 0..255, and targets float32
+        (batch, height, width, 1) or (batch, 1).
+    int
+        Steps an epoch.
+    """
+    steps = steps_per_epoch or max(1, len(images) // batch_size)
+
+    def planned():
+        return planned_batches(
+            images,
+            targets,
+            batch_size=batch_size,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            steps_per_epoch=steps,
+            seed=seed,
+            tumour_share=tumour_share,
+            augment=augment,
+            strength=strength,
+        )
+
+    if keras.backend.backend() == "tensorflow":
+        return _prepared_by_tensorflow(planned), steps
+    return (_finish(*batch) for batch in planned()), steps
+
+
+def _prepared_by_tensorflow(planned):
+    """Return a dataset that augments the batches of `planned()` while the last one is trained."""
+
+    first = next(planned())
+    signature = tf.nest.map_structure(
+        tf.TensorSpec.from_tensor, tf.nest.map_structure(tf.convert_to_tensor, first)
+    )
+    dataset = tf.data.Dataset.from_generator(planned, output_signature=signature)
+    dataset = dataset.map(_finish, num_parallel_calls=1, deterministic=True)
+    return dataset.prefetch(PREFETCHED).with_options(pipeline_options())
+
+
+def _finish(images, targets, parameters):
+    """Augment if there are parameters, and cast."""
+    has_masks = len(targets.shape) == 4
+    if parameters:
+        images, masks = augment(images, targets if has_masks else None, parameters)
+        targets = masks if has_masks else targets
+    return ops.cast(images, "float32"), ops.cast(targets, "float32")
+
+
+def pipeline_options(autotuned=False):
+    """Return tf.data's options: in order, and without its autotuner.
+
+    When an iterator is deleted, it waits for the autotuner's thread to wake up, for seconds after
+    a longer training. `autotuned=True` is there to measure that.
+    """
+
+    options = tf.data.Options()
+    options.autotune.enabled = autotuned
+    options.threading.private_threadpool_size = 2
+    options.deterministic = True
+    return options

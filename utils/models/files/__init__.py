@@ -1,0 +1,1 @@
+"""Models and their settings in files that may come from anywhere."""

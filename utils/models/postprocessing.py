@@ -1,0 +1,226 @@
+"""From maps of probability to masks: smoothed, cut off, pieces dropped."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
+
+from utils.evaluation.calibration import logits
+from utils.models.files.settings import Postprocessing
+from utils.models.inference import resize_map
+
+
+def smooth_slices(probabilities: np.ndarray, neighbours: float) -> np.ndarray:
+    """Return each slice's map averaged with those of the slices above and below.
+
+    A tumour extends over several slices; what appears in one alone is less likely to be one.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+        All slices of one patient, in order.
+    neighbours : float
+        Weight of each neighbour, 0..0.5; the slice itself has the rest. The first and the last
+        slice stand in for the neighbour that they lack.
+
+    Returns
+    -------
+    ndarray of float, shape (slices, height, width)
+
+    Examples
+    --------
+    Three slices of one pixel; each takes a quarter from either side and half from itself.
+
+    >>> import numpy as np
+    >>> from utils.models.postprocessing import smooth_slices
+    >>> smooth_slices(np.array([0, 0.8, 0]).reshape(3, 1, 1), neighbours=0.25).ravel().tolist()
+    [0.2, 0.4, 0.2]
+    """
+    if not neighbours:
+        return probabilities
+    padded = np.concatenate([probabilities[:1], probabilities, probabilities[-1:]])
+    return neighbours * (padded[:-2] + padded[2:]) + (1 - 2 * neighbours) * probabilities
+
+
+def slice_scores(probabilities: np.ndarray, pixels: int = 50) -> np.ndarray:
+    """Return how strongly a segmenter sees tumour in each slice: the mean of its highest values.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+    pixels : int
+        How many values count; a single pixel would be a matter of chance.
+
+    Returns
+    -------
+    ndarray of float, shape (slices,), 0..1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.models.postprocessing import slice_scores
+    >>> slice_scores(np.array([[[0.0, 0.25, 0.75]]]), pixels=2).tolist()
+    [0.5]
+    """
+    flat = probabilities.reshape(len(probabilities), -1)
+    return np.sort(flat, axis=1)[:, -pixels:].mean(axis=1)
+
+
+def combine(p_detector: np.ndarray, scores: np.ndarray, weights: dict) -> np.ndarray:
+    """Return one probability of tumour from the detector's and the segmenter's.
+
+    Parameters
+    ----------
+    p_detector : ndarray, shape (slices,), 0..1
+        Calibrated.
+    scores : ndarray, shape (slices,), 0..1
+        From `slice_scores`.
+    weights : dict
+        ``detector, segmenter, intercept``: of a logistic regression on the two logits, fitted on
+        validation patients.
+
+    Returns
+    -------
+    ndarray, shape (slices,), 0..1
+    """
+    return expit(
+        weights["detector"] * logits(p_detector)
+        + weights["segmenter"] * logits(scores)
+        + weights["intercept"]
+    )
+
+
+def postprocess(
+    probabilities: np.ndarray, settings: Postprocessing, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Return the masks of one patient from its maps of probability.
+
+    Slice by slice: at the size of the files, the maps and the numbers of the pieces of a large
+    patient would take 16 bytes a pixel.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (slices, height, width)
+        All slices of one patient, in order: pieces are connected across slices.
+    settings : Postprocessing
+    size : (int, int), optional
+        Height and width of the masks, if other than those of the maps, see
+        `resize_probabilities`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, height, width)
+        1 in the tumour.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.models.postprocessing import postprocess
+    >>> from utils.models.files.settings import Postprocessing
+    >>> maps = np.array([[[0.9, 0.8, 0.1, 0.7]]])
+    >>> postprocess(maps, Postprocessing(threshold=0.5)).tolist()
+    [[[1, 1, 0, 1]]]
+    >>> postprocess(maps, Postprocessing(threshold=0.5, largest_only=True)).tolist()
+    [[[1, 1, 0, 0]]]
+    """
+    size = probabilities.shape[1:] if size is None else tuple(size)
+    masks = np.empty((len(probabilities), *size), bool)
+    for place, smoothed in enumerate(_smoothed(probabilities, settings.neighbours, size)):
+        np.greater_equal(smoothed, settings.threshold, out=masks[place])
+    if settings.minimum_px > 1 or settings.largest_only:
+        _drop_pieces(masks, settings)
+    return masks.view(np.uint8)
+
+
+def _smoothed(probabilities, neighbours: float, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield each slice's map at `size`, as `smooth_slices` makes it of all maps at once."""
+    last = len(probabilities) - 1
+    before = own = None
+    for place, one in enumerate(probabilities):
+        own = resize_map(one, size) if own is None else own
+        if not neighbours:
+            yield own
+            own = None
+            continue
+        after = own if place == last else resize_map(probabilities[place + 1], size)
+        yield (
+            neighbours * ((own if before is None else before) + after) + (1 - 2 * neighbours) * own
+        )
+        before, own = own, after
+
+
+def _drop_pieces(masks: np.ndarray, settings: Postprocessing) -> None:
+    """Set to False, in place, the connected pieces that are not to be kept.
+
+    Pieces are numbered within each slice first, and those that touch pieces of the next slice, at
+    a side, an edge or a corner, are joined then.
+    """
+    boxes = [_box(mask) for mask in masks]
+    counts, sizes, touching = [], [], []
+    above, above_first = None, 0
+    for place, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+        pieces, count = _numbered(mask, box)
+        first = sum(counts)
+        counts.append(count)
+        sizes.append(np.bincount(pieces.ravel(), minlength=count + 1)[1:])
+        if above is not None and above.size and pieces.size:
+            pairs = _touching(above, boxes[place - 1], pieces, box)
+            touching.append(pairs + np.array([above_first, first]))
+        above, above_first = pieces, first
+    sizes = np.concatenate(sizes) if sizes else np.zeros(0, int)
+    if not len(sizes):
+        return
+    pairs = np.concatenate(touching) if touching else np.zeros((0, 2), int)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(sizes), len(sizes)))
+    _, piece = connected_components(graph, directed=False)
+    totals = np.bincount(piece, weights=sizes)
+    kept = totals >= max(1, settings.minimum_px)
+    if settings.largest_only:
+        kept &= np.arange(len(totals)) == totals.argmax()
+    first = 0
+    for mask, box, count in zip(masks, boxes, counts, strict=True):
+        if count:
+            pieces, _ = _numbered(mask, box)
+            mask[box] = np.concatenate([[False], kept[piece[first : first + count]]])[pieces]
+        first += count
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns from the first True to the last."""
+    ends = []
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis=axis))
+        ends.append(slice(found[0], found[-1] + 1) if len(found) else slice(0, 0))
+    return tuple(ends)
+
+
+def _numbered(mask: np.ndarray, box: tuple[slice, slice]) -> tuple[np.ndarray, int]:
+    return ndimage.label(mask[box], structure=np.ones((3, 3)))
+
+
+def _touching(above, above_box, below, below_box) -> np.ndarray:
+    """Return the pairs (n, 2) of pieces in two slices that touch, counted from 0."""
+    shape = [max(one.stop, other.stop) + 1 for one, other in zip(above_box, below_box, strict=True)]
+    start = [min(one.start, other.start) for one, other in zip(above_box, below_box, strict=True)]
+    shape = [stop - begin + 1 for stop, begin in zip(shape, start, strict=True)]
+    upper, lower = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for array, pieces, box in ((upper, above, above_box), (lower, below, below_box)):
+        rows, columns = (
+            slice(one.start - begin + 1, one.stop - begin + 1)
+            for one, begin in zip(box, start, strict=True)
+        )
+        array[rows, columns] = pieces
+    # A pair as one number; along a row the same one comes many times.
+    base = np.int64(lower.max()) + 1
+    found = []
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            # A border of zeros all around: what is rolled out at one side meets none at the other.
+            moved = np.roll(lower, (down, right), axis=(0, 1))
+            both = (upper > 0) & (moved > 0)
+            pairs = upper[both] * base + moved[both]
+            found.append(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))])
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), base), axis=1) - 1

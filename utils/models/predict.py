@@ -1,0 +1,290 @@
+"""Predict a cohort that was never seen: slices.csv and a mask a slice."""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import tee
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from utils.cohort.table import cohort_to_predict, read_cohort
+from utils.cohort.volumes import arrange_channels, read_resized
+from utils.config import RESULTS, RUNS, CourseError, atomic_path, prepare_folder
+from utils.models.files.checks import (
+    check_detector,
+    check_kind,
+    check_probabilities,
+    check_segmenter,
+)
+from utils.models.files.saving import load_model
+from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
+from utils.models.imagenet import imagenet_resnet50
+from utils.models.inference import predict_together
+from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
+from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
+from utils.tables import write_table
+
+# Bytes that a file's name may have, on every common system.
+LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What predicts a patient: two networks and what was decided with them.
+
+    Attributes
+    ----------
+    detector : keras.Model
+    detector_settings : dict
+        Its settings file, see `slice_probabilities`.
+    segmenter : keras.Model
+    postprocessing : Postprocessing
+    pictures : str
+        The channels that the segmenter takes, see `volumes.arrange_channels`.
+    files : tuple of path-like
+        Where the two come from, for messages.
+    """
+
+    detector: object
+    detector_settings: dict
+    segmenter: object
+    postprocessing: Postprocessing
+    pictures: str
+    files: tuple = ("the detector", "the segmenter")
+
+
+def default_models() -> tuple[Path, Path]:
+    """Return the detector and the segmenter to use when none is named.
+
+    The models trained on the real cohort come first, then those of the default course run.
+
+    Raises
+    ------
+    CourseError
+        If there are neither.
+    """
+    for folder in (RESULTS / "lgg", RUNS / "simulated"):
+        files = folder / "detector.keras", folder / "segmenter.keras"
+        if all(file.exists() for file in files):
+            return files
+    raise CourseError(
+        "no trained models in results/lgg or runs/simulated: run `make course` first, "
+        "or name them with --detector and --segmenter"
+    )
+
+
+def load_detector(file: Path):
+    """Return a detector that takes pictures, and the settings that belong to it.
+
+    Where a file holds only the blocks that were fine-tuned, as in results/lgg, what comes before
+    them is taken from ImageNet's weights.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, 3), 0..255 -> (batch, 1) probabilities.
+    dict
+
+    Raises
+    ------
+    CourseError
+        If a file is missing, damaged or no detector's, or ImageNet's weights are needed and
+        cannot be had.
+    """
+    check_kind(file)
+
+    from utils.models.files.saving import load_model
+
+    model = load_model(file)
+    check_detector(model, file, TRUNK_FEATURES)
+    settings = detector_settings(file)
+    if model.input_shape[-1] == 3:
+        return fold(model), settings
+
+    trunk = folded_trunk(16 * model.input_shape[1], imagenet_resnet50())
+    return keras.Model(trunk.input, model(trunk.output), name="whole_detector"), settings
+
+
+def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file: Path) -> Path:
+    """Predict every slice of a cohort and write table and masks.
+
+    Reading, the models and writing overlap: the next patients are read, and the last ones
+    written, while the models run.
+
+    Parameters
+    ----------
+    cohort : path-like
+        Folder or zip in the cohort layout; masks in it are ignored.
+    out : path-like
+        Folder for ``slices.csv`` and ``masks/``.
+    detector_file, segmenter_file : path-like
+        ``.keras`` files, each with its settings in a ``.json`` of the same name.
+
+    Returns
+    -------
+    pathlib.Path
+        The table that was written, with ``patient, slice, p_tumour, tumour_px``.
+
+    Raises
+    ------
+    CourseError
+        If the cohort or a model cannot be read.
+    """
+    # Keras takes seconds to import: a wrong path is told before that.
+    with cohort_to_predict(cohort, out) as root:
+        table = read_cohort(root, masks="absent")
+        prepare_out(Path(out), table)
+        return predict_table(table, out, load_networks(detector_file, segmenter_file))
+
+
+def prepare_out(out: Path, table: pd.DataFrame) -> None:
+    """Make the folder for predictions, and see that all that is to be written can be.
+
+    Raises
+    ------
+    CourseError
+        If something stands in the way, or a name would be too long.
+    """
+    prepare_folder(out)
+    prepare_folder(out / "masks")
+    if (out / "slices.csv").is_dir():
+        raise CourseError(f"{out / 'slices.csv'}: is a folder where the table goes; choose another")
+    for patient, number in zip(table["patient"], table["slice"], strict=True):
+        if len(os.fsencode(mask_name(patient, number))) > LONGEST_NAME:
+            raise CourseError(
+                f"patient {patient}: a name too long for its masks, which are called "
+                "<patient>_<n>_mask.png; shorten it to 240 letters at most"
+            )
+
+
+def mask_name(patient: str, number: int) -> str:
+    """Return the name of a slice's mask."""
+    return f"{patient}_{number}_mask.png"
+
+
+def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
+    """Return a detector and a segmenter, ready to predict, with what was decided with them.
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read, or is not what it is given as.
+    """
+    detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
+    check_kind(segmenter_file)
+    detector, settings = load_detector(detector_file)
+
+    segmenter = load_model(segmenter_file)
+    check_segmenter(segmenter, segmenter_file)
+    postprocessing, pictures = segmenter_settings(segmenter_file)
+    files = detector_file, segmenter_file
+    return Networks(detector, settings, segmenter, postprocessing, pictures, files)
+
+
+def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
+    """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does."""
+    views = [
+        (networks.detector.input_shape[1], "sequences"),
+        (networks.segmenter.input_shape[1], networks.pictures),
+    ]
+    groups = [rows for _, rows in table.groupby("patient", sort=False)]
+    written: list[Future] = []
+    with (
+        ThreadPoolExecutor(max_workers=1) as readers,
+        ThreadPoolExecutor(max_workers=1) as writers,
+        tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
+    ):
+        patients, sizes = tee(_read_ahead(readers, groups, views))
+        predicted = predict_together(
+            [networks.detector, networks.segmenter], (inputs for _, inputs in patients)
+        )
+        for rows, (size, _), (detected, own) in zip(groups, sizes, predicted, strict=True):
+            for values, file in zip((detected, own), networks.files, strict=True):
+                check_probabilities(values, file)
+            detected = slice_probabilities(detected, own, networks.detector_settings)
+            choices = networks.postprocessing
+            written.append(
+                writers.submit(_write_patient, rows, detected, own, size, choices, Path(out))
+            )
+            bar.update(len(rows))
+        slices = pd.concat([patient.result() for patient in written], ignore_index=True)
+    return write_table(Path(out) / "slices.csv", slices)
+
+
+def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
+    """Return the probability of tumour in each slice of a patient, by a detector's settings.
+
+    With ``combination`` in the settings, it is made from detector and segmenter together, see
+    `combine`; otherwise it is the detector's alone.
+
+    Parameters
+    ----------
+    p_detector : ndarray of float, shape (slices,), 0..1
+        Calibrated.
+    maps : ndarray of float, shape (slices, height, width), 0..1
+        What the segmenter says about all slices of the patient, in order.
+    settings : dict
+        The detector's settings file; with ``combination``, ``neighbours`` as well, see
+        `smooth_slices`.
+
+    Returns
+    -------
+    ndarray of float, shape (slices,), 0..1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from utils.models.predict import slice_probabilities
+    >>> slice_probabilities(np.array([0.25]), maps=np.array([[[0.75]]]), settings={}).tolist()
+    [0.25]
+    >>> weights = {"detector": 0, "segmenter": 1, "intercept": 0}
+    >>> settings = {"combination": weights, "neighbours": 0}
+    >>> slice_probabilities(np.array([0.25]), np.array([[[0.75]]]), settings).round(3).tolist()
+    [0.75]
+    """
+    if "combination" not in settings:
+        return p_detector
+    scores = slice_scores(smooth_slices(maps, settings["neighbours"]))
+    return combine(p_detector, scores, settings["combination"])
+
+
+def _read_ahead(readers: ThreadPoolExecutor, groups: list, views: list, ahead: int = 2):
+    """Yield what `_read_patient` returns for each group, having started the next ones."""
+    waiting: list[Future] = []
+    for rows in groups:
+        waiting.append(readers.submit(_read_patient, rows, views))
+        if len(waiting) > ahead:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _read_patient(rows: pd.DataFrame, views: list) -> tuple[tuple, list[np.ndarray]]:
+    """Return the size of a patient's pictures and, for each model, the pictures it takes.
+
+    A view is the size of the pictures and the name of their channels, see `arrange_channels`.
+    """
+    own, resized = read_resized(rows, {size for size, _ in views})
+    return own, [arrange_channels(resized[size], name) for size, name in views]
+
+
+def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.DataFrame:
+    """Write the masks of one patient; return its rows of the table."""
+    masks = postprocess(probabilities, settings, size)
+    for row, mask in zip(rows.itertuples(), masks, strict=True):
+        name = mask_name(row.patient, row.slice)
+        # In memory first: Pillow takes three times as long to write to a file.
+        encoded = BytesIO()
+        Image.fromarray(mask * np.uint8(255)).save(encoded, "PNG", compress_level=1)
+        with atomic_path(out / "masks" / row.patient / name) as temporary:
+            temporary.write_bytes(encoded.getbuffer())
+    table = rows[["patient", "slice"]].copy()
+    table["p_tumour"] = np.round(p_tumour, 6)
+    table["tumour_px"] = masks.sum(axis=(1, 2), dtype=int)
+    return table

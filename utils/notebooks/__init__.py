@@ -1,0 +1,1 @@
+"""The notebooks: made from their sources, executed in order, reported."""

@@ -1,0 +1,1 @@
+"""One patient from any files: NIfTI or slices, whatever their orientation and grey levels."""

@@ -1,0 +1,379 @@
+"""A patient of one's own: read from a folder of slices or from NIfTI, predicted, saved.
+
+What is read is brought to the cohort's view, so that everything that works on the cohort works
+on it: 8 bits, axial, 256 x 256 pixels, pre-contrast, FLAIR and post-contrast as the channels.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from utils.cohort.layout import (
+    PatientFiles,
+    find_cohort_folder,
+    list_patients,
+    patient_files,
+    slice_of,
+)
+from utils.cohort.tiff import read_mask, read_slice
+from utils.cohort.volumes import normalisation, normalise_image, resize_image
+from utils.config import CourseError, atomic_path
+from utils.patient import grey_levels
+from utils.patient.axial import Grid, from_frame, from_slices, to_frame, to_slices
+from utils.patient.grid import (
+    Sequence,
+    axes_on_grid,
+    check_extent,
+    check_truth,
+    measure_levels,
+    notes_on_levels,
+    notes_on_space,
+    place_frame,
+    read_bytes,
+    read_mask_slices,
+)
+from utils.patient.nifti import check_regular, is_nifti, open_nifti, stem_of, write_like
+from utils.patient.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
+
+# Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
+LONGEST_NAME = 200
+# How deep below the folder given NIfTI files are looked for, and in how many folders.
+DEEPEST, MOST_FOLDERS = 4, 200
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient as the cohort has them, and what had to be done to get there.
+
+    Attributes
+    ----------
+    name : str
+    images : ndarray of uint8, shape (slices, height, width, 3)
+        Pre-contrast, FLAIR, post-contrast, lowest slice first; not normalised.
+    truth : ndarray of uint8, shape (slices, height, width), or None
+        1 in the tumour, if somebody has traced it.
+    grid : Grid or None
+        Of the NIfTI files; None for slices in TIFF, which say nothing about where they lie.
+    notes : tuple of str
+        What a reader should know before believing anything.
+    start : (int, int), optional
+        Row and column of the file's slices (at 0.94 mm) at which `images` begin; without it they
+        lie about the middle.
+    occupied : (int, int), optional
+        First and one after the last slice with some of the head: grey levels are normalised by
+        these. Without it, by all.
+    sources : dict of str to str
+        Which file serves as ``pre``, ``flair``, ``post`` and ``mask``; empty for slices in TIFF.
+    """
+
+    name: str
+    images: np.ndarray
+    truth: np.ndarray | None = None
+    grid: Grid | None = None
+    notes: tuple[str, ...] = ()
+    start: tuple[int, int] | None = None
+    occupied: tuple[int, int] | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def pictures(self, size: int) -> np.ndarray:
+        """Return the slices normalised as a volume, uint8, shape (slices, size, size, 3)."""
+        tables = normalisation(self.images[slice(*(self.occupied or (None, None)))])
+        pictures = np.empty((len(self.images), size, size, 3), np.uint8)
+        for place, image in enumerate(self.images):
+            pictures[place] = resize_image(normalise_image(image, tables), (size, size))
+        return pictures
+
+    def files(self) -> list[str]:
+        """Return a line for each sequence that says which file serves as it."""
+        return [f"{NAMES[kind]}: {file}" for kind, file in self.sources.items()]
+
+
+def read_patient(path: str | Path) -> Patient:
+    """Read one patient.
+
+    The scale to 8 bits is measured on the head alone, and the frame of 240 mm lies about the
+    middle of the file, or about the head where it would be cut off there.
+
+    Parameters
+    ----------
+    path : path-like
+        One of: the patient's folder in the cohort layout, or a folder that holds only that one; a
+        folder with a NIfTI file a sequence, or one folder above it, told apart by their names
+        (``pre`` or ``t1``, ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``; see
+        `utils.patient.sequences`); a NIfTI file with pre, FLAIR and post along its fourth axis, or
+        with FLAIR alone.
+
+    Returns
+    -------
+    Patient
+        A sequence that is missing is a copy of FLAIR, and a note says so.
+
+    Raises
+    ------
+    CourseError
+        Naming the file that cannot be used, and the remedy.
+    """
+    if not str(path):
+        raise CourseError("my_patient is empty: give the folder or the file of your patient")
+    path = Path(path).expanduser()
+    if _is_folder(path):
+        folder, files = _nifti_files(path)
+        return _from_nifti_files(folder, files) if files else _from_slices(_only_patient(path))
+    check_regular(path)
+    if not (is_nifti(path) or path.name.lower().endswith((".img", ".img.gz"))):
+        raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
+    return _from_one_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long: check_regular says so
+        return False
+
+
+def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
+    """Return the folder with a patient's NIfTI files, and these: in `path` or, once, below it."""
+    files = _in_folder(path)
+    if files:
+        return path, files
+    below = []
+    for place, (folder, names, _) in enumerate(os.walk(path)):
+        deep = len(Path(folder).relative_to(path).parts)
+        names[:] = sorted(name for name in names if name[0] != ".") if deep < DEEPEST else []
+        found = _in_folder(Path(folder))
+        if found:
+            below.append((Path(folder), found))
+        if place >= MOST_FOLDERS:
+            break
+    telling = [each for each in below if any(kind_of(file.name) == "flair" for file in each[1])]
+    if len(telling) == 1 or (len(below) == 1 and not telling):
+        return (telling or below)[0]
+    if below:
+        words = ", ".join(str(folder.relative_to(path)) for folder, _ in (telling or below)[:3])
+        more = "which hold a FLAIR each" if telling else "and no file's name says FLAIR"
+        raise CourseError(
+            f"{path}: NIfTI files lie in {len(telling or below)} folders below it ({words}), "
+            f"{more}; put the files of one patient into one folder and give that; {HOW_TO_NAME}"
+        )
+    return path, []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder; a folder or a link to nowhere so named is refused."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise CourseError(
+            f"{folder}: cannot be listed ({os.strerror(error.errno)}); check its rights"
+        ) from error
+    files = []
+    for child in children:
+        # A folder by such a name is what some programs unpack a file into: looked into later.
+        if is_nifti(child) and child.name[0] != "." and not _is_folder(child):
+            check_regular(child)
+            files.append(child)
+    return files
+
+
+def _only_patient(path: Path) -> PatientFiles:
+    if any(slice_of(child.name, path.absolute().name) for child in path.iterdir()):
+        return patient_files(path.absolute())
+    root = find_cohort_folder(path)
+    found = list_patients(root)
+    if len(found) > 1:
+        raise CourseError(
+            f"{root}: holds {len(found)} patients; give the folder of one, such as "
+            f"{found[0].folder}, or predict all with python -m utils.predict"
+        )
+    return found[0]
+
+
+def _from_slices(files: PatientFiles) -> Patient:
+    check_name(files.folder, files.patient)
+    numbers = sorted(files.slices)
+    first = read_slice(files.slices[numbers[0]])
+    size = first.shape[:2]
+    images = np.empty((len(numbers), *first.shape), np.uint8)
+    for place, number in enumerate(numbers):
+        image = read_slice(files.slices[number])
+        if image.shape != first.shape:
+            raise CourseError(
+                f"{files.slices[number]}: is {image.shape[0]} x {image.shape[1]} pixels, the first "
+                f"slice {size[0]} x {size[1]}; export all at one size"
+            )
+        images[place] = image
+    truth = None
+    if set(files.masks) == set(files.slices):
+        truth = np.empty((len(numbers), *size), np.uint8)
+        for place, number in enumerate(numbers):
+            truth[place] = read_mask(files.masks[number], size)
+    if np.ptp(images[..., 1]) == 0:
+        raise CourseError(
+            f"{files.folder}: its FLAIR is empty, every voxel is {images[0, 0, 0, 1]}; export it "
+            "again"
+        )
+    notes = ("TIFF slices do not say which side is left, nor how large a pixel is",)
+    return Patient(files.patient, images, truth, None, notes)
+
+
+def _from_one_file(path: Path) -> Patient:
+    file = open_nifti(path)
+    if file.volumes not in (1, 3):
+        raise CourseError(
+            f"{path}: holds {file.volumes} volumes, 3 are expected (pre-contrast, FLAIR, "
+            "post-contrast, in this order); keep these, or give a folder with a file each"
+        )
+    if file.volumes == 3:
+        sources = {kind: f"{path.name}, volume {place}" for place, kind in enumerate(SEQUENCES, 1)}
+    else:
+        _check_flair_name(path)
+        sources = {"flair": path.name}
+    sequences = {kind: Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
+    return _assemble(stem_of(path.name), path, sequences, sources, [])
+
+
+def _check_flair_name(path: Path) -> None:
+    """Refuse a single volume whose name says that it is something else than FLAIR."""
+    reading = read_name(path.name)
+    if reading.kind in ("pre", "post", "mask") or "T2" in reading.why:
+        said = NAMES.get(reading.kind, reading.why)
+        raise CourseError(
+            f"{path}: a single volume is taken as FLAIR, and its name says {said}; give the FLAIR, "
+            "or a folder with a file a sequence"
+        )
+
+
+def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
+    """Read a folder that holds a file a sequence."""
+    sources, notes = tell_apart(path.name for path in paths)
+    if "flair" not in sources:
+        taken = [f"{file} as {NAMES[kind]}" for kind, file in sources.items()]
+        raise CourseError(
+            f"{folder}: no FLAIR in it ({'; '.join([*taken, *notes])}), and the tumour is seen "
+            "there; name it flair.nii.gz"
+        )
+    files = {kind: open_nifti(folder / name) for kind, name in sources.items()}
+    flair = files["flair"]
+    for kind, file in files.items():
+        if file.volumes != 1:
+            raise CourseError(
+                f"{folder / sources[kind]}: holds {file.volumes} volumes, one is expected; keep one"
+            )
+    sequences = {
+        kind: Sequence(file, 0, axes_on_grid(folder / sources[kind], file.grid, flair))
+        for kind, file in files.items()
+    }
+    order = [kind for kind in (*SEQUENCES, "mask") if kind in sources]
+    ordered = {kind: sources[kind] for kind in order}
+    name = folder.absolute().name
+    return _assemble(name, folder, sequences, ordered, notes)
+
+
+def _assemble(
+    name: str, path: Path, sequences: dict[str, Sequence], sources: dict[str, str], notes: list
+) -> Patient:
+    """Bring the volumes of a patient to the cohort's view."""
+    check_name(path, name)
+    grid = sequences["flair"].file.grid
+    size = check_extent(path, grid)
+    notes = [*notes, *notes_on_space(grid)]
+    levels = {kind: measure_levels(each) for kind, each in sequences.items() if kind != "mask"}
+    if not levels["flair"].white > levels["flair"].black:
+        raise CourseError(
+            f"{path}: its FLAIR is empty, every voxel is {levels['flair'].white:g}; export it again"
+        )
+    for kind in ("pre", "post"):
+        if kind in levels and not levels[kind].white > levels[kind].black:
+            notes.append(f"{sources.pop(kind)} is empty: it is left out")
+            del levels[kind]
+        elif kind in levels:
+            notes += notes_on_levels(sources[kind], levels[kind], sequences[kind])
+    notes += notes_on_levels(sources["flair"], levels["flair"], sequences["flair"])
+    box = next((levels[kind].box for kind in ("flair", "post", "pre")
+                if kind in levels and levels[kind].box), None)  # fmt: skip
+    lost = [sources[kind] for kind in levels if levels[kind].box is None]
+    if lost:
+        notes.append(
+            f"no head could be told from the air around it in {', '.join(lost)}: the grey levels "
+            "are those of all that is not air"
+        )
+    start, more = place_frame(size, grid, box)
+    notes += more
+    channels = {}
+    for kind in SEQUENCES:
+        if kind not in levels:
+            notes.append(f"no {_SHORT[kind]} sequence: a copy of FLAIR stands in for it")
+            continue
+        bytes_ = read_bytes(sequences[kind], lambda plane, kind=kind: grey_levels.to_8_bit(
+            plane, levels[kind]))  # fmt: skip
+        channels[kind] = to_frame(to_slices(bytes_, grid, sequences[kind].axes), grid, start)
+    images = np.stack([channels.get(kind, channels["flair"]) for kind in SEQUENCES], axis=-1)
+    truth = None
+    if "mask" in sequences:
+        traced, note = read_mask_slices(sequences["mask"], sources["mask"])
+        if note:
+            notes.append(note)
+        if traced is not None:
+            truth = (to_frame(traced, grid, start) >= 128).astype(np.uint8)
+            truth, note = check_truth(truth, images, levels["flair"], sources["mask"])
+            if note:
+                notes.append(note)
+        if truth is None:
+            sources = {kind: file for kind, file in sources.items() if kind != "mask"}
+    return Patient(name, images, truth, grid, tuple(notes), start, box and box[0], sources)
+
+
+_SHORT = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
+
+
+def check_name(path: Path, name: str) -> None:
+    """Refuse a name that leaves no room for what is added to it in the names of files."""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise CourseError(
+            f"{path}: a name of {len(os.fsencode(name))} bytes is too long for the files that are "
+            f"written for it; shorten it to {LONGEST_NAME}"
+        )
+
+
+def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Path]:
+    """Write the masks of a patient.
+
+    Parameters
+    ----------
+    patient : Patient
+    masks : ndarray of uint8, shape (slices, height, width)
+        1 in the tumour, at the size of `patient.images`.
+    out : path-like
+
+    Returns
+    -------
+    list of pathlib.Path
+        ``<out>/<name>/<name>_<n>_mask.png`` (0 or 255) for every slice; for a patient from NIfTI
+        then also ``<out>/<name>/<name>_mask.nii.gz`` (0 or 1) on the grid of the patient's files.
+
+    Raises
+    ------
+    CourseError
+        If the masks are not of the patient's size.
+    """
+    if masks.shape != patient.images.shape[:3]:
+        raise CourseError(
+            f"masks of shape {masks.shape} for pictures of {patient.images.shape[:3]}; predict the "
+            "same patient that you save"
+        )
+    folder = Path(out) / patient.name
+    written = []
+    for number, mask in enumerate(masks, start=1):
+        file = folder / f"{patient.name}_{number}_mask.png"
+        with atomic_path(file) as temporary:
+            Image.fromarray(mask * np.uint8(255)).save(temporary)
+        written.append(file)
+    if patient.grid is not None:
+        own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
+        file = folder / f"{patient.name}_mask.nii.gz"
+        written.append(write_like(file, own, patient.grid))
+    return written

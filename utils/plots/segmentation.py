@@ -1,0 +1,282 @@
+"""Figures of notebook 03: the network, its losses, augmentation, thresholds and overlays."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from utils.plots.style import (
+    BLACK,
+    COLOURS,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PREDICTION,
+    SKY,
+    TRUTH,
+    bare,
+    contour_legend,
+    draw_contour,
+    draw_slice,
+    new_figure,
+    styled,
+)
+
+FORMULA = "from the formula, no data"
+
+
+@styled
+def focal_exponents(
+    exponents: Sequence[float] = (0.75, 1.0, 4 / 3, 2.0), source: str = FORMULA
+) -> Figure:
+    """Show the loss (1 - index) ** exponent and the size of its slope over the Tversky index.
+
+    Parameters
+    ----------
+    exponents : sequence of float
+        Above 1, hard images count more; below 1, easy ones do, and the slope grows without
+        bound where the index nears 1.
+    source : str
+    """
+    figure = new_figure("What the exponent of the focal Tversky loss does", source, 9, 3.9)
+    loss, slope = figure.subplots(1, 2)
+    index = np.linspace(0, 0.999, 500)
+    for number, exponent in enumerate(exponents):
+        look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7]}
+        loss.plot(index, (1 - index) ** exponent, label=f"exponent {exponent:.3g}", **look)
+        slope.plot(index, exponent * (1 - index) ** (exponent - 1), **look)
+    loss.set(xlabel="Tversky index (1: every pixel right)", ylabel="loss", title="loss")
+    slope.set(
+        xlabel="Tversky index (1: every pixel right)",
+        ylabel="|d loss / d index|",
+        title="slope: how hard an image pulls",
+        ylim=(0, 2.5),
+    )
+    figure.legend(loc="outside lower left", ncols=len(exponents))
+    return figure
+
+
+@styled
+def tversky_weights(
+    weights: Sequence[tuple[float, float]] = ((0.3, 0.7), (0.5, 0.5), (0.7, 0.3)),
+    source: str = FORMULA,
+) -> Figure:
+    """Show what missed and what invented pixels cost for some (alpha, beta).
+
+    Parameters
+    ----------
+    weights : sequence of (alpha, beta)
+        Weights of the false negatives and of the false positives; 0.5 and 0.5 is Dice.
+    source : str
+    """
+    figure = new_figure("Alpha weighs what is missed, beta what is invented", source, 9, 3.9)
+    missed, invented = figure.subplots(1, 2, sharey=True)
+    wrong = np.linspace(0, 1, 101)
+    for number, (alpha, beta) in enumerate(weights):
+        look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7]}
+        hits = 1 - wrong
+        missed.plot(100 * wrong, 1 - hits / (hits + alpha * wrong), **look)
+        label = rf"$\alpha$ = {alpha:g}, $\beta$ = {beta:g}" + (" (Dice)" if alpha == beta else "")
+        invented.plot(100 * wrong, 1 - 1 / (1 + beta * wrong), label=label, **look)
+    missed.set(xlabel="tumour missed (% of its area)", ylabel="1 - Tversky index")
+    invented.set(xlabel="invented beside it (% of its area)")
+    figure.legend(loc="outside lower left", ncols=len(weights))
+    return figure
+
+
+@styled
+def augmentation(
+    image: np.ndarray,
+    mask: np.ndarray,
+    variants: Sequence[tuple[np.ndarray, np.ndarray]],
+    source: str,
+) -> Figure:
+    """Show a slice and its mask as they are, and after random changes that move both together.
+
+    Parameters
+    ----------
+    image : ndarray (height, width, 3)
+    mask : ndarray (height, width)
+    variants : sequence of (image, mask)
+    source : str
+    """
+    title = "Picture and mask are moved together; grey levels change in the picture alone"
+    columns = 1 + len(variants)
+    figure = new_figure(title, source, max(7.5, 1.6 * columns), 4.2)
+    grid = figure.subplots(2, columns, squeeze=False)
+    for column, (picture, moved) in enumerate([(image, mask), *variants]):
+        draw_slice(grid[0, column], picture[..., 1], 255)
+        draw_contour(grid[0, column], moved)
+        draw_slice(grid[1, column], (np.asarray(moved) > 0).astype(float), 1)
+        grid[0, column].set_title("as it is" if column == 0 else f"changed, {column}", fontsize=9)
+    grid[0, 0].set_ylabel("FLAIR")
+    grid[1, 0].set_ylabel("mask")
+    contour_legend(figure, prediction=False)
+    return figure
+
+
+@styled
+def threshold_curve(
+    tried: pd.DataFrame,
+    source: str,
+    xlabel: str = "threshold on the probability",
+    title: str = "Threshold and pieces kept, chosen on validation",
+) -> Figure:
+    """Show the mean Dice for each threshold (and choice of pieces kept), the best one marked.
+
+    Parameters
+    ----------
+    tried : DataFrame
+        `threshold, dice` and optionally `pieces`; from `segmenter.try_postprocessing` or
+        `flair_baseline.try_thresholds`.
+    source : str
+        Which patients they were tried on.
+    xlabel, title : str
+    """
+    figure = new_figure(title, source, 7.4, 3.8)
+    axes = figure.subplots()
+    groups = dict(list(tried.groupby("pieces"))) if "pieces" in tried else {"": tried}
+    for number, (label, rows) in enumerate(groups.items()):
+        rows = rows.sort_values("threshold")
+        look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7], "markersize": 4}
+        axes.plot(rows["threshold"], rows["dice"], marker="osD^v"[number % 5], label=label, **look)
+    best = tried.loc[tried["dice"].idxmax()]
+    axes.plot(best["threshold"], best["dice"], "o", markersize=13, fillstyle="none", color=BLACK)
+    axes.set(xlabel=xlabel, ylabel="mean patient Dice")
+    axes.set_title(
+        f"circle: the best, threshold {best['threshold']:g}, Dice {best['dice']:.2f}",
+        fontsize=9,
+        color=GREY,
+    )
+    if len(groups) > 1:
+        figure.legend(loc="outside right center")
+    return figure
+
+
+@styled
+def overlays(
+    images: np.ndarray,
+    truths: np.ndarray,
+    predictions: np.ndarray,
+    names: Sequence[str],
+    source: str,
+    title: str = "Best, middle and worst",
+    columns: int = 3,
+) -> Figure:
+    """Show FLAIR slices with the true border and the predicted one.
+
+    Parameters
+    ----------
+    images : ndarray (n, height, width, 3)
+    truths, predictions : ndarray (n, height, width)
+    names : sequence of str
+        Titles of the pictures, with the Dice.
+    source : str
+    title : str
+    columns : int
+    """
+    rows = -(-len(images) // columns)
+    figure = new_figure(title, source, max(5, 2.3 * columns), 2.55 * rows + 0.9)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    bare(grid)
+    for place, name in enumerate(names):
+        draw_slice(grid[place], images[place, ..., 1])
+        draw_contour(grid[place], truths[place], TRUTH)
+        draw_contour(grid[place], predictions[place], PREDICTION)
+        grid[place].set_title(name, fontsize=9)
+    contour_legend(figure)
+    return figure
+
+
+@styled
+def masks_side_by_side(
+    image: np.ndarray, masks: Mapping[str, np.ndarray], source: str, title: str
+) -> Figure:
+    """Show one FLAIR slice and several masks of it: the true one, a baseline's, the network's.
+
+    Parameters
+    ----------
+    image : ndarray (height, width, 3)
+    masks : mapping of str to ndarray (height, width)
+        By name. Probabilities, 0..1, are drawn as such.
+    source : str
+    title : str
+    """
+    figure = new_figure(title, source, 2.2 * (len(masks) + 1), 3.1)
+    grid = figure.subplots(1, len(masks) + 1)
+    draw_slice(grid[0], image[..., 1])
+    grid[0].set_title("FLAIR", fontsize=9)
+    for axes, (name, mask) in zip(grid[1:], masks.items(), strict=True):
+        draw_slice(axes, np.asarray(mask, dtype=float), 1, cmap="viridis")
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
+@styled
+def resunet_diagram(
+    size: int = 128,
+    filters: Sequence[int] = (32, 64, 128, 256),
+    source: str = "the network's plan, no data",
+) -> Figure:
+    """Draw the ResUNet of `models.resunet`: resolution and filters by level, and the skips.
+
+    Parameters
+    ----------
+    size : int
+        Side of the picture in pixels.
+    filters : sequence of int
+        Filters at each level, the finest, at half the resolution of the picture, first.
+    source : str
+    """
+    levels = len(filters)
+    figure = new_figure("The ResUNet: down, across, and up again", source, 10, 0.85 * levels + 1.2)
+    axes = figure.subplots()
+    bare(axes)
+    last = 2 * levels - 2  # the place of the last block, at the finest level again
+    axes.set(xlim=(-2.2, last + 2.2), ylim=(-levels + 0.35, 0.75))
+    _box(axes, -1.6, 0, f"picture\n{size} x {size}", "white")
+    _box(axes, last + 1.6, 0, f"probability\n{size} x {size}", "white")
+    for level, width in enumerate(filters):
+        text = f"{size >> level + 1} x {size >> level + 1}\n{width} filters"
+        _box(axes, level, -level, text, SKY if level < levels - 1 else ORANGE)
+        if level < levels - 1:
+            _box(axes, last - level, -level, text, GREEN)
+            _arrow(axes, (level + 0.42, -level), (last - level - 0.42, -level), linestyle="--")
+            _arrow(axes, (level, -level - 0.27), (level + 0.6, -level - 0.75))
+            _arrow(axes, (last - level - 0.6, -level - 0.75), (last - level, -level - 0.27))
+    _arrow(axes, (-1.14, 0), (-0.42, 0))
+    _arrow(axes, (last + 0.42, 0), (last + 1.14, 0))
+    axes.text(-0.8, 0.4, "stem: a convolution\nthat halves", ha="center", color=GREY, fontsize=9)
+    axes.text(last + 0.8, 0.4, "enlarged by 2", ha="center", color=GREY, fontsize=9)
+    axes.text(last / 2, 0.08, "skip connections: detail is copied across", ha="center", color=GREY)
+    axes.text(0, -levels + 0.9, "each box: two 3 x 3 convolutions\nand a shortcut around them",
+              ha="center", color=GREY, fontsize=9)  # fmt: skip
+    axes.text(last, -levels + 0.9, "on the way up: enlarged by 2,\njoined with the skip",
+              ha="center", color=GREY, fontsize=9)  # fmt: skip
+    return figure
+
+
+def _box(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+    shape = FancyBboxPatch(
+        (x - 0.38, y - 0.22),
+        0.76,
+        0.44,
+        boxstyle="round,pad=0.03",
+        facecolor=color,
+        edgecolor=BLACK,
+        alpha=0.55,
+    )
+    axes.add_patch(shape)
+    axes.text(x, y, text, ha="center", va="center", fontsize=8.5)
+
+
+def _arrow(axes: Axes, start: tuple, end: tuple, linestyle: str = "-") -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=11, color=GREY, linestyle=linestyle
+        )
+    )
