@@ -636,7 +636,7 @@ print(statistics.by_area(slices).round(3).to_string(index=False))
 # %%
 # NBVAL_CHECK_OUTPUT
 alone, cascade, gain = statistics.cascade_gain(slices)
-second = segmentation.patient_table(statistics.cascade(slices))
+second = segmentation.patient_table(segmentation.cascade(slices))
 figure = plots_evaluation.paired_dice(
     by_patient[["patient", "dice"]], second[["patient", "dice"]],
     ("segmenter", "cascade"), gain, SOURCE,

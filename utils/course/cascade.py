@@ -52,9 +52,7 @@ class Evaluation:
     @property
     def cascade_slices(self) -> pd.DataFrame:
         """The slices table with the counts of the cascade in place of the segmenter's."""
-        return self.slices.assign(
-            predicted_px=self.slices["cascade_px"], overlap_px=self.slices["cascade_overlap_px"]
-        )
+        return segmentation.cascade(self.slices)
 
 
 def evaluate(run: Run, part: str = "test") -> Evaluation:
@@ -93,8 +91,9 @@ def evaluate(run: Run, part: str = "test") -> Evaluation:
     truths = true_masks(volumes.table)
     slices = segmentation.score(volumes.table, truths, alone, part=part, p_tumour=p_tumour)
     slices["flagged"] = flagged
-    slices["cascade_px"] = cascade.sum(axis=(1, 2), dtype=int)
-    slices["cascade_overlap_px"] = (cascade & truths).sum(axis=(1, 2), dtype=int)
+    emptied = segmentation.cascade(slices)
+    slices["cascade_px"] = emptied["predicted_px"]
+    slices["cascade_overlap_px"] = emptied["overlap_px"]
     if part == "test":
         write_table(run.folder / "predictions.csv", slices)
     return Evaluation(slices, truths, alone, cascade, volumes, settings["threshold"])
@@ -166,13 +165,11 @@ def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFram
     Returns
     -------
     pandas.DataFrame
-        ``patient, institution, tumour_px, dice``; ``missed``: share of the tumour's pixels that
-        were not found; ``invented``: share of the predicted pixels that are no tumour (NaN where
-        there are none); ``without``: the sequences that the patient lacks.
+        ``patient, institution, tumour_px, dice``; ``missed, invented``, see
+        `segmentation.missed_and_invented`; ``without``: the sequences that the patient lacks.
     """
     errors = patients[["patient", "institution", "tumour_px", "dice"]].copy()
-    errors["missed"] = 1 - patients["overlap_px"] / patients["tumour_px"].replace(0, np.nan)
-    errors["invented"] = 1 - patients["overlap_px"] / patients["predicted_px"].replace(0, np.nan)
+    errors[["missed", "invented"]] = segmentation.missed_and_invented(patients)
     lacks = missing.set_index("patient").loc[errors["patient"]]
     names = {"pre_contrast": "pre-contrast", "post_contrast": "post-contrast"}
     errors["without"] = [

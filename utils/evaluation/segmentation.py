@@ -205,6 +205,42 @@ def one_mask(slices: pd.DataFrame) -> dict[str, pd.Series]:
     return {"missed": tumour & ~predicted, "invented": predicted & ~tumour}
 
 
+def missed_and_invented(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return how much of each patient's tumour was ``missed``, and of its prediction ``invented``.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        Needs `tumour_px, predicted_px, overlap_px`, such as from `patient_table`.
+
+    Returns
+    -------
+    DataFrame
+        With the index of `patients`. `missed`: share of the true pixels that were not predicted;
+        `invented`: share of the predicted pixels that are no tumour. NaN where there are none.
+    """
+    found = patients["overlap_px"] / patients["tumour_px"].replace(0, np.nan)
+    right = patients["overlap_px"] / patients["predicted_px"].replace(0, np.nan)
+    return pd.DataFrame({"missed": 1 - found, "invented": 1 - right})
+
+
+def cascade(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return the slices table as it is once the masks of slices that were not flagged are emptied.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The slices table; needs `predicted_px, overlap_px` and `flagged`, which is bool, or 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        A copy, with other `predicted_px, overlap_px`.
+    """
+    emptied = {name: slices[name] * slices["flagged"] for name in ("predicted_px", "overlap_px")}
+    return slices.assign(**emptied)
+
+
 def hd95(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Return how far apart the outlines of two masks lie, in pixels: HD95 by slice, averaged.
 

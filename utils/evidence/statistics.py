@@ -11,7 +11,13 @@ import pandas as pd
 
 from utils.evaluation import calibration, detection
 from utils.evaluation.bootstrap import Interval, bootstrap_patients, paired_bootstrap
-from utils.evaluation.segmentation import dice_conventions, dice_from_counts, patient_table
+from utils.evaluation.segmentation import (
+    cascade,
+    dice_conventions,
+    dice_from_counts,
+    missed_and_invented,
+    patient_table,
+)
 
 RESAMPLES = 1000
 SEED = 0
@@ -241,24 +247,10 @@ def worst(patients: pd.DataFrame, number: int = 8) -> pd.DataFrame:
 
 
 def kinds_of_error(patients: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
-    """Return `patients` with ``missed`` and ``invented``.
-
-    Missed is the share of the traced tumour that was not predicted; invented the share of the
-    predicted pixels that are not tumour (NaN where nothing was predicted).
-    """
-    sums = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
-    sums = sums.loc[patients["patient"]].reset_index(drop=True)
-    found = sums["overlap_px"] / sums["tumour_px"].where(sums["tumour_px"] > 0)
-    right = sums["overlap_px"] / sums["predicted_px"].where(sums["predicted_px"] > 0)
-    return patients.reset_index(drop=True).assign(missed=1 - found, invented=1 - right)
-
-
-def cascade(slices: pd.DataFrame) -> pd.DataFrame:
-    """Return the slices table with the masks of slices that were not flagged emptied."""
-    return slices.assign(
-        predicted_px=slices["predicted_px"] * slices["flagged"],
-        overlap_px=slices["overlap_px"] * slices["flagged"],
-    )
+    """Return `patients` with the columns of `segmentation.missed_and_invented`."""
+    own = patient_table(slices).set_index("patient").loc[patients["patient"]]
+    errors = missed_and_invented(own.reset_index(drop=True))
+    return patients.reset_index(drop=True).assign(**errors)
 
 
 def cascade_gain(slices: pd.DataFrame) -> tuple[Interval, Interval, Interval]:

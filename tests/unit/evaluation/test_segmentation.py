@@ -51,6 +51,25 @@ def test_masks_of_different_shapes_are_refused():
         segmentation.dice(np.zeros((4, 4)), np.zeros((5, 5)))
 
 
+def test_the_cascade_empties_what_is_not_flagged():
+    slices = slices_table(("a", 0, 0, 0), ("a", 10, 10, 5), ("a", 30, 30, 30), ("b", 0, 20, 0))
+    found = segmentation.cascade(slices.assign(flagged=[0, 0, 1, 0]))
+    assert found["predicted_px"].tolist() == [0, 0, 30, 0]
+    assert found["overlap_px"].tolist() == [0, 0, 30, 0]
+    assert found["tumour_px"].tolist() == [0, 10, 30, 0]
+    assert slices["predicted_px"].sum() == 60  # what was given stays as it was
+
+
+def test_missed_is_of_the_tumour_and_invented_of_the_prediction():
+    # Of a's 10 traced pixels 4 are missed, of its 8 predicted 2 invented.
+    patients = slices_table(("a", 10, 8, 6), ("b", 5, 0, 0), ("c", 0, 4, 0)).set_index("patient")
+    found = segmentation.missed_and_invented(patients)
+    assert found["missed"].to_dict() == pytest.approx({"a": 0.4, "b": 1, "c": np.nan}, nan_ok=True)
+    assert found["invented"].to_dict() == pytest.approx(
+        {"a": 0.25, "b": np.nan, "c": 1}, nan_ok=True
+    )
+
+
 @given(pairs_of_masks)
 def test_dice_is_symmetric_and_between_0_and_1(masks):
     first, second = masks

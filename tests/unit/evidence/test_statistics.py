@@ -114,13 +114,6 @@ def test_the_worst_come_first_with_what_was_missed_and_invented(patients, slices
     assert found["invented"].tolist() == [0.5, pytest.approx(5 / 40)]
 
 
-def test_the_cascade_empties_what_is_not_flagged(slices):
-    found = statistics.cascade(slices)
-    assert found["predicted_px"].tolist() == [0, 0, 30, 0, 20, 0, 20]
-    assert found["overlap_px"].tolist() == [0, 0, 30, 0, 20, 0, 20]
-    assert slices["predicted_px"].sum() == 100  # what was given stays as it was
-
-
 def test_the_cascades_gain_is_by_patient_and_in_pairs(slices):
     alone, both, gain = statistics.cascade_gain(slices)
     # A 2*35/80, then 2*30/70; B 1; C 2*20/80, then 2*20/60.
