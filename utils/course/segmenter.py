@@ -4,18 +4,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
 
 from utils import config
 from utils.cohort.table import true_masks
 from utils.course.run import Run
-from utils.evaluation.segmentation import dice
 from utils.models import batches, losses, resunet, training
 from utils.models.files import saving
 from utils.models.files.settings import Postprocessing, segmenter_settings
 from utils.models.inference import native_probabilities
-from utils.models.postprocessing import postprocess
+from utils.models.postprocessing import search_postprocessing
 from utils.models.precision import set_precision
 from utils.models.validation import validate_segmenter
 
@@ -110,15 +108,13 @@ def try_postprocessing(run: Run, model) -> pd.DataFrame:
         patient: true_masks(rows)
         for patient, rows in validation.table.groupby("patient", sort=False)
     }
-    tried = []
-    for threshold in THRESHOLDS:
-        for name, (minimum_px, largest_only) in PIECES.items():
-            settings = Postprocessing(threshold, minimum_px, largest_only)
-            by_patient = [
-                dice(truths[patient], postprocess(maps, settings))
-                for patient, maps in probabilities.items()
-            ]
-            tried.append((threshold, name, minimum_px, largest_only, np.nanmean(by_patient)))
+    scores = search_postprocessing(probabilities, truths, THRESHOLDS, PIECES.values())
+    names = {kept: name for name, kept in PIECES.items()}
+    tried = [
+        (one.threshold, names[kept], *kept, score)
+        for one, score in scores.items()
+        for kept in [(one.minimum_px, one.largest_only)]
+    ]
     columns = ["threshold", "pieces", "minimum_px", "largest_only", "dice"]
     table = pd.DataFrame(tried, columns=columns)
     return table.sort_values("dice", ascending=False, kind="stable", ignore_index=True)

@@ -29,7 +29,13 @@ from utils.models import resnet50
 from utils.models.files import saving
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import predict_images, resize_probabilities
-from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
+from utils.models.postprocessing import (
+    combine,
+    postprocess,
+    search_postprocessing,
+    slice_scores,
+    smooth_slices,
+)
 from utils.runtime import release
 from utils.tables import read_table, write_table
 
@@ -191,14 +197,9 @@ def choose_postprocessing(run: Run, maps: dict, chosen: np.ndarray):
         name: run.volumes.masks[np.flatnonzero((owner == name) & chosen)] for name in patients
     }
     kept = {name: chosen[owner == name] for name in patients}
-    tried = {}
-    for threshold, (minimum, largest), weight in itertools.product(THRESHOLDS, PIECES, NEIGHBOURS):
-        settings = Postprocessing(threshold, minimum, largest, weight)
-        scores = [
-            dice(truths[name], postprocess(maps[name], settings)[kept[name]], empty=1.0)
-            for name in patients
-        ]
-        tried[settings] = float(np.mean(scores))
+    tried = search_postprocessing(
+        maps, truths, THRESHOLDS, PIECES, NEIGHBOURS, kept=kept, empty=1.0
+    )
     best = max(tried, key=tried.get)
     return best, tried[best]
 

@@ -1,6 +1,7 @@
 """From maps of probability to masks: smoothed, cut off, pieces dropped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -9,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from utils.evaluation.calibration import logits
+from utils.evaluation.segmentation import dice
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import resize_map
 
@@ -133,6 +135,49 @@ def postprocess(
     if settings.minimum_px > 1 or settings.largest_only:
         _drop_pieces(masks, settings)
     return masks.view(np.uint8)
+
+
+def search_postprocessing(
+    maps: Mapping[str, np.ndarray],
+    truths: Mapping[str, np.ndarray],
+    thresholds: Iterable[float],
+    pieces: Iterable[tuple[int, bool]],
+    neighbours: Iterable[float] = (0.0,),
+    *,
+    kept: Mapping[str, np.ndarray] | None = None,
+    empty: float = np.nan,
+) -> dict[Postprocessing, float]:
+    """Return how well the masks of some patients come out with each choice of settings.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray of float, each of shape (slices, height, width)
+        Patient -> maps of probability of all its slices, in order.
+    truths : mapping of str to ndarray, each of shape (slices, height, width)
+        Patient -> traced masks at the size of the maps; other patients in `maps` do not count.
+    thresholds, pieces, neighbours : iterables
+        What is tried, each with each: `Postprocessing.threshold`; its ``minimum_px`` and
+        ``largest_only``; its ``neighbours``.
+    kept : mapping of str to ndarray of bool, shape (slices,), optional
+        Patient -> the slices that count and that `truths` has masks of; by default all.
+    empty : float
+        Dice of a patient with neither traced nor predicted pixels; NaN leaves it out.
+
+    Returns
+    -------
+    dict
+        `Postprocessing` -> mean Dice by patient, in the order in which they are tried.
+    """
+    tried = {}
+    for threshold, (minimum_px, largest_only), weight in product(thresholds, pieces, neighbours):
+        settings = Postprocessing(threshold, minimum_px, largest_only, weight)
+        scores = []
+        for patient, truth in truths.items():
+            masks = postprocess(maps[patient], settings)
+            masks = masks if kept is None else masks[kept[patient]]
+            scores.append(dice(truth, masks, empty=empty))
+        tried[settings] = float(np.nanmean(scores))
+    return tried
 
 
 def _smoothed(probabilities, neighbours: float, size: tuple[int, int]) -> Iterator[np.ndarray]:

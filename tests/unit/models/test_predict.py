@@ -16,7 +16,13 @@ from utils import config
 from utils.config import ROOT, CourseError, write_json
 from utils.models.files.settings import Postprocessing, read_settings
 from utils.models.inference import predict_stream, predict_together, resize_probabilities
-from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
+from utils.models.postprocessing import (
+    combine,
+    postprocess,
+    search_postprocessing,
+    slice_scores,
+    smooth_slices,
+)
 from utils.models.predict import predict_cohort, prepare_out, slice_probabilities
 from utils.tables import read_table
 
@@ -167,6 +173,29 @@ def test_smoothing_is_done_before_the_threshold():
     maps = np.array([0.0, 0.9, 0.0], np.float32)[:, None, None]
     assert postprocess(maps, Postprocessing(0.5)).ravel().tolist() == [0, 1, 0]
     assert postprocess(maps, Postprocessing(0.5, neighbours=0.25)).sum() == 0
+
+
+def test_the_search_scores_each_choice_with_each_by_patient():
+    # Patient a has tumour in its first pixel. At 0.5 two pixels are predicted, 2 * 1 / (1 + 2); at
+    # 0.8 only the right one. Its second slice does not count. b has none: at 0.5 one is predicted,
+    # at 0.8 none, whose Dice was chosen to be 1.
+    maps = {
+        "a": np.array([0.9, 0.1, 0.7, 0.1, 0.9, 0.9, 0.9, 0.9], np.float32).reshape(2, 1, 4),
+        "b": np.array([0.6, 0.1, 0.1, 0.1], np.float32).reshape(1, 1, 4),
+        "not counted": np.zeros((1, 1, 4), np.float32),
+    }
+    truths = {"a": np.array([[[1, 0, 0, 0]]], np.uint8), "b": np.zeros((1, 1, 4), np.uint8)}
+    kept = {"a": np.array([True, False]), "b": np.array([True])}
+    pieces = [(0, False), (2, False)]
+    found = search_postprocessing(maps, truths, (0.5, 0.8), pieces, kept=kept, empty=1.0)
+    # Pieces of 2 pixels or more: the second slice's four are one piece with what lies above them.
+    assert found == {
+        Postprocessing(0.5): pytest.approx((2 / 3 + 0) / 2),
+        Postprocessing(0.5, 2): pytest.approx((2 / 3 + 1) / 2),
+        Postprocessing(0.8): pytest.approx((1 + 1) / 2),
+        Postprocessing(0.8, 2): pytest.approx((1 + 1) / 2),
+    }
+    assert list(found)[:2] == [Postprocessing(0.5), Postprocessing(0.5, 2)]
 
 
 def test_a_slice_scores_the_mean_of_its_highest_pixels():
