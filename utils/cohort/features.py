@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from utils.cohort.volumes import Volumes, head_pixels
+from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, head_pixels
 
 
 def simple_features(volumes: Volumes) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def _slice_features(image: np.ndarray, head: np.ndarray) -> dict:
             f"{name} sd": values.std(),
             f"{name} 95 %": np.percentile(values, 95),
         }
-    bright = head & (image[..., 1] > 96 + 2 * 40)
+    bright = head & (image[..., 1] > HEAD_MEAN + 2 * GREY_LEVELS_PER_SD)
     halves = np.array_split(bright, 2, axis=1)
     left, right = (half.sum() for half in halves)
     row["bright in FLAIR"] = bright.sum() / max(1, head.sum())

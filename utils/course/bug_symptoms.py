@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from utils import config
 from utils.cohort.statistics import most_alike
-from utils.cohort.volumes import Volumes
+from utils.cohort.volumes import GREY_LEVELS_PER_SD, Volumes
 from utils.models.inference import resize_probabilities
 
 # Side (px) of the fields that the small classifier sees as one, and how wide it looks around one.
@@ -79,7 +79,7 @@ def pixel_features(images: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (n, fields, fields, 3 * len(WIDTHS) + 2)
         The fields in the last row and column are filled up if `STEP` does not divide the size.
     """
-    small = _field_means(images) / 40
+    small = _field_means(images) / GREY_LEVELS_PER_SD
     means = [ndimage.uniform_filter(small, (0, width, width, 0)) for width in WIDTHS]
     down, across = np.mgrid[0 : small.shape[1], 0 : small.shape[2]] / small.shape[1]
     place = np.stack([down, np.abs(across - 0.5)], axis=-1).astype(np.float32)

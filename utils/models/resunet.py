@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from utils import config
+from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN
 
 # Of a convolution of 1 x 1 with a stride, oneDNN computes the gradient wrongly, or the process
 # crashes, if the channels that go in are fewer than the numbers that a register holds:
@@ -43,8 +44,12 @@ def resunet(size=128, filters=(32, 64, 128, 256), seed=0, prior=0.02, stem=True)
         raise config.CourseError(f"size {size}: must be a multiple of {step} for this network")
     builder = _Residual(seed)
     inputs = layers.Input((size, size, 3), name="picture")
-    # 96 is the mean of a head's pixels and 40 their standard deviation, see utils.cohort.volumes.
-    x = layers.Rescaling(1 / 40, offset=-96 / 40, name="rescale", dtype="float32")(inputs)
+    x = layers.Rescaling(
+        1 / GREY_LEVELS_PER_SD,
+        offset=-HEAD_MEAN / GREY_LEVELS_PER_SD,
+        name="rescale",
+        dtype="float32",
+    )(inputs)
     if stem:
         x = builder.conv(x, filters[0], 3, 2, "stem")
     skips = []

@@ -7,7 +7,7 @@ import pytest
 from cohort_files import save
 
 from utils.cohort.statistics import head_grey_levels, missing_sequences, spread_between_patients
-from utils.cohort.volumes import Volumes
+from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes
 
 
 def volumes_of(*images):
@@ -53,8 +53,9 @@ def test_grey_levels_come_from_the_head_alone(tmp_path):
         for column in ("raw", "normalised")
     )
     assert raw == [[50], [100], [140, 160]]
-    # A constant channel is 96 throughout; the third lies one standard deviation either side.
-    assert normalised == [[96], [96], [56, 136]]
+    # A constant channel is the mean throughout; the third lies one standard deviation either side.
+    either_side = [HEAD_MEAN - GREY_LEVELS_PER_SD, HEAD_MEAN + GREY_LEVELS_PER_SD]
+    assert normalised == [[HEAD_MEAN], [HEAD_MEAN], either_side]
     assert levels["patient"].unique().tolist() == ["p0"]  # p1 has no head
     assert len(levels) == 3 * 50
 

@@ -9,6 +9,8 @@ from PIL import Image
 from utils.cohort import volumes as volumes_module
 from utils.cohort.table import read_cohort
 from utils.cohort.volumes import (
+    GREY_LEVELS_PER_SD,
+    HEAD_MEAN,
     SliceFiles,
     _percentile,
     arrange_channels,
@@ -41,8 +43,8 @@ def test_the_head_is_found_and_has_mean_96_and_sd_40():
     assert normalised.dtype == np.uint8
     for channel in range(3):
         values = normalised[..., channel][head].astype(float)
-        assert abs(values.mean() - 96) < 1
-        assert abs(values.std() - 40) < 1.5
+        assert abs(values.mean() - HEAD_MEAN) < 1
+        assert abs(values.std() - GREY_LEVELS_PER_SD) < 1.5
 
 
 @given(seed=st.integers(0, 2**32 - 1), highest=st.integers(1, 255))
@@ -70,9 +72,9 @@ def test_a_whole_volume_is_normalised_not_each_slice():
     assert normalised[0][head].mean() < normalised[1][head].mean() - 20
 
 
-def test_a_constant_or_empty_volume_becomes_96():
-    assert (normalise_volume(np.full((2, 32, 32, 3), 7, np.uint8)) == 96).all()
-    assert (normalise_volume(np.zeros((2, 32, 32, 3), np.uint8)) == 96).all()
+def test_a_constant_or_empty_volume_becomes_the_mean():
+    assert (normalise_volume(np.full((2, 32, 32, 3), 7, np.uint8)) == HEAD_MEAN).all()
+    assert (normalise_volume(np.zeros((2, 32, 32, 3), np.uint8)) == HEAD_MEAN).all()
 
 
 def test_resizing_averages_and_masks_stay_binary():
@@ -154,16 +156,18 @@ def test_a_percentile_from_counts_is_numpys_to_the_last_bit(values, percent):
 )
 def test_normalising_slice_by_slice_is_normalising_the_volume(seed, slices, levels):
     images = np.random.default_rng(seed).integers(0, levels, (slices, 9, 8, 3)).astype(np.uint8)
-    # As the definition has it: z-scores over the head, 96 + 40 z.
+    # As the definition has it: z-scores over the head, scaled.
     bright = np.percentile(images[:, ::2, ::2], 99.5, axis=(0, 1, 2))
     head = (images > 0.1 * bright).sum(axis=-1) >= 2
     head = head if head.any() else np.ones_like(head)
-    expected = np.full(images.shape, 96.0)
+    expected = np.full(images.shape, float(HEAD_MEAN))
     for channel in range(3):
         inside = images[..., channel][head]
         if inside.std() > 0:
             scores = (images[..., channel] - inside.mean()) / inside.std()
-            expected[..., channel] = np.clip(np.round(96 + 40 * scores), 0, 255)
+            expected[..., channel] = np.clip(
+                np.round(HEAD_MEAN + GREY_LEVELS_PER_SD * scores), 0, 255
+            )
     # A z-score on the edge between two grey levels may fall to either side.
     assert np.abs(normalise_volume(images) - expected).max() <= 1
     assert (np.concatenate([normalise_volume(images)]) == expected).mean() > 0.99

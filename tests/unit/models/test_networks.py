@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from utils import runtime
+from utils.cohort.volumes import HEAD_MEAN
 from utils.config import CourseError
 from utils.models import precision, resnet50, resunet
 from utils.models.files import saving
@@ -65,7 +66,7 @@ def test_few_channels_are_thinned_out_before_their_convolution():
 def test_resunet_starts_at_its_prior():
     model = small_resunet(prior=0.02)
     assert model.get_layer("logit").bias.numpy() == pytest.approx(np.log(0.02 / 0.98))
-    blank = model.predict_on_batch(np.full((1, 32, 32, 3), 96, "uint8"))
+    blank = model.predict_on_batch(np.full((1, 32, 32, 3), HEAD_MEAN, "uint8"))
     np.testing.assert_allclose(blank, 0.02, rtol=1e-3)
 
 
