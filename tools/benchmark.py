@@ -91,10 +91,10 @@ def compiled_segmenter(size: int) -> keras.Model:
 def feed(size: int, steps: int):
     """Return the pipeline of a training of that many steps."""
     images, masks = pictures(4 * STEP_BATCH, size)
-    dataset, _ = batches.training_batches(
-        images, masks, batch_size=STEP_BATCH, epochs=1, steps_per_epoch=steps, tumour_share=0.5
+    plan = batches.BatchPlan(
+        epochs=1, batch_size=STEP_BATCH, steps_per_epoch=steps, tumour_share=0.5
     )
-    return dataset
+    return batches.training_batches(images, masks, plan)[0]
 
 
 def pipeline_over_bare_step(repeats: int) -> Row:

@@ -4,6 +4,7 @@ Most of ResNet50 stays as ImageNet left it, so its output is computed once for e
 again in each epoch. What is trained on top of it takes seconds.
 """
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -21,7 +22,8 @@ from utils.course.features import BATCH_SIZE, COPIES, StoredRows, trunk_features
 from utils.course.run import Run
 from utils.evaluation.calibration import apply_temperature, fit_temperature
 from utils.evaluation.detection import threshold_at_sensitivity
-from utils.models import batches, resnet50, training
+from utils.models import resnet50, training
+from utils.models.batches import BatchPlan, Strength, training_batches
 from utils.models.files import saving
 from utils.models.files.settings import detector_settings
 from utils.models.imagenet import imagenet_resnet50
@@ -100,10 +102,9 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         blocks,
         trunk_features(run),
         np.concatenate([rows, copies]),
+        batch_plan(run, run.parameters.detector_epochs, BATCH_SIZE),
         name="detector_fine_tuned",
-        epochs=run.parameters.detector_epochs,
         rate=FINE_TUNING_RATE,
-        augment=False,
     )
     return model, history
 
@@ -124,23 +125,43 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     set_precision()
     model = resnet50.detector(run.parameters.size, weights=None, seed=run.seed)
     resnet50.settle_norms_early(model)
+    epochs = -(-run.parameters.detector_epochs // 2)
     history = fit_rows(
         run,
         model,
         run.volumes.images,
         np.flatnonzero(run.in_part("train")),
+        batch_plan(run, epochs, SCRATCH_BATCH_SIZE, SCRATCH_SHARE, Strength()),
         name="detector_from_scratch",
-        epochs=-(-run.parameters.detector_epochs // 2),
         rate=SCRATCH_RATE,
-        augment=True,
-        batch_size=SCRATCH_BATCH_SIZE,
-        share=SCRATCH_SHARE,
     )
     return model, history.assign(epoch=history["epoch"] * SCRATCH_SHARE)
 
 
+def batch_plan(
+    run: Run,
+    epochs: int,
+    batch_size: int,
+    share: float = 1.0,
+    strength: Strength | None = None,
+) -> BatchPlan:
+    """Return the plan of a training of a run's detector.
+
+    Parameters
+    ----------
+    run : Run
+    epochs, batch_size, strength
+        See `BatchPlan`.
+    share : float
+        An epoch has as many steps as this share of the training patients' slices fills.
+    """
+    slices = int(share * run.in_part("train").sum())
+    steps = max(1, slices // batch_size)
+    return BatchPlan(epochs, batch_size, steps, run.seed, strength=strength)
+
+
 def fit_rows(
-    run: Run, model, inputs, rows, *, name, epochs, rate, augment, batch_size=BATCH_SIZE, share=1.0
+    run: Run, model, inputs, rows, plan: BatchPlan, *, name: str, rate: float
 ) -> pd.DataFrame:
     """Train a network whose output is a logit on some rows of `inputs`.
 
@@ -154,12 +175,12 @@ def fit_rows(
         patients' slices.
     rows : ndarray of int
         Which rows are trained on.
+    plan : BatchPlan
+        From `batch_plan`.
     name : str
         Of the folder in the run folder that keeps the training.
-    epochs, rate, augment, batch_size
-        See `training.fit` and `batches.training_batches`.
-    share : float
-        An epoch has as many steps as this share of the training patients' slices fills.
+    rate : float
+        The highest learning rate, see `training.cosine_schedule`.
 
     Returns
     -------
@@ -170,25 +191,16 @@ def fit_rows(
     validation = run.in_part("validation")
     wanted = np.concatenate([labels, np.tile(train, COPIES)])[rows]
     given = inputs.take(rows) if isinstance(inputs, StoredRows) else inputs[rows]
-    steps = max(1, int(share * len(train)) // batch_size)
+    steps = plan.steps(len(rows))
     return training.fit(
         model,
-        lambda first_epoch: batches.training_batches(
-            given,
-            wanted,
-            batch_size=batch_size,
-            epochs=epochs,
-            first_epoch=first_epoch,
-            steps_per_epoch=steps,
-            seed=run.seed,
-            augment=augment,
-        ),
-        optimizer=keras.optimizers.Adam(training.cosine_schedule(rate, steps=steps * epochs)),
+        partial(training_batches, given, wanted, plan),
+        optimizer=keras.optimizers.Adam(training.cosine_schedule(rate, steps=steps * plan.epochs)),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         folder=run.folder / name,
-        epochs=epochs,
+        epochs=plan.epochs,
         configuration=run.identity
-        | {"copies": COPIES, "batch_size": batch_size, "steps": steps, "rate": rate},
+        | {"copies": COPIES, "batch_size": plan.batch_size, "steps": steps, "rate": rate},
         validate=validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
         monitor="val_loss",
         mode="min",

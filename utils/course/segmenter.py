@@ -1,6 +1,7 @@
 """The segmenter of a run, from training to masks: every step is kept in the run folder."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -9,7 +10,8 @@ import pandas as pd
 from utils import config
 from utils.cohort.table import true_masks
 from utils.course.run import Run
-from utils.models import batches, losses, resunet, training
+from utils.models import losses, resunet, training
+from utils.models.batches import BatchPlan, training_batches
 from utils.models.files import saving
 from utils.models.files.settings import Postprocessing, segmenter_settings
 from utils.models.inference import native_probabilities
@@ -63,21 +65,17 @@ def train(run: Run, loss: str = "focal_tversky"):
     model = resunet.resunet(run.parameters.size, seed=run.seed)
     rate = training.cosine_schedule(LEARNING_RATE, steps=epochs * STEPS_PER_EPOCH)
 
-    def make_batches(first_epoch: int):
-        return batches.training_batches(
-            train_part.images,
-            train_part.masks,
-            batch_size=BATCH_SIZE,
-            epochs=epochs,
-            first_epoch=first_epoch,
-            steps_per_epoch=STEPS_PER_EPOCH,
-            seed=run.seed,
-            tumour_share=TUMOUR_SHARE,
-        )
+    plan = BatchPlan(
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        seed=run.seed,
+        tumour_share=TUMOUR_SHARE,
+    )
 
     history = training.fit(
         model,
-        make_batches,
+        partial(training_batches, train_part.images, train_part.masks, plan),
         optimizer=keras.optimizers.Adam(rate),
         loss=LOSSES[loss](),
         folder=run.folder / f"segmenter_{loss}",

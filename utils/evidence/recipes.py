@@ -6,6 +6,7 @@ chooses everything else on the validation part.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -220,6 +221,15 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     validate = validate_segmenter(validation.images, validation.masks, owners(validation.table))
 
+    plan = batches.BatchPlan(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        steps_per_epoch=recipe.steps,
+        seed=run.seed,
+        tumour_share=recipe.tumour_share,
+        strength=recipe.strength,
+    )
+
     def validate_and_report(model):
         values = validate(model)
         if report is not None:
@@ -228,18 +238,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
 
     history = training.fit(
         model,
-        lambda first_epoch: batches.training_batches(
-            train.images,
-            train.masks,
-            batch_size=recipe.batch_size,
-            epochs=recipe.epochs,
-            first_epoch=first_epoch,
-            steps_per_epoch=recipe.steps,
-            seed=run.seed,
-            tumour_share=recipe.tumour_share,
-            augment=recipe.strength is not None,
-            strength=recipe.strength,
-        ),
+        partial(batches.training_batches, train.images, train.masks, plan),
         optimizer=optimizer,
         loss=recipe.loss(),
         folder=folder,
@@ -345,11 +344,8 @@ def train_seed_detector(run: Run):
         model,
         run.volumes.images,
         np.flatnonzero(run.in_part("train")),
+        detector.batch_plan(run, 4, detector.SCRATCH_BATCH_SIZE, share=0.15),
         name="detector_seed",
-        epochs=4,
         rate=1e-4,
-        augment=False,
-        batch_size=detector.SCRATCH_BATCH_SIZE,
-        share=0.15,
     )
     return model, history

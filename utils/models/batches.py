@@ -47,6 +47,37 @@ class Strength:
     alike: bool = False
 
 
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which batches a training is given, from its first epoch to its last.
+
+    Attributes
+    ----------
+    epochs : int
+    batch_size : int
+        Slices a batch.
+    steps_per_epoch : int or None
+        Batches an epoch; None: as many as the slices fill, at least 1.
+    seed : int
+        With the number of the epoch, it decides all that is random.
+    tumour_share : float or None
+        Share of tumour slices in every batch, 0..1, see `epoch_plan`; None: as they come.
+    strength : Strength or None
+        How far pictures, and masks with them, are changed at random; None: not at all.
+    """
+
+    epochs: int
+    batch_size: int = 16
+    steps_per_epoch: int | None = None
+    seed: int = 0
+    tumour_share: float | None = None
+    strength: Strength | None = Strength()
+
+    def steps(self, count: int) -> int:
+        """Return how many batches an epoch has of `count` slices."""
+        return self.steps_per_epoch or max(1, count // self.batch_size)
+
+
 def epoch_plan(count, batch_size, steps, *, seed, epoch, tumour=None, tumour_share=None):
     """Return which slices each batch of an epoch holds.
 
@@ -221,78 +252,45 @@ def gather(images, targets, indices):
     return np.asarray(images[indices]), np.asarray(targets[indices], dtype="uint8")[..., None]
 
 
-def planned_batches(
-    images,
-    targets,
-    *,
-    batch_size,
-    epochs,
-    first_epoch=0,
-    steps_per_epoch,
-    seed=0,
-    tumour_share=None,
-    augment=True,
-    strength=None,
-) -> Iterator[tuple]:
+def planned_batches(images, targets, plan: BatchPlan, first_epoch=0) -> Iterator[tuple]:
     """Yield (pictures, targets, augmentation parameters) of every batch, in NumPy.
 
     Parameters are those of `training_batches`. This is the whole of the feed but for the
     augmentation itself, for backends other than TensorFlow's.
     """
     tumour = np.asarray(targets).reshape(len(targets), -1).any(axis=1)
-    for epoch in range(first_epoch, epochs):
-        plan = epoch_plan(
+    for epoch in range(first_epoch, plan.epochs):
+        rows = epoch_plan(
             len(images),
-            batch_size,
-            steps_per_epoch,
-            seed=seed,
+            plan.batch_size,
+            plan.steps(len(images)),
+            seed=plan.seed,
             epoch=epoch,
             tumour=tumour,
-            tumour_share=tumour_share,
+            tumour_share=plan.tumour_share,
         )
-        drawn = (
-            draw_parameters(plan.size, seed=seed, epoch=epoch, strength=strength) if augment else {}
-        )
-        for step, indices in enumerate(plan):
-            here = slice(step * batch_size, (step + 1) * batch_size)
+        drawn = {}
+        if plan.strength is not None:
+            drawn = draw_parameters(rows.size, seed=plan.seed, epoch=epoch, strength=plan.strength)
+        for step, indices in enumerate(rows):
+            here = slice(step * plan.batch_size, (step + 1) * plan.batch_size)
             parameters = {name: values[here] for name, values in drawn.items()}
             yield *gather(images, targets, indices), parameters
 
 
-def training_batches(
-    images,
-    targets,
-    *,
-    batch_size=16,
-    epochs,
-    first_epoch=0,
-    steps_per_epoch=None,
-    seed=0,
-    tumour_share=None,
-    augment=True,
-    strength=None,
-):
+def training_batches(images, targets, plan: BatchPlan, first_epoch=0):
     """Return the batches of a training, from `first_epoch` to its end.
 
     Parameters
     ----------
     images : array, uint8, shape (n, height, width, 3)
         May be a memory map: only what a batch needs is read. Features of any shape and dtype
-        will do as well, with `augment=False`.
+        will do as well, with a plan whose `strength` is None.
     targets : array, shape (n, height, width) or (n,)
         Masks, or labels.
-    batch_size, epochs, first_epoch : int
-        `first_epoch` counts from 0; a resumed training starts later.
-    steps_per_epoch : int, optional
-        Batches an epoch; by default as many as the slices fill.
-    seed : int
-        With the epoch, it decides all that is random.
-    tumour_share : float, optional
-        See `epoch_plan`.
-    augment : bool
-        Whether pictures (and masks) are changed at random.
-    strength : Strength, optional
-        How much.
+    plan : BatchPlan
+    first_epoch : int
+        Counted from 0; a resumed training starts later.
 
     Returns
     -------
@@ -302,21 +300,10 @@ def training_batches(
     int
         Steps an epoch.
     """
-    steps = steps_per_epoch or max(1, len(images) // batch_size)
+    steps = plan.steps(len(images))
 
     def planned():
-        return planned_batches(
-            images,
-            targets,
-            batch_size=batch_size,
-            epochs=epochs,
-            first_epoch=first_epoch,
-            steps_per_epoch=steps,
-            seed=seed,
-            tumour_share=tumour_share,
-            augment=augment,
-            strength=strength,
-        )
+        return planned_batches(images, targets, plan, first_epoch)
 
     if keras.backend.backend() == "tensorflow":
         return _prepared_by_tensorflow(planned), steps

@@ -149,17 +149,17 @@ def test_picture_and_mask_move_together(seed):
     assert not np.array_equal(marked, masks.astype(bool))
 
 
-def feed(targets, **options):
+def feed(targets, first_epoch=0, **options):
     images, _ = cohort()
-    settings_ = {"batch_size": 4, "epochs": 3, "steps_per_epoch": 2, "seed": 5, **options}
-    dataset, steps = batches.training_batches(images, targets, **settings_)
+    plan = batches.BatchPlan(epochs=3, batch_size=4, steps_per_epoch=2, seed=5, **options)
+    dataset, steps = batches.training_batches(images, targets, plan, first_epoch)
     parts = [(ops.convert_to_numpy(x), ops.convert_to_numpy(y)) for x, y in dataset]
     return parts, steps
 
 
 def test_batches_of_masks():
     images, masks = cohort()
-    parts, steps = feed(masks, augment=False, tumour_share=0.25)
+    parts, steps = feed(masks, strength=None, tumour_share=0.25)
     assert steps == 2
     assert len(parts) == 6
     for pictures, targets in parts:
@@ -171,7 +171,7 @@ def test_batches_of_masks():
 
 
 def test_batches_of_labels():
-    parts, _ = feed(cohort()[1].any(axis=(1, 2)), augment=True)
+    parts, _ = feed(cohort()[1].any(axis=(1, 2)))
     for pictures, targets in parts:
         assert targets.shape == (4, 1)
         assert pictures.shape == (4, 16, 16, 3)
@@ -181,7 +181,7 @@ def test_batches_of_labels():
 def test_features_keep_their_values():
     features = np.random.default_rng(0).normal(size=(6, 2, 2, 5)).astype("float16")
     dataset, _ = batches.training_batches(
-        features, np.ones(6), batch_size=6, epochs=1, augment=False
+        features, np.ones(6), batches.BatchPlan(epochs=1, batch_size=6, strength=None)
     )
     ((fed, _),) = list(dataset)
     np.testing.assert_allclose(
@@ -201,5 +201,5 @@ def test_a_resumed_feed_goes_on_with_the_same_batches():
 
 def test_default_steps_use_every_slice_about_once():
     images, masks = cohort(13)
-    _, steps = batches.training_batches(images, masks, batch_size=4, epochs=1)
+    _, steps = batches.training_batches(images, masks, batches.BatchPlan(epochs=1, batch_size=4))
     assert steps == 3

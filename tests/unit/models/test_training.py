@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -64,20 +65,11 @@ def train(folder, *, epochs=EPOCHS, seed=0, after_epoch=None, validate=None, **o
             after_epoch(count)
         return score(trained)
 
-    def make_batches(first_epoch):
-        return batches.training_batches(
-            images,
-            masks,
-            batch_size=4,
-            epochs=epochs,
-            first_epoch=first_epoch,
-            seed=seed,
-            tumour_share=0.5,
-        )
+    plan = batches.BatchPlan(epochs=epochs, batch_size=4, seed=seed, tumour_share=0.5)
 
     history = training.fit(
         model,
-        make_batches,
+        partial(batches.training_batches, images, masks, plan),
         optimizer=keras.optimizers.Adam(training.cosine_schedule(0.01, steps=9)),
         loss=losses.DiceCrossEntropy(),
         folder=folder,
@@ -262,17 +254,10 @@ def summed_batches(folder):
     given = 0.5 ** np.arange(1, 7, dtype="float32")[:, None]
     inputs = keras.Input((1,))
     outputs = layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="logit")(inputs)
+    plan = batches.BatchPlan(epochs=2, batch_size=1, steps_per_epoch=3, strength=None)
     history = training.fit(
         keras.Model(inputs, outputs),
-        lambda first_epoch: batches.training_batches(
-            given,
-            np.full(6, 255),
-            batch_size=1,
-            epochs=2,
-            first_epoch=first_epoch,
-            steps_per_epoch=3,
-            augment=False,
-        ),
+        partial(batches.training_batches, given, np.full(6, 255), plan),
         optimizer=keras.optimizers.SGD(1.0),
         loss=keras.losses.MeanAbsoluteError(),
         folder=folder,
@@ -392,10 +377,9 @@ def test_a_head_on_features_and_a_sequential_model_train_too(tmp_path):
     features = random.normal(size=(40, 6)).astype("float16")
     labels = features[:, 0] > 0
     head = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, name="logit")], name="head")
+    plan = batches.BatchPlan(epochs=4, batch_size=8, strength=None)
     options = {
-        "make_batches": lambda first: batches.training_batches(
-            features, labels, batch_size=8, epochs=4, first_epoch=first, augment=False
-        ),
+        "make_batches": partial(batches.training_batches, features, labels, plan),
         "loss": keras.losses.BinaryCrossentropy(from_logits=True),
         "folder": tmp_path,
         "epochs": 4,
@@ -464,6 +448,7 @@ def test_schedule_rises_then_falls_to_nothing():
 def test_trains_with_jax_and_goes_on_there_too(tmp_path):
     script = """
 import sys
+from functools import partial
 import numpy as np
 sys.path.insert(0, "tests/unit/models")
 from test_training import Cut, cut_in_second_epoch, summed_batches, train
