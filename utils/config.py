@@ -119,10 +119,16 @@ def prepare_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
-def regular_file(path: str | os.PathLike) -> os.stat_result | None:
-    """Return the status of a file that may be opened to be read; None if there is none.
+def regular_file(path: str | os.PathLike, missing: str | None = None) -> os.stat_result | None:
+    """Return the status of a file that may be opened to be read.
 
     Of a folder, a pipe or a device, an attempt to read would fail oddly, or wait for ever.
+
+    Parameters
+    ----------
+    path : path-like
+    missing : str, optional
+        What to do if there is no such file; by default None is returned then.
 
     Raises
     ------
@@ -131,22 +137,46 @@ def regular_file(path: str | os.PathLike) -> os.stat_result | None:
     """
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
-        raise unreadable(path, error) from error
+        if missing is None and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return None
+        raise unreadable(path, error, missing or "") from error
     except ValueError as error:  # a name with a null byte
         raise CourseError(f"{os.fspath(path)!r}: no name of a file ({error})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise CourseError(f"{path}: is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise CourseError(f"{path}: is a pipe or a device, not a file")
+    kind = other_kind(status)
+    if kind:
+        raise CourseError(
+            f"{path}: is {kind}, where a file is expected; move it away, or give a file"
+        )
     return status
 
 
-def unreadable(path: str | os.PathLike, error: OSError) -> CourseError:
-    """Return what to say of a file that is there and cannot be read."""
-    return CourseError(f"{path}: cannot be read ({reason(error)}); see to that and run again")
+def other_kind(status: os.stat_result) -> str:
+    """Return what something is that is no regular file, such as "a pipe"; "" for a file."""
+    if stat.S_ISREG(status.st_mode):
+        return ""
+    return next((name for test, name in _KINDS if test(status.st_mode)), "no regular file")
+
+
+def unreadable(
+    path: str | os.PathLike, error: OSError, missing: str = "check the path"
+) -> CourseError:
+    """Return what to say of what cannot be read.
+
+    Parameters
+    ----------
+    path : path-like
+    error : OSError
+        What the system says.
+    missing : str
+        What to do if there is no such file.
+    """
+    if isinstance(error, FileNotFoundError):
+        what = "a link to a file that is not there" if os.path.islink(path) else "no such file"
+        return CourseError(f"{path}: {what}; {missing}")
+    said = _WORDS.get(error.errno, ("", ""))[0]
+    other = f"cannot be read ({reason(error)}); copy it to another disk and try again"
+    return CourseError(f"{path}: {said or other}")
 
 
 def reason(error: Exception, most: int = 200) -> str:
@@ -236,29 +266,50 @@ def command(main: Callable[[], int | None]) -> int:
     except MemoryError:
         message = "out of memory; close other notebooks and programs and run again"
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if error.errno not in _WORDS:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        message = f"{place}{os.strerror(error.errno)}; {_REMEDIES[error.errno]}"
+        message = f"{place}{os.strerror(error.errno)}; {_WORDS[error.errno][1]}"
     except KeyboardInterrupt:
         message = "interrupted; run the same command again to go on"
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
-_NOT_PERMITTED = "see who may read and write there, or choose another place"
-_REMEDIES = {
-    errno.ENOSPC: "free some space and run again",
-    errno.EDQUOT: "your disk quota is used up: free some space and run again",
-    errno.EFBIG: "no file may be that large here (ulimit -f): write elsewhere",
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_NOT_PERMITTED = (
+    "may not be read by you; give yourself the right to read it",
+    "see who may read and write there, or choose another place",
+)
+# Of each number of the system: what to say of a file that is read, if more than that it cannot
+# be; and what to do wherever the number comes from.
+_WORDS = {
+    errno.ENOSPC: ("", "free some space and run again"),
+    errno.EDQUOT: ("", "your disk quota is used up: free some space and run again"),
+    errno.EFBIG: ("", "no file may be that large here (ulimit -f): write elsewhere"),
     errno.EACCES: _NOT_PERMITTED,
     errno.EPERM: _NOT_PERMITTED,
-    errno.EROFS: "choose a folder that you may write to",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOTDIR: "there is a file where a folder is needed: choose another place",
-    errno.EISDIR: "there is a folder where a file is needed: choose another place",
-    errno.ELOOP: "the links there lead in a circle: choose another place",
-    errno.EIO: "the disk cannot be read or written there: choose another place",
-    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
-    errno.ENOMEM: "close other notebooks and programs and run again",
+    errno.EROFS: ("", "choose a folder that you may write to"),
+    errno.ENAMETOOLONG: (
+        "the name is longer than this disk allows; give a shorter one",
+        "choose a shorter name",
+    ),
+    errno.ENOTDIR: (
+        "a part of this path is a file, not a folder; check the path",
+        "there is a file where a folder is needed: choose another place",
+    ),
+    errno.EISDIR: ("", "there is a folder where a file is needed: choose another place"),
+    errno.ELOOP: (
+        "a link that leads back to itself; put the file itself there",
+        "the links there lead in a circle: choose another place",
+    ),
+    errno.EIO: ("", "the disk cannot be read or written there: choose another place"),
+    errno.EMFILE: ("", "too many files are open: raise the limit (ulimit -n)"),
+    errno.ENOMEM: ("", "close other notebooks and programs and run again"),
 }

@@ -13,8 +13,8 @@ import pandas as pd
 from utils.cohort.archive import tell_disk_errors, unpack_cohort
 from utils.cohort.layout import PatientFiles, find_cohort_folder, institution, list_patients, person
 from utils.cohort.tiff import check_slice, read_header, read_mask
-from utils.config import CourseError
-from utils.files import check_regular, open_file, tell_read_errors
+from utils.config import CourseError, regular_file
+from utils.files import open_file, tell_read_errors
 
 COLUMNS = [
     "patient",
@@ -60,7 +60,7 @@ def open_cohort(
     with tell_read_errors(path, _NO_COHORT):
         is_folder = path.is_dir()
         if not is_folder:
-            check_regular(path)
+            regular_file(path, _NO_COHORT)
     if not is_folder:
         if path.suffix.lower() != ".zip":
             raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")

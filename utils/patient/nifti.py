@@ -7,12 +7,9 @@ The header is read with nibabel. The voxels are read here, one plane after the o
 small file cannot ask for more memory or time than a head needs.
 """
 
-import errno
 import gzip
 import logging
 import math
-import os
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +24,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from utils.config import CourseError, atomic_path
+from utils.config import CourseError, atomic_path, reason, regular_file, unreadable
 from utils.patient.axial import UNIT_MM, Grid, unit_of
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
@@ -165,7 +162,7 @@ def open_nifti(path: str | Path) -> Nifti:
         than it says.
     """
     path = _header_file(Path(path))
-    check_regular(path)
+    regular_file(path, "check the path")
     with _explained(path):
         header, single = _read_header(path)
         data = path if single else _data_file(path)
@@ -226,34 +223,6 @@ def read_nifti(path: str | Path) -> tuple[np.ndarray, Grid]:
     return (volumes if file.volumes > 1 else volumes[..., 0]), file.grid
 
 
-def check_regular(path: Path) -> None:
-    """Raise a `CourseError` unless `path` is a regular file: no folder, pipe or device."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        raise CourseError(f"{path}: no such file; check the path") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if stat.S_ISDIR(mode):
-        raise CourseError(f"{path}: is a folder, named like a file; rename it, or give the file "
-                          "inside it")  # fmt: skip
-    if not stat.S_ISREG(mode):
-        raise CourseError(f"{path}: is no regular file but a pipe or a device; copy what it "
-                          "delivers into a file")  # fmt: skip
-
-
-def _unreadable(path: Path, error: Exception) -> CourseError:
-    """Return what the system says about a path, as one line."""
-    number = getattr(error, "errno", None)
-    reason = os.strerror(number) if number else _short(error)
-    remedy = {
-        errno.EACCES: "ask for the right to read it",
-        errno.ENAMETOOLONG: "shorten the name",
-        errno.ELOOP: "the link leads back to itself: give the file that it should lead to",
-    }.get(number, "check the path, and copy it again")
-    return CourseError(f"{path}: cannot be read ({reason}); {remedy}")
-
-
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn whatever nibabel, gzip or numpy raise on a damaged file into one line."""
@@ -262,26 +231,22 @@ def _explained(path: Path) -> Iterator[None]:
             yield
     except (ImageFileError, HeaderDataError, WrapStructError) as error:
         raise CourseError(
-            f"{path}: its header is damaged ({_short(error)}); copy it again, or convert the "
+            f"{path}: its header is damaged ({reason(error, 80)}); copy it again, or convert the "
             "DICOM series with dcm2niix"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, _short(error)) from error
+        raise _damaged(path, reason(error, 80)) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except MemoryError as error:
         raise CourseError(f"{path}: not enough memory for it; close other programs") from error
     # What a damaged header can lead to: an impossible size, offset, code or matrix.
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise _damaged(path, _short(error)) from error
+        raise _damaged(path, reason(error, 80)) from error
 
 
-def _damaged(path: Path, reason: str) -> CourseError:
-    return CourseError(f"{path}: damaged or cut short ({reason}); copy it again")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:80] or type(error).__name__
+def _damaged(path: Path, how: str) -> CourseError:
+    return CourseError(f"{path}: damaged or cut short ({how}); copy it again")
 
 
 def _header_file(path: Path) -> Path:
@@ -300,7 +265,7 @@ def _data_file(path: Path) -> Path:
             f"{path}: the header of a pair, and {stem_of(path.name)}.img is not beside it; copy "
             "both, or convert them to one .nii file"
         )
-    check_regular(found)
+    regular_file(found, "check the path")
     return found
 
 
@@ -398,8 +363,8 @@ def _grey_dtype(path: Path, header: nibabel.Nifti1Header) -> np.dtype:
         dtype = header.get_data_dtype()
     except HeaderDataError as error:
         raise CourseError(
-            f"{path}: stores its voxels in a type that cannot be read ({_short(error)}); save it "
-            "as 16 bit whole numbers or as 32 bit floats"
+            f"{path}: stores its voxels in a type that cannot be read ({reason(error, 80)}); "
+            "save it as 16 bit whole numbers or as 32 bit floats"
         ) from error
     if dtype.names:
         raise CourseError(

@@ -20,7 +20,7 @@ from utils.cohort.layout import (
 )
 from utils.cohort.tiff import read_mask, read_slice
 from utils.cohort.volumes import normalisation, normalise_image, resize_image
-from utils.config import CourseError, atomic_path
+from utils.config import CourseError, atomic_path, regular_file
 from utils.patient import grey_levels
 from utils.patient.axial import Grid, from_frame, from_slices, to_frame, to_slices
 from utils.patient.grid import (
@@ -35,7 +35,7 @@ from utils.patient.grid import (
     read_bytes,
     read_mask_slices,
 )
-from utils.patient.nifti import check_regular, is_nifti, open_nifti, stem_of, write_like
+from utils.patient.nifti import is_nifti, open_nifti, stem_of, write_like
 from utils.patient.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
 
 # Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
@@ -122,7 +122,7 @@ def read_patient(path: str | Path) -> Patient:
     if _is_folder(path):
         folder, files = _nifti_files(path)
         return _from_nifti_files(folder, files) if files else _from_slices(_only_patient(path))
-    check_regular(path)
+    regular_file(path, "check the path")
     if not (is_nifti(path) or path.name.lower().endswith((".img", ".img.gz"))):
         raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
     return _from_one_file(path)
@@ -131,7 +131,7 @@ def read_patient(path: str | Path) -> Patient:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # such as a name that is too long: check_regular says so
+    except OSError:  # such as a name that is too long: regular_file says so
         return False
 
 
@@ -174,7 +174,7 @@ def _in_folder(folder: Path) -> list[Path]:
     for child in children:
         # A folder by such a name is what some programs unpack a file into: looked into later.
         if is_nifti(child) and child.name[0] != "." and not _is_folder(child):
-            check_regular(child)
+            regular_file(child, "check the path")
             files.append(child)
     return files
 

@@ -286,7 +286,7 @@ def test_a_folder_with_pipes_folders_and_loops_is_told_in_one_line(tmp_path, pat
     long = "x" * 248
     patient.rename(tmp_path / long)
     assert_one_line((long, "248 bytes", "shorten"), read_patient, tmp_path / long)
-    assert_one_line(("shorten the name",), read_patient, tmp_path / ("x" * 300))
+    assert_one_line(("give a shorter one",), read_patient, tmp_path / ("x" * 300))
 
 
 def test_a_volume_with_more_slices_than_a_head_has_is_refused_unread(tmp_path):

@@ -209,11 +209,11 @@ def test_what_is_no_regular_file_is_told(tmp_path):
     (tmp_path / "empty.nii").touch()
     for name, words in {
         "folder.nii": ("is a folder",),
-        "loop.nii": ("link leads back",),
-        "nowhere.nii": ("no such file",),
+        "loop.nii": ("link that leads back",),
+        "nowhere.nii": ("a link to a file that is not there",),
         "pipe.nii": ("pipe",),
         "empty.nii": ("is empty",),
-        "x" * 300 + ".nii": ("shorten the name",),
+        "x" * 300 + ".nii": ("give a shorter one",),
         "a\0b.nii": ("null",),
     }.items():
         assert_one_line(words, nifti.read_nifti, tmp_path / name)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from utils.config import ROOT, CourseError, atomic_path, read_json, write_json
+from utils.config import ROOT, CourseError, atomic_path, other_kind, read_json, write_json
 from utils.exercises.exercise import Exercise
 from utils.exercises.grading.confine import Limits
 from utils.exercises.grading.marks import LARGEST_NOTEBOOK, Row
@@ -45,9 +45,10 @@ def content(folder: Path, path: Path) -> bytes:
             place = _below(place, parent, os.O_DIRECTORY | links)
         # Not to wait for somebody at the other end of what turns out to be a pipe.
         file = _below(place, name, os.O_NONBLOCK | links)
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        kind = other_kind(os.fstat(file))
+        if kind:
             os.close(file)
-            raise CourseError("no regular file")
+            raise CourseError(f"is {kind}, where a file is expected")
         with os.fdopen(file, "rb") as stream:
             data = stream.read(LARGEST_NOTEBOOK + 1)
     except OSError as error:

@@ -85,12 +85,12 @@ def test_what_is_no_file_is_told(tmp_path):
     assert "TensorFlow's SavedModel format" in refused(check_kind, tmp_path / "saved")
     (tmp_path / "empty.keras").touch()
     assert "an empty file" in refused(check_kind, tmp_path / "empty.keras")
-    assert "File name too long" in refused(check_kind, tmp_path / ("x" * 300))
+    assert "the name is longer than this disk allows" in refused(check_kind, tmp_path / ("x" * 300))
     (tmp_path / "circle.keras").symlink_to("circle.keras")
-    assert "symbolic links" in refused(check_kind, tmp_path / "circle.keras")
+    assert "a link that leads back to itself" in refused(check_kind, tmp_path / "circle.keras")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.keras")
-        assert "a pipe or a device" in refused(check_kind, tmp_path / "pipe.keras")
+        assert "is a pipe, where a file is expected" in refused(check_kind, tmp_path / "pipe.keras")
 
 
 def test_a_file_that_may_not_be_read_is_told_as_that(tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_file_that_may_not_be_read_is_told_as_that(tmp_path, monkeypatch):
         raise PermissionError(13, "", str(self))
 
     monkeypatch.setattr(type(path), "open", refuse)  # root may read everything
-    assert "cannot be read (Permission denied)" in refused(check_kind, path)
+    assert "may not be read by you" in refused(check_kind, path)
 
 
 def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):

@@ -124,14 +124,14 @@ def test_what_is_no_file_is_told_and_not_waited_for(model_file):
     beside = model_file.with_suffix(".json")
     assert "missing; it holds the threshold" in one_line(detector_settings, model_file)
     beside.mkdir()
-    assert "is a folder, not a file" in one_line(detector_settings, model_file)
+    assert "is a folder, where a file is expected" in one_line(detector_settings, model_file)
     beside.rmdir()
     beside.symlink_to(beside.name)
-    assert "symbolic links" in one_line(detector_settings, model_file)
+    assert "a link that leads back to itself" in one_line(detector_settings, model_file)
     beside.unlink()
     if hasattr(os, "mkfifo"):
         os.mkfifo(beside)
-        assert "is a pipe or a device" in one_line(detector_settings, model_file)
+        assert "is a pipe, where a file is expected" in one_line(detector_settings, model_file)
 
 
 def test_a_file_far_too_large_is_not_read(model_file):
