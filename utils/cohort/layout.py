@@ -37,7 +37,20 @@ class PatientFiles(NamedTuple):
     masks: dict[int, str]
 
 
-def find_cohort_folder(path: str | os.PathLike) -> Path:
+class Listings(dict):
+    """What lies in each folder, listed once: Path -> list of os.DirEntry.
+
+    A cohort may lie on a slow disk or a network's: whoever finds it and then reads it hands one
+    on. What changes in a folder after that is not seen.
+    """
+
+    def __missing__(self, folder: Path) -> list[os.DirEntry]:
+        with tell_read_errors(folder), os.scandir(folder) as entries:
+            self[folder] = list(entries)
+        return self[folder]
+
+
+def find_cohort_folder(path: str | os.PathLike, listings: Listings | None = None) -> Path:
     """Return the folder that holds the patient folders.
 
     Parameters
@@ -45,6 +58,8 @@ def find_cohort_folder(path: str | os.PathLike) -> Path:
     path : path-like
         That folder; or its parent; or the folder of the unpacked Kaggle archive, which holds
         the cohort twice (`kaggle_3m` and `lgg-mri-segmentation/kaggle_3m`): it is read once.
+    listings : Listings, optional
+        Takes what is listed on the way, for `list_patients`.
 
     Raises
     ------
@@ -53,14 +68,14 @@ def find_cohort_folder(path: str | os.PathLike) -> Path:
     """
     path = Path(path)
     with tell_read_errors(path):
-        return _find_cohort_folder(path)
+        return _find_cohort_folder(path, Listings() if listings is None else listings)
 
 
-def _find_cohort_folder(path: Path) -> Path:
+def _find_cohort_folder(path: Path, listings: Listings) -> Path:
     if not path.is_dir():
         raise CourseError(f"{path}: no such folder; give the folder that holds {LAYOUT}")
-    here = patient_names(path)
-    copies = [path / name for name in COPIES if patient_names(path / name)]
+    here = _patient_names(path, listings)
+    copies = [path / name for name in COPIES if _patient_names(path / name, listings)]
     if here and copies:
         raise CourseError(
             f"{path}: holds the same patient twice, or two cohorts: patient folders of its own "
@@ -69,10 +84,10 @@ def _find_cohort_folder(path: Path) -> Path:
     if here:
         return path
     if len(copies) == 2:
-        _check_copies(*copies)
+        _check_copies(*copies, listings)
     if copies:
         return copies[0]
-    below = [folder for folder in _subfolders(path) if patient_names(folder)]
+    below = [folder for folder in _subfolders(path, listings) if _patient_names(folder, listings)]
     if len(below) == 1:
         return below[0]
     if below:
@@ -81,12 +96,14 @@ def _find_cohort_folder(path: Path) -> Path:
     raise CourseError(f"{path}: {_why_no_cohort(path)}")
 
 
-def patient_names(folder: str | os.PathLike) -> set[str]:
+def _patient_names(folder: Path, listings: Listings) -> set[str]:
     """Return the names of the subfolders of `folder` that hold a slice named after them."""
-    return {child.name for child in _subfolders(Path(folder)) if _is_patient(child)}
+    return {child.name for child in _subfolders(folder, listings) if _is_patient(child, listings)}
 
 
-def list_patients(root: str | os.PathLike, masks: bool = True) -> list[PatientFiles]:
+def list_patients(
+    root: str | os.PathLike, masks: bool = True, listings: Listings | None = None
+) -> list[PatientFiles]:
     """Return the files of every patient in the cohort folder `root`, sorted by patient's name.
 
     Parameters
@@ -95,6 +112,8 @@ def list_patients(root: str | os.PathLike, masks: bool = True) -> list[PatientFi
     masks : bool
         False ignores files of masks, whatever they are called, folders that hold only such, and
         the results of an earlier prediction.
+    listings : Listings, optional
+        What was listed already.
 
     Raises
     ------
@@ -102,10 +121,11 @@ def list_patients(root: str | os.PathLike, masks: bool = True) -> list[PatientFi
         If a folder or a file does not fit the layout, a patient is there twice, or a slice
         number is missing.
     """
-    folders = _subfolders(Path(root))
+    listings = Listings() if listings is None else listings
+    folders = _subfolders(Path(root), listings)
     if not masks:
-        folders = [folder for folder in folders if not _holds_other_things(folder)]
-    patients = [patient_files(folder, masks) for folder in folders]
+        folders = [folder for folder in folders if not _holds_other_things(folder, listings)]
+    patients = [_patient_files(folder, masks, listings) for folder in folders]
     seen: dict[str, PatientFiles] = {}
     for found in patients:
         other = seen.setdefault(found.patient.casefold(), found)
@@ -144,12 +164,16 @@ def slice_of(name: str, patient: str) -> tuple[int, bool] | None:
     return int(match["number"]), match["mask"] is not None
 
 
-def patient_files(folder: Path, masks: bool = True) -> PatientFiles:
-    """Return the files of the patient in `folder`; takes `masks` and raises as `list_patients`."""
+def patient_files(folder: Path) -> PatientFiles:
+    """Return the files of the patient in `folder`; raises as `list_patients`."""
+    return _patient_files(folder, True, Listings())
+
+
+def _patient_files(folder: Path, masks: bool, listings: Listings) -> PatientFiles:
     patient = _composed(folder.name)
     _check_name(folder)
     files: dict[bool, dict[int, str]] = {False: {}, True: {}}
-    for name in _tiffs(folder):
+    for name in _tiffs(folder, listings):
         found = slice_of(name, patient)
         path = os.path.join(folder, name)
         if not masks and (found[1] if found else _is_called_mask(name)):
@@ -210,8 +234,8 @@ def _check_numbers(folder: Path, slices: dict[int, str], masks: dict[int, str]) 
         )
 
 
-def _check_copies(first: Path, second: Path) -> None:
-    different = patient_names(first) ^ patient_names(second)
+def _check_copies(first: Path, second: Path, listings: Listings) -> None:
+    different = _patient_names(first, listings) ^ _patient_names(second, listings)
     if different:
         raise CourseError(
             f"{first} and {second}: the two copies of the cohort differ ({min(different)} is in "
@@ -228,14 +252,14 @@ def _why_no_cohort(path: Path) -> str:
     return f"no patients in this folder; give the folder that holds {LAYOUT}"
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _subfolders(folder: Path, listings: Listings) -> list[Path]:
     """Return the subfolders, sorted, without hidden ones and what macOS puts into archives."""
     if not folder.is_dir():
         return []
-    with tell_read_errors(folder), os.scandir(folder) as entries:
+    with tell_read_errors(folder):
         names = [
             entry.name
-            for entry in entries
+            for entry in listings[folder]
             if entry.name[0] != "." and entry.name != "__MACOSX" and _is_folder(entry)
         ]
     return [folder / name for name in sorted(names)]
@@ -252,16 +276,15 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _is_patient(folder: Path) -> bool:
-    with tell_read_errors(folder), os.scandir(folder) as entries:
-        return any(slice_of(entry.name, folder.name) for entry in entries)
+def _is_patient(folder: Path, listings: Listings) -> bool:
+    return any(slice_of(entry.name, folder.name) for entry in listings[folder])
 
 
-def _holds_other_things(folder: Path) -> bool:
+def _holds_other_things(folder: Path, listings: Listings) -> bool:
     """Return whether a folder is no patient but a prediction's results, or masks only."""
-    if _is_patient(folder):
+    if _is_patient(folder, listings):
         return False
-    names = _tiffs(folder)
+    names = _tiffs(folder, listings)
     return (folder / _RESULTS).is_file() or (bool(names) and all(map(_is_called_mask, names)))
 
 
@@ -270,10 +293,9 @@ def _is_called_mask(name: str) -> bool:
     return name.endswith("mask") or bool(_MASK_WORDS & set(re.split(r"[^a-z]+", name)))
 
 
-def _tiffs(folder: Path) -> list[str]:
+def _tiffs(folder: Path, listings: Listings) -> list[str]:
     """Return the names of the TIFFs in a folder, sorted."""
-    with tell_read_errors(folder), os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if _is_tiff(entry.name))
+    return sorted(entry.name for entry in listings[folder] if _is_tiff(entry.name))
 
 
 def _is_tiff(name: str) -> bool:

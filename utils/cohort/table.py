@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from utils.cohort.archive import tell_disk_errors, unpack_cohort
-from utils.cohort.layout import PatientFiles, find_cohort_folder, institution, list_patients, person
+from utils.cohort.layout import (
+    Listings,
+    PatientFiles,
+    find_cohort_folder,
+    institution,
+    list_patients,
+    person,
+)
 from utils.cohort.tiff import check_slice, read_header, read_mask
 from utils.config import CourseError, regular_file
 from utils.files import open_file, tell_read_errors
@@ -54,6 +61,11 @@ def open_cohort(
     CourseError
         If there is no cohort at `path`, more than one, or the zip cannot be unpacked.
     """
+    return find_cohort_folder(_unpacked(path, target, masks))
+
+
+def _unpacked(path: str | os.PathLike, target: str | os.PathLike | None, masks: bool) -> Path:
+    """Return the folder to look for the cohort in: `path`, or that into which it was unpacked."""
     path = Path(path).expanduser().absolute()
     if not os.path.lexists(path):
         raise CourseError(f"{path}: no such file or folder; {_NO_COHORT}")
@@ -65,12 +77,12 @@ def open_cohort(
         if path.suffix.lower() != ".zip":
             raise CourseError(f"{path}: neither a folder nor a .zip; give the cohort's folder")
         path = unpack_cohort(path, target, masks)
-    return find_cohort_folder(path)
+    return path
 
 
 @contextmanager
 def cohort_to_predict(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[Path]:
-    """Return a cohort's folder for the time being: a zip is unpacked into `out`, without masks.
+    """Return a place to read a cohort from: a zip is unpacked for the time being, without masks.
 
     One's own patients are not kept a second time, and never stand where the real cohort is looked
     for.
@@ -85,21 +97,22 @@ def cohort_to_predict(path: str | os.PathLike, out: str | os.PathLike) -> Iterat
     Yields
     ------
     pathlib.Path
-        The folder that holds the patient folders; what was unpacked is deleted afterwards.
+        `path`, or what a zip was unpacked into, which is deleted afterwards; for `read_cohort`,
+        which finds the patient folders.
 
     Raises
     ------
     CourseError
-        As `open_cohort`, and if `out` cannot be written.
+        If the zip cannot be unpacked, or `out` cannot be written.
     """
     if not Path(path).expanduser().is_file():
-        yield open_cohort(path)
+        yield Path(path)
         return
     with tell_disk_errors(Path(out)):
         Path(out).mkdir(parents=True, exist_ok=True)
         unpacked = tempfile.TemporaryDirectory(prefix=".cohort-", dir=out)
     with unpacked as folder:
-        yield open_cohort(path, Path(folder) / "cohort", masks=False)
+        yield _unpacked(path, Path(folder) / "cohort", masks=False)
 
 
 def read_cohort(
@@ -142,8 +155,9 @@ def read_cohort(
     """
     if masks not in ("required", "absent"):
         raise ValueError(f'masks={masks!r}: must be "required" or "absent"')
-    root = open_cohort(root)
-    found = _first(root, list_patients(root, masks == "required"), patients)
+    listings = Listings()
+    root = find_cohort_folder(_unpacked(root, None, True), listings)
+    found = _first(root, list_patients(root, masks == "required", listings), patients)
     if masks == "required":
         _check_for_learning(root, found)
     rows = []

@@ -19,7 +19,7 @@ from utils.cohort.splits import (
     split_patients,
     split_sha256,
 )
-from utils.cohort.table import cohort_sha256, open_cohort, read_cohort
+from utils.cohort.table import cohort_sha256, read_cohort
 from utils.cohort.volumes import Volumes, load_volumes
 from utils.config import CourseError
 from utils.course.titles import COHORTS
@@ -312,7 +312,7 @@ def open_run(
 
 def _cohort_table(parameters: Parameters) -> pd.DataFrame:
     if parameters.cohort == "lgg":
-        table = read_cohort(open_cohort(parameters.data or config.DATA / "lgg"))
+        table = read_cohort(parameters.data or config.DATA / "lgg")
         names = choose_patients(table, parameters.patients, parameters.seed)
         return table[table["patient"].isin(names)].reset_index(drop=True)
     number = parameters.patients or Parameters.patients

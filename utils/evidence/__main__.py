@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils import config
 from utils.cohort.splits import choose_patients
-from utils.cohort.table import open_cohort, read_cohort
+from utils.cohort.table import read_cohort
 from utils.config import CourseError
 from utils.evidence.experiments import SEED, TimeIsUp, run_all
 from utils.evidence.tables import EXPERIMENTS
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     trial = bool(arguments.patients or arguments.epochs)
     if trial and arguments.out == config.RESULTS / "lgg":
         raise CourseError("--patients and --epochs are for trying out: give another --out too")
-    table = read_cohort(open_cohort(arguments.data))
+    table = read_cohort(arguments.data)
     if arguments.patients:
         names = choose_patients(table, arguments.patients, SEED)
         table = table[table["patient"].isin(names)].reset_index(drop=True)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from utils.cohort.layout import (
+    Listings,
     PatientFiles,
     find_cohort_folder,
     list_patients,
@@ -182,8 +183,9 @@ def _in_folder(folder: Path) -> list[Path]:
 def _only_patient(path: Path) -> PatientFiles:
     if any(slice_of(child.name, path.absolute().name) for child in path.iterdir()):
         return patient_files(path.absolute())
-    root = find_cohort_folder(path)
-    found = list_patients(root)
+    listings = Listings()
+    root = find_cohort_folder(path, listings)
+    found = list_patients(root, listings=listings)
     if len(found) > 1:
         raise CourseError(
             f"{root}: holds {len(found)} patients; give the folder of one, such as "

@@ -1,6 +1,7 @@
 import os
 import tracemalloc
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from utils.cohort.table import (
     COLUMNS,
     LARGEST_PATIENT,
     cohort_sha256,
+    cohort_to_predict,
     open_cohort,
     read_cohort,
     summarise_patients,
@@ -194,6 +196,16 @@ def test_folder_that_holds_only_the_zip(tmp_path):
 def test_folder_of_one_patient(tmp_path):
     folder = write_patient(tmp_path)
     assert_one_line([folder, f"give its parent, {tmp_path}"], read_cohort, folder)
+
+
+@pytest.mark.parametrize("masks", ["required", "absent"])
+def test_each_folder_is_listed_once(root, monkeypatch, masks):
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(Path(path)) or scandir(path))
+    with cohort_to_predict(root.parent, root.parent / "out") as place:
+        read_cohort(place, masks=masks)
+    assert sorted(listed) == [root.parent, root, *sorted(root.iterdir())]
 
 
 def test_no_masks_at_all(tmp_path):
