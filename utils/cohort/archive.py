@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from utils import config
 from utils.cohort.layout import LAYOUT, LONGEST_NAME, slice_of
-from utils.config import CourseError, atomic_path, read_json, write_json
+from utils.config import CourseError, atomic_path, read_json, reason, write_json
 from utils.files import open_file
 
 # Written into the unpacked cohort, so that the same archive is not unpacked again.
@@ -133,20 +133,16 @@ def _tell_zip_errors(archive: Path) -> Iterator[None]:
         yield
     except NotImplementedError as error:
         raise CourseError(
-            f"{archive}: cannot be read here ({_one_line(error)}); unpack it yourself and give "
+            f"{archive}: cannot be read here ({reason(error)}); unpack it yourself and give "
             "the folder"
         ) from error
     # Of damaged zips come BadZipFile, the errors of four decompressors, struct.error, OSError
     # from seeking before the beginning, UnicodeDecodeError, OverflowError and more.
     except Exception as error:
         raise CourseError(
-            f"{archive}: cut short or not a zip ({_one_line(error)}); download it again, or zip "
+            f"{archive}: cut short or not a zip ({reason(error)}); download it again, or zip "
             "the cohort again"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _cohort_members(

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from utils.cohort.archive import tell_disk_errors
 from utils.cohort.layout import PatientFiles, find_cohort_folder, list_patients
 from utils.cohort.tiff import read_mask
-from utils.config import DATA, CourseError
+from utils.config import DATA, CourseError, reason
 
 HANDLE = "mateuszbuda/lgg-mri-segmentation"
 PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
@@ -189,11 +189,11 @@ def _tell_kaggle_errors(kept: Path) -> Iterator[None]:
     # The last is what kagglehub raises if what it was sent is no archive.
     except (exceptions.DataCorruptionError, zipfile.BadZipFile, ValueError) as error:
         raise CourseError(
-            f"{kept}: the download is damaged ({_one_line(error)}); delete this folder and run "
+            f"{kept}: the download is damaged ({reason(error, 300)}); delete this folder and run "
             "again"
         ) from error
     except (exceptions.NotFoundError, exceptions.BackendError) as error:
-        raise CourseError(f"Kaggle: {_one_line(error)}; {_advice()}") from error
+        raise CourseError(f"Kaggle: {reason(error, 300)}; {_advice()}") from error
 
 
 def _advice() -> str:
@@ -209,9 +209,5 @@ def _has_credentials() -> bool:
         return get_kaggle_credentials() is not None
     except ValueError as error:
         raise CourseError(
-            f"{_one_line(error)}: it is not what Kaggle gives; {CREDENTIALS}"
+            f"{reason(error, 300)}: it is not what Kaggle gives; {CREDENTIALS}"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

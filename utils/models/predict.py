@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from utils.cohort.layout import LONGEST_NAME
 from utils.cohort.table import cohort_to_predict, read_cohort
 from utils.cohort.volumes import arrange_channels, read_resized
 from utils.config import RESULTS, RUNS, CourseError, atomic_path, prepare_folder
@@ -29,9 +30,6 @@ from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
 from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
 from utils.tables import write_table
-
-# Bytes that a file's name may have, on every common system.
-LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
