@@ -210,7 +210,7 @@ def test_each_folder_is_listed_once(root, monkeypatch, masks):
 
 def test_no_masks_at_all(tmp_path):
     write_patient(tmp_path, masks=False)
-    assert_one_line([tmp_path, "holds no masks", "utils.models.predict"], read_cohort, tmp_path)
+    assert_one_line([tmp_path, "holds no masks", "utils.predict"], read_cohort, tmp_path)
 
 
 def test_a_missing_mask(root):

@@ -168,7 +168,7 @@ def test_two_patients_or_two_sizes_of_slices_are_told(tmp_path):
     save(own / "SIM_DU_0001_2.tif", picture(40))
     assert_one_line(("SIM_DU_0001_2.tif", "40 x 40"), read_patient, own)
     write_patient(tmp_path, "SIM_DU_0002")
-    assert_one_line(("2 patients", "SIM_DU_0001", "utils.models.predict"), read_patient, tmp_path)
+    assert_one_line(("2 patients", "SIM_DU_0001", "utils.predict"), read_patient, tmp_path)
 
 
 def test_masks_of_another_size_are_refused(tmp_path):
