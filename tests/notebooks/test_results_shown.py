@@ -20,7 +20,7 @@ QUOTED = {
     "110": "Buda et al., patients",
     "2019": "a year", "2022": "a year", "2023": "a year", "2024": "a year",
     "192": "px, of the recipe",
-    "95": "% of an interval", "0.95": "the sensitivity that thresholds are chosen for",
+    "95": "% of an interval",
     "0.91": "made up, in the quiz", "0.70": "made up, in the quiz", "0.76": "made up, in the quiz",
     "0.005": "a guess to choose from", "0.03": "a guess to choose from",
     "0.1": "a guess to choose from",

@@ -21,7 +21,7 @@ from utils.cohort.volumes import Volumes
 from utils.course.features import BATCH_SIZE, COPIES, StoredRows, trunk_features
 from utils.course.run import Run
 from utils.evaluation.calibration import apply_temperature, fit_temperature
-from utils.evaluation.detection import threshold_at_sensitivity
+from utils.evaluation.detection import SENSITIVITY, threshold_at_sensitivity
 from utils.models import resnet50, training
 from utils.models.batches import BatchPlan, Strength, training_batches
 from utils.models.files import saving
@@ -31,8 +31,6 @@ from utils.models.inference import predict_images, predict_stream
 from utils.models.precision import set_precision
 from utils.models.validation import validate_detector
 
-# The threshold is the highest that finds this share of the validation patients' tumour slices.
-SENSITIVITY = 0.9
 # Relative, between a probability computed by the network in float32 and one computed outside it.
 ROUNDING = 1e-5
 # Inverse weight of the penalty in the regression of the last layer.
@@ -243,7 +241,7 @@ def finish(run: Run, model: keras.Model) -> dict:
     temperature = fit_temperature(validation.labels, raw)
     # Not from the calibrated network, which would be traced too and keep memory for it.
     calibrated = apply_temperature(raw, temperature)
-    threshold = threshold_at_sensitivity(validation.labels, calibrated, SENSITIVITY)
+    threshold = threshold_at_sensitivity(validation.labels, calibrated)
     settings = {
         "temperature": temperature,
         # A little lower, or rounding in the network could lose the slice that it was chosen on.

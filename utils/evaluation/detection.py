@@ -14,6 +14,9 @@ from sklearn import metrics as sklearn_metrics
 from utils.config import CourseError
 from utils.evaluation.bootstrap import Interval, bootstrap_patients
 
+# Thresholds are the highest that find this share of the validation patients' tumour slices.
+SENSITIVITY = 0.9
+
 
 class OperatingPoint(NamedTuple):
     """What a threshold gives: the share of tumour slices found, of tumour-free ones left alone."""
@@ -214,7 +217,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(sklearn_metrics.average_precision_score(labels, scores))
 
 
-def threshold_at_sensitivity(labels, scores, sensitivity: float = 0.95) -> float:
+def threshold_at_sensitivity(labels, scores, sensitivity: float = SENSITIVITY) -> float:
     """Return the highest threshold that still finds this share of the tumour slices.
 
     Choose it on validation patients; on those who are tested, the sensitivity will differ.

@@ -7,6 +7,7 @@ import pandas as pd
 
 from utils.course.titles import LGG, LGG_SOURCE
 from utils.evaluation.bootstrap import Interval
+from utils.evaluation.detection import SENSITIVITY
 from utils.evidence import statistics
 from utils.evidence.comparisons import (
     NOT_YET,
@@ -56,6 +57,7 @@ def card(evidence: Evidence, compared: Compared, recipe: Recipe = OURS) -> str:
         scores=statistics.SCORES,
         aucs=statistics.aucs(slices),
         point=statistics.operating_point(slices),
+        sensitivity=SENSITIVITY,
         buda=statistics.BUDA,
         buda_site=statistics.BUDA_SITE,
         calibration_errors=statistics.calibration_errors(slices),

@@ -167,9 +167,7 @@ def _choose_on_validation(run: Run, maps: dict, rows: pd.DataFrame) -> dict:
         "postprocessing": asdict(best),
         "validation_dice": score,
         "combination": weights,
-        "detection_threshold": float(
-            threshold_at_sensitivity(labels, p_tumour[in_validation], detector.SENSITIVITY)
-        ),
+        "detection_threshold": float(threshold_at_sensitivity(labels, p_tumour[in_validation])),
     }
 
 

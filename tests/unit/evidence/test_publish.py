@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +11,7 @@ from utils import config, published
 from utils.config import CourseError
 from utils.evaluation import segmentation
 from utils.evaluation.bootstrap import Interval
+from utils.evaluation.detection import threshold_at_sensitivity
 from utils.evidence import (
     card as card_module,
 )
@@ -181,6 +183,17 @@ def test_attempts_stand_beside_what_ours_reached_on_their_patients(copy):
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
     assert "| smaller | as ours, at 64 px | 0.700 | 0.750 | 0.900 | 3 |" in card
     assert "where the recipe that was taken has a mean of 0.654" in card
+
+
+def test_the_card_names_the_sensitivity_that_thresholds_are_chosen_for(few_draws, monkeypatch):
+    evidence = read_evidence()
+    compared = comparisons.compare_all(evidence)
+    # Of ten scores of tumour slices, the ninth is the highest threshold that finds 90 %.
+    scores = np.arange(10, 0, -1)
+    assert threshold_at_sensitivity(np.ones(10), scores) == scores[8]
+    assert "(aimed at a sensitivity of 0.90)" in card_module.card(evidence, compared)
+    monkeypatch.setattr(card_module, "SENSITIVITY", 0.8)
+    assert "(aimed at a sensitivity of 0.80)" in card_module.card(evidence, compared)
 
 
 def test_the_card_tells_under_which_definition_hd95_was_computed(copy):
