@@ -358,7 +358,7 @@ def train_final(
         out / "segmenter.json",
         {
             "trained_on": len(run.split["patient"].unique()),
-            "pictures": recipe.pictures,
+            "channels": recipe.channels,
             "postprocessing": {
                 "threshold": float(folds["threshold"].median()),
                 "minimum_px": int(folds["minimum_px"].median()),

@@ -55,7 +55,7 @@ class Recipe:
         Whether slices without tumour are left out of the training.
     slicewise : bool
         Whether each slice is standardised by itself, rather than each volume.
-    pictures : {"sequences", "neighbours"}
+    channels : {"sequences", "neighbours"}
         What the three channels are, see `volumes.arrange_channels`.
     flips : bool
         Whether the prediction is the mean of that for the picture and for its mirror image.
@@ -73,7 +73,7 @@ class Recipe:
     loss: Callable = losses.DiceCrossEntropy
     tumour_only: bool = False
     slicewise: bool = False
-    pictures: str = "sequences"
+    channels: str = "sequences"
     flips: bool = True
 
     @property
@@ -83,7 +83,7 @@ class Recipe:
             return self.words
         parts = [
             NETWORKS.get(self.network, self.network.__name__),
-            PICTURES[self.pictures],
+            CHANNELS[self.channels],
             f"{self.size} px",
             LOSSES[type(self.loss())],
             "not augmented" if self.strength is None else _augmentation(self.strength),
@@ -116,7 +116,7 @@ def _plain_resunet(size, seed):
 
 # What the parts of a recipe are called.
 NETWORKS = {_pretrained: "U-Net on ImageNet's ResNet50"}
-PICTURES = {
+CHANNELS = {
     "sequences": "pre-contrast, FLAIR and post-contrast",
     "neighbours": "FLAIR of three neighbouring slices",
 }
@@ -129,7 +129,7 @@ OURS = Recipe(
     network=_pretrained,
     epochs=20,
     strength=PLACES,
-    pictures="neighbours",
+    channels="neighbours",
 )
 INTENSITY = replace(
     OURS,
@@ -155,7 +155,7 @@ SEED = Recipe(
 ATTEMPTS = {
     "ours": OURS,
     "three sequences of one slice": replace(
-        OURS, pictures="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
+        OURS, channels="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
     ),
     "with intensity augmentation": INTENSITY,
     "128 px": replace(INTENSITY, size=128, words="with intensity augmentation, at 128 px"),
@@ -281,10 +281,10 @@ def prepare(recipe: Recipe, volumes: Volumes) -> Volumes:
     images = volumes.images
     if recipe.slicewise:
         images = standardise_slices(images)
-    if recipe.pictures != "sequences":
+    if recipe.channels != "sequences":
         images = np.concatenate(
             [
-                arrange_channels(images[rows.index], recipe.pictures)
+                arrange_channels(images[rows.index], recipe.channels)
                 for _, rows in volumes.table.groupby("patient", sort=False)
             ]
         )
