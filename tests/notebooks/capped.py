@@ -76,7 +76,7 @@ def systemd_scope(most: int) -> list[str]:
 
 def run_notebook(number: str, folder: Path, most: int) -> str | None:
     """Run a notebook in a run folder under the limit; return what went wrong, None if nothing."""
-    command = [sys.executable, "-m", "utils.notebooks.run", "--only", number, "--run", str(folder)]
+    command = [sys.executable, "-m", "utils.run", "--only", number, "--run", str(folder)]
     with control_group(most) as group:
         scope = [] if group else systemd_scope(most)
 
