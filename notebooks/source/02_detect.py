@@ -786,7 +786,7 @@ check.calibration_error(calibration_error)
 from utils.cohort.volumes import head_pixels
 from utils.models.grad_cam import grad_cam, peak_in_mask_share, peaks_in_words
 
-final, _ = detector.obtain(run)
+final, _ = detector.load_or_train(run)
 with_tumour = np.flatnonzero(has_tumour)
 images, masks = test.images[with_tumour], test.masks[with_tumour]
 maps = grad_cam(final, images)

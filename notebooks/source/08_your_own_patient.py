@@ -236,8 +236,8 @@ show(figure, alt, run.figures, "08_patient")
 # maps back to 256 x 256, and postprocess with what was chosen on validation patients.
 
 # %%
-segment, settings = segmenter.obtain(run)
-detect, decided = detector.obtain(run)
+segment, settings = segmenter.load_or_train(run)
+detect, decided = detector.load_or_train(run)
 
 pictures = person.pictures(size)
 maps = predict_images(segment, pictures)

@@ -77,8 +77,8 @@ def evaluate(run: Run, part: str = "test") -> Evaluation:
     CourseError
         If the pictures of the patients differ in size.
     """
-    detecting, settings = detector.obtain(run)
-    segmenting, postprocessing = segmenter.obtain(run)
+    detecting, settings = detector.load_or_train(run)
+    segmenting, postprocessing = segmenter.load_or_train(run)
     volumes = run.part(part)
     p_tumour = predict_images(detecting, volumes.images)
     flagged = p_tumour >= settings["threshold"]

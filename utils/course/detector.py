@@ -253,7 +253,7 @@ def _configuration(run: Run) -> dict:
     return run.identity | {"epochs": run.parameters.detector_epochs}
 
 
-def obtain(run: Run) -> tuple[keras.Model, dict]:
+def load_or_train(run: Run) -> tuple[keras.Model, dict]:
     """Return the finished, calibrated detector of a run and its settings; train what is missing."""
     kept = config.read_json(detector_file(run).with_suffix(".json"))
     if kept.get("configuration") != _configuration(run) or not detector_file(run).exists():
