@@ -406,7 +406,7 @@ fine_tuned_history.round(3)
 # *Predict before you run: will it beat the baseline?*
 
 # %%
-settings = detector.finish(run, fine_tuned)  # explained below; it also keeps the network
+settings = detector.calibrate_and_save(run, fine_tuned)  # explained below
 del fine_tuned
 workers.train_apart(run, "utils.course.detector:train_from_scratch")
 from_scratch, from_scratch_history = detector.train_from_scratch(run)

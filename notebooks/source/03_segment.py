@@ -693,7 +693,7 @@ show(
 # %%
 tried = segmenter.try_postprocessing(run, focal)
 tried_entropy = segmenter.try_postprocessing(run, entropy)
-settings = segmenter.finish(run, focal, tried=tried)
+settings = segmenter.choose_and_save(run, focal, tried=tried)
 print(f"chosen on {run.describe('validation')}")
 print("focal Tversky:       ", settings)
 print("Dice + cross-entropy:", segmenter.best_postprocessing(tried_entropy))

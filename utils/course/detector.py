@@ -216,7 +216,7 @@ def probabilities(model: keras.Model, volumes: Volumes) -> np.ndarray:
     return expit(predict_images(model, volumes.images))
 
 
-def finish(run: Run, model: keras.Model) -> dict:
+def calibrate_and_save(run: Run, model: keras.Model) -> dict:
     """Calibrate on validation, choose the threshold there, and keep the detector of the run.
 
     Writes ``detector.keras``, whose output is the calibrated probability, and ``detector.json``.
@@ -259,5 +259,5 @@ def load_or_train(run: Run) -> tuple[keras.Model, dict]:
     if kept.get("configuration") != _configuration(run) or not detector_file(run).exists():
         print("No detector in the run folder yet: training it, as notebook 02 does.")
         model, _ = fine_tune(run)
-        finish(run, model)
+        calibrate_and_save(run, model)
     return saving.load_model(detector_file(run)), detector_settings(detector_file(run))

@@ -132,7 +132,7 @@ def best_postprocessing(tried: pd.DataFrame) -> Postprocessing:
     )
 
 
-def finish(
+def choose_and_save(
     run: Run, model, loss: str = "focal_tversky", tried: pd.DataFrame | None = None
 ) -> Postprocessing:
     """Choose the postprocessing on validation, and keep the segmenter of the run.
@@ -177,4 +177,4 @@ def load_or_train(run: Run, loss: str = "focal_tversky"):
         return saving.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]
     print("No segmenter in the run folder yet: training it, as notebook 03 does.")
     model, _ = train(run, loss)
-    return model, finish(run, model, loss)
+    return model, choose_and_save(run, model, loss)
