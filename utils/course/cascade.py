@@ -182,7 +182,7 @@ def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFram
     return errors.sort_values(["dice", "patient"], na_position="last", ignore_index=True)
 
 
-def telling_slices(slices: pd.DataFrame, patients: list[str]) -> list[int]:
+def example_slices(slices: pd.DataFrame, patients: list[str]) -> list[int]:
     """Return two rows a patient: most tumour missed, and most tumour invented elsewhere.
 
     Parameters
