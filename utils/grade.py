@@ -262,7 +262,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Mark students' notebooks: run the checks over their answers and write one CSV."""
     parser = argparse.ArgumentParser(prog="python -m utils.grade", description=main.__doc__)
     parser.add_argument("submissions", type=Path, help="folder with the students' notebooks")
@@ -270,7 +270,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
 
     with _interruptible():
         rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)

@@ -60,7 +60,7 @@ def train_apart(run: Run, *stages: str) -> None:
     run : Run
     *stages : str
         "module:function argument ...", such as ``"utils.course.segmenter:train focal_tversky"``:
-        the function is called with the run and the words that follow it.
+        the function is called with the run and the arguments that follow it.
 
     Raises
     ------

@@ -49,9 +49,9 @@ def copy(tmp_path, few_draws):
     return tmp_path
 
 
-def run(folder, *words):
+def run(folder, *arguments):
     return published.main(
-        ["--tables", str(folder / "lgg"), "--readme", str(folder / "README.md"), *words]
+        ["--tables", str(folder / "lgg"), "--readme", str(folder / "README.md"), *arguments]
     )
 
 

@@ -25,17 +25,17 @@ LENGTH_BYTES = 8
 ALL_SECONDS = 10.0  # for all cells of a notebook, where those that seem needed are not enough
 
 
-def main(words: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Confine this process, then answer until the pipe ends.
 
     Parameters
     ----------
-    words : sequence of str
+    argv : sequence of str
         The numbers of the two pipes and of the process at their other end.
     """
-    parent = int(words[2])
+    parent = int(argv[2])
     die_with(parent)
-    questions, answers = os.fdopen(int(words[0]), "rb"), os.fdopen(int(words[1]), "wb")
+    questions, answers = os.fdopen(int(argv[0]), "rb"), os.fdopen(int(argv[1]), "wb")
     settings = _receive(questions)
     sys.meta_path.insert(0, _NoChecks())
     try:
