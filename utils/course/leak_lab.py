@@ -18,8 +18,8 @@ from utils.evaluation.detection import auc
 
 # Share of the slices that is tested, in every split.
 TEST_SHARE = 0.25
-# How far the machine bends to get single training slices right.
-FREEDOM = 10.0
+# C of the support vector machine: the penalty for a training slice on the wrong side.
+PENALTY = 10.0
 REPEATS = 20
 
 
@@ -158,10 +158,10 @@ def kernel(features: np.ndarray) -> np.ndarray:
     return np.exp(-distance / np.median(distance))
 
 
-def scores_by_freedom(
-    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, freedoms: Sequence[float]
+def scores_by_penalty(
+    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, penalties: Sequence[float]
 ) -> list[float]:
-    """Return the AUC on the tested slices of machines trained on the others, one a freedom.
+    """Return the AUC on the tested slices of machines trained on the others, one a penalty.
 
     Parameters
     ----------
@@ -170,13 +170,13 @@ def scores_by_freedom(
     labels : ndarray of bool, shape (n,)
         Whether the slice has a tumour.
     test : ndarray of bool, shape (n,)
-    freedoms : sequence of float
-        The penalty C for a training slice on the wrong side, which is also the most that a single
+    penalties : sequence of float
+        C, the penalty for a training slice on the wrong side, which is also the most that a single
         training slice may weigh; the higher, the more the machine bends to remember single slices.
     """
     known, asked = likeness[np.ix_(~test, ~test)], likeness[np.ix_(test, ~test)]
     machines = (
-        SVC(C=freedom, kernel="precomputed").fit(known, labels[~test]) for freedom in freedoms
+        SVC(C=penalty, kernel="precomputed").fit(known, labels[~test]) for penalty in penalties
     )
     return [auc(labels[test], machine.decision_function(asked)) for machine in machines]
 
@@ -194,7 +194,7 @@ def compare_splits(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-    freedom: float = FREEDOM,
+    penalty: float = PENALTY,
 ) -> pd.DataFrame:
     """Train and test the same machine under the three splits, several times each.
 
@@ -206,8 +206,8 @@ def compare_splits(
         From `kernel`, in the order of `table`.
     repeats, seed : int
         Each repeat deals anew.
-    freedom : float
-        See `scores_by_freedom`.
+    penalty : float
+        C, see `scores_by_penalty`.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def compare_splits(
             {
                 "split": split,
                 "repeat": repeat,
-                "auc": scores_by_freedom(likeness, labels, test, [freedom])[0],
+                "auc": scores_by_penalty(likeness, labels, test, [penalty])[0],
                 "test_slices": int(test.sum()),
                 "leaked": int(sides.duplicated().sum()),
                 "neighbours": float(neighbour_in_training(dealt)[test].mean()),
@@ -278,23 +278,23 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
     return Interval(mean, float(mean - reach), float(mean + reach), level)
 
 
-def dial(
+def auc_by_penalty(
     table: pd.DataFrame,
     likeness: np.ndarray,
-    freedoms: Sequence[float],
+    penalties: Sequence[float],
     *,
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the mean AUC by `freedom` (rows) and split (columns).
+    """Return the mean AUC by penalty C (rows) and split (columns).
 
     The slices are dealt as in `compare_splits`: with the same repeats and seed, the row of its
-    freedom holds its means.
+    penalty holds its means.
     """
     labels = table["has_tumour"].to_numpy(dtype=bool)
     scores = {
-        (split, repeat): scores_by_freedom(likeness, labels, test, freedoms)
+        (split, repeat): scores_by_penalty(likeness, labels, test, penalties)
         for split, repeat, test in _deals(table, repeats, seed)
     }
-    by_repeat = pd.DataFrame(scores, index=pd.Index(freedoms, name="freedom"))
+    by_repeat = pd.DataFrame(scores, index=pd.Index(penalties, name="C"))
     return by_repeat.T.groupby(level=0, sort=False).mean().T

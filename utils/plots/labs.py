@@ -102,13 +102,13 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
 
 
 @styled
-def dial(means: pd.DataFrame, repeats: int, source: str) -> Figure:
+def auc_by_penalty(means: pd.DataFrame, repeats: int, source: str) -> Figure:
     """Show the AUC against how much the machine may bend, one line a split.
 
     Parameters
     ----------
     means : DataFrame
-        From `leak_lab.dial`.
+        From `leak_lab.auc_by_penalty`.
     repeats : int
         How often each split was dealt.
     source : str

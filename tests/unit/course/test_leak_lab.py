@@ -83,20 +83,20 @@ def test_the_gap_and_its_interval_by_hand():
 
 
 def test_the_freer_the_wider():
-    means = leak_lab.dial(TABLE, leak_lab.kernel(FEATURES), (0.01, 10), repeats=3)
+    means = leak_lab.auc_by_penalty(TABLE, leak_lab.kernel(FEATURES), (0.01, 10), repeats=3)
     assert means.index.tolist() == [0.01, 10]
     assert list(means) == ["random slices", "faulty patient_id", "patients"]
 
 
-def test_the_dial_and_the_comparison_rest_on_the_same_deals(scores):
+def test_the_means_by_penalty_and_the_comparison_rest_on_the_same_deals(scores):
     """The same repeats everywhere: a mean in one figure is the mean in the other."""
     likeness = leak_lab.kernel(FEATURES)
-    means = leak_lab.dial(TABLE, likeness, (0.1, leak_lab.FREEDOM), repeats=6)
+    means = leak_lab.auc_by_penalty(TABLE, likeness, (0.1, leak_lab.PENALTY), repeats=6)
     expected = scores.groupby("split")["auc"].mean()
-    assert means.loc[leak_lab.FREEDOM].to_dict() == pytest.approx(expected.to_dict())
+    assert means.loc[leak_lab.PENALTY].to_dict() == pytest.approx(expected.to_dict())
     defaults = [
         inspect.signature(function).parameters["repeats"].default
-        for function in (leak_lab.dial, leak_lab.compare_splits)
+        for function in (leak_lab.auc_by_penalty, leak_lab.compare_splits)
     ]
     assert defaults == [leak_lab.REPEATS] * 2
 
@@ -123,7 +123,9 @@ def test_figures(scores):
     figures = [
         plots_labs.who_is_where(TABLE, tests, SOURCE),
         plots_labs.split_scores(scores, SOURCE),
-        plots_labs.dial(pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE),
+        plots_labs.auc_by_penalty(
+            pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE
+        ),
     ]
     assert "6 times" in figures[1].get_suptitle()
     assert "7 repeats" in figures[2].axes[0].get_ylabel()
