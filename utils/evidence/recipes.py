@@ -146,7 +146,7 @@ SEED = Recipe(
     epochs=20,
     rate=1e-3,
     tumour_share=None,
-    loss=lambda: losses.FocalTversky(alpha=0.7, beta=0.3, exponent=0.75),
+    loss=lambda: losses.FocalTversky(fn_weight=0.7, fp_weight=0.3, exponent=0.75),
     tumour_only=True,
     slicewise=True,
     flips=False,
