@@ -198,7 +198,7 @@ def test_folder_of_one_patient(tmp_path):
 
 def test_no_masks_at_all(tmp_path):
     write_patient(tmp_path, masks=False)
-    assert_one_line([tmp_path, "holds no masks", "utils.models.predict"], read_cohort, tmp_path)
+    assert_one_line([tmp_path, "holds no masks", "utils.predict"], read_cohort, tmp_path)
 
 
 def test_a_missing_mask(root):
