@@ -197,7 +197,7 @@ def arrange_channels(images: np.ndarray, channels: str) -> np.ndarray:
 
     Raises
     ------
-    CourseError
+    ValueError
         If `channels` is neither.
 
     Examples
@@ -213,7 +213,7 @@ def arrange_channels(images: np.ndarray, channels: str) -> np.ndarray:
     if channels == "sequences":
         return images
     if channels != "neighbours":
-        raise CourseError(f"channels={channels!r}: unknown; choose sequences or neighbours")
+        raise ValueError(f"channels={channels!r}: unknown; choose sequences or neighbours")
     flair = images[..., 1]
     padded = np.concatenate([flair[:1], flair, flair[-1:]])
     return np.stack([padded[:-2], flair, padded[2:]], axis=-1)

@@ -10,8 +10,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from utils import config
-
 # What keras.applications.resnet50.preprocess_input subtracts, in the order red, green, blue.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 # ResNet50 in three parts: what stays as ImageNet left it, what is fine-tuned, and its fifth stage,
@@ -103,9 +101,14 @@ def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     -------
     keras.Model
         (batch, size, size, 3), 0..255 -> (batch, 1) probabilities, float32.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not above 0.
     """
     if not temperature > 0:
-        raise config.CourseError(f"temperature {temperature}: must be above 0")
+        raise ValueError(f"temperature {temperature}: must be above 0")
     x = layers.Rescaling(1 / temperature, name="calibrated_logit", dtype="float32")(model.output)
     outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     return keras.Model(model.input, outputs, name="calibrated_detector")

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.config import CourseError
 from utils.plots import patient as plots_patient
 
 PICTURES = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
@@ -31,7 +30,7 @@ def test_every_figure_has_a_title_labels_and_a_source(name):
     assert figure.get_supxlabel() == "simulated cohort"
     titled = [axes for axes in figure.axes if axes.get_title() or axes.get_ylabel()]
     assert titled
-    with pytest.raises(CourseError, match="which patients"):
+    with pytest.raises(ValueError, match="which patients"):
         getattr(plots_patient, name)(*FIGURES[name], "")
 
 
