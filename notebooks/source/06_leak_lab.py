@@ -118,16 +118,16 @@ check.predicted_gap(predicted_gap)
 
 # %%
 tests = {
-    split: leak_lab.deal(groups, np.random.default_rng(seed))
+    split: leak_lab.choose_test_slices(groups, np.random.default_rng(seed))
     for split, groups in leak_lab.three_splits(run.table).items()
 }
-figure = plots_labs.who_is_where(run.table, tests, run.describe())
+figure = plots_labs.tested_slices(run.table, tests, run.describe())
 alt = (
     "Three maps of the first 20 patients' slices, test slices in orange. Split by random slices, "
     "orange is strewn all over; by the faulty patient_id it comes in scattered upright streaks "
     "through all patients; by patients, whole rows are orange or blue."
 )
-show(figure, alt, run.figures, "06_who_is_where")
+show(figure, alt, run.figures, "06_tested_slices")
 
 # %% [markdown]
 # ## Count first
@@ -311,7 +311,7 @@ check.wrong_rows(wrong_rows)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-believed = leak_lab.believed_patients(run.table)
+believed = leak_lab.faulty_patient_ids(run.table)
 wrong = (believed != run.table["patient"]).sum()
 print(f"wrong: {wrong} of {len(run.table)} rows")
 print("believed patients:", len(set(believed)), " patients:", run.table["patient"].nunique())

@@ -481,9 +481,10 @@ show(figure, alt, run.figures, "08_reliability")
 # will its members agree? (Three of the six are asked here, to save time.)*
 
 # %%
-answers = robustness.ask(segment, robustness.doubtful(person), settings)
+inputs = robustness.unreliable_inputs(person)
+answers = robustness.segment_in_views(segment, inputs, settings)
 slices = [int(answer.mask.sum(axis=(1, 2)).argmax()) for answer in answers.values()]
-figure = plots_patient.doubtful_pictures(
+figure = plots_patient.unreliable_inputs(
     [answer.pictures[place] for answer, place in zip(answers.values(), slices, strict=True)],
     [answer.mask[place] for answer, place in zip(answers.values(), slices, strict=True)],
     list(answers),

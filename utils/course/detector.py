@@ -123,7 +123,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """
     set_precision()
     model = resnet50.detector(run.parameters.size, weights=None, seed=run.seed)
-    resnet50.settle_norms_early(model)
+    resnet50.lower_norm_momentum(model)
     history = fit_rows(
         run,
         model,

@@ -54,7 +54,7 @@ def faulty_table(table: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def believed_patients(table: pd.DataFrame) -> np.ndarray:
+def faulty_patient_ids(table: pd.DataFrame) -> np.ndarray:
     """Return for each slice of a cohort table whose it is by the faulty `patient_id`.
 
     Parameters
@@ -72,9 +72,9 @@ def believed_patients(table: pd.DataFrame) -> np.ndarray:
     Sorted by number, the slices are a 1, b 1, a 2, b 2; the ids beside them are still a, a, b, b.
 
     >>> import pandas as pd
-    >>> from utils.course.leak_lab import believed_patients
+    >>> from utils.course.leak_lab import faulty_patient_ids
     >>> table = pd.DataFrame({"patient": list("aabb"), "slice": [1, 2, 1, 2]})
-    >>> believed_patients(table).tolist()
+    >>> faulty_patient_ids(table).tolist()
     ['a', 'b', 'a', 'b']
     """
     faulty = faulty_table(table)
@@ -83,7 +83,9 @@ def believed_patients(table: pd.DataFrame) -> np.ndarray:
     return believed
 
 
-def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SHARE) -> np.ndarray:
+def choose_test_slices(
+    groups: np.ndarray, random: np.random.Generator, share: float = TEST_SHARE
+) -> np.ndarray:
     """Return which slices are tested: whole groups, in random order, until the share is reached.
 
     Parameters
@@ -105,9 +107,9 @@ def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SH
     Of four patients with two slices each, one has the quarter that is tested.
 
     >>> import numpy as np
-    >>> from utils.course.leak_lab import deal
+    >>> from utils.course.leak_lab import choose_test_slices
     >>> patients = np.array(list("aabbccdd"))
-    >>> tested = deal(patients, np.random.default_rng(0), share=0.25)
+    >>> tested = choose_test_slices(patients, np.random.default_rng(0), share=0.25)
     >>> len(set(patients[tested])), len(set(patients[~tested]))
     (1, 3)
     """
@@ -118,10 +120,10 @@ def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SH
 
 
 def three_splits(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return by the name of a split what it keeps together; see `deal`."""
+    """Return by the name of a split what it keeps together; see `choose_test_slices`."""
     return {
         "random slices": np.arange(len(table)),
-        "faulty patient_id": believed_patients(table),
+        "faulty patient_id": faulty_patient_ids(table),
         "patients": table["patient"].to_numpy(),
     }
 
@@ -185,7 +187,7 @@ def _deals(table: pd.DataFrame, repeats: int, seed: int) -> Iterator[tuple[str, 
     """Yield name of the split, number of the repeat, and which slices are tested."""
     for split, groups in three_splits(table).items():
         for repeat in range(repeats):
-            yield split, repeat, deal(groups, np.random.default_rng([seed, repeat]))
+            yield split, repeat, choose_test_slices(groups, np.random.default_rng([seed, repeat]))
 
 
 def compare_splits(

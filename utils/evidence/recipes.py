@@ -218,7 +218,9 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
         training.cosine_schedule(recipe.rate, steps=total), weight_decay=0.01, clipnorm=1.0
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    validate = validate_segmenter(validation.images, validation.masks, owners(validation.table))
+    validate = validate_segmenter(
+        validation.images, validation.masks, patient_of_row(validation.table)
+    )
 
     def validate_and_report(model):
         values = validate(model)
@@ -268,7 +270,7 @@ def _rows(volumes: Volumes, chosen: np.ndarray) -> Volumes:
     )
 
 
-def owners(table):
+def patient_of_row(table):
     """Return whose slice each row is, also where each slice stands for itself in the split."""
     return table["patient"].str.split("#").str[0]
 
@@ -334,7 +336,7 @@ def train_seed_detector(run: Run):
     x = layers.Rescaling(1 / 255, name="rescale", dtype="float32")(inputs)
     resnet = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     resnet.load_weights(imagenet_resnet50())
-    resnet50.settle_norms_early(resnet)
+    resnet50.lower_norm_momentum(resnet)
     x = layers.GlobalAveragePooling2D(name="pooled")(resnet.output)
     for number in (1, 2):
         x = layers.Dense(256, activation="relu", name=f"dense{number}")(x)

@@ -77,7 +77,7 @@ def freeze_norms(model: keras.Model) -> None:
             layer.trainable = False
 
 
-def settle_norms_early(model: keras.Model) -> None:
+def lower_norm_momentum(model: keras.Model) -> None:
     """Let the running means and variances follow a training of few steps.
 
     With Keras's momentum of 0.99, a good part of them would still be those of the start.

@@ -27,7 +27,7 @@ from utils.plots.style import (
 
 
 @styled
-def who_is_where(
+def tested_slices(
     table: pd.DataFrame, tests: Mapping[str, np.ndarray], source: str, patients: int = 20
 ) -> Figure:
     """Show which slices are tested: a row a patient, a column a slice, a panel a split.

@@ -38,7 +38,7 @@ def test_the_column_goes_wrong_as_the_published_one_did():
     assert faulty["patient_id"].tolist() == ["A", "A", "B", "B", "B"]
     assert faulty["image"].tolist() == ["A_1.tif", "B_1.tif", "A_2.tif", "B_2.tif", "B_3.tif"]
     assert faulty["row"].tolist() == [0, 2, 1, 3, 4]
-    assert leak_lab.believed_patients(table).tolist() == ["A", "B", "A", "B", "B"]
+    assert leak_lab.faulty_patient_ids(table).tolist() == ["A", "B", "A", "B", "B"]
 
 
 @given(
@@ -46,7 +46,7 @@ def test_the_column_goes_wrong_as_the_published_one_did():
 )
 def test_whole_groups_are_dealt_and_no_more_than_needed(groups, seed, share):
     groups = np.array(groups)
-    test = leak_lab.deal(groups, np.random.default_rng(seed), share)
+    test = leak_lab.choose_test_slices(groups, np.random.default_rng(seed), share)
     assert not set(groups[test]) & set(groups[~test])
     assert test.sum() >= share * len(groups)
     assert test.sum() - share * len(groups) < np.bincount(groups).max()
@@ -121,7 +121,7 @@ def test_features_that_the_detector_stored_are_used(tmp_path):
 def test_figures(scores):
     tests = {"patients": np.arange(120) < 30, "slices": np.arange(120) % 4 == 0}
     figures = [
-        plots_labs.who_is_where(TABLE, tests, SOURCE),
+        plots_labs.tested_slices(TABLE, tests, SOURCE),
         plots_labs.split_scores(scores, SOURCE),
         plots_labs.auc_by_penalty(
             pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE

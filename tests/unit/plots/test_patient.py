@@ -17,7 +17,7 @@ FIGURES = {
     "members": (PICTURES[0], MASKS, MASKS.mean(axis=0), MASKS.std(axis=0)),
     "agreement_against_dice": (BY_PATIENT, 0.5, "Anna"),
     "reliability": ({"one": TABLE, "mean": TABLE},),
-    "doubtful_pictures": (list(PICTURES), [*MASKS, MASKS[2]], ["a", "b", "c", "d"]),
+    "unreliable_inputs": (list(PICTURES), [*MASKS, MASKS[2]], ["a", "b", "c", "d"]),
     "familiarity": ({"a": np.array([1.0, 3.0]), "b": np.array([4.0])}, 2.0, 0.05),
 }
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from utils.config import CourseError
-from utils.exercises.exercise import told
+from utils.exercises.exercise import describe_exception
 from utils.exercises.grading import cells, needs
 from utils.exercises.grading.cells import CHECKS, read
 from utils.exercises.grading.confine import confine, die_with, set_limits
@@ -80,8 +80,8 @@ def _require(imported: Sequence[str], found: Sequence[str]) -> None:
                 open(importlib.util.find_spec(name).origin, "rb").close()
         except (ImportError, OSError, AttributeError, TypeError) as error:
             raise CourseError(
-                f"it cannot import {name} ({told(error)}); install the course's packages into "
-                "folders that this user can read"
+                f"it cannot import {name} ({describe_exception(error)}); install the course's "
+                "packages into folders that this user can read"
             ) from error
 
 
