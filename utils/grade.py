@@ -22,7 +22,7 @@ from pathlib import Path
 from utils import check
 from utils.config import CourseError, atomic_path, command
 from utils.exercises.exercise import Exercise, Mark
-from utils.exercises.grading.apart import apart
+from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.files import Progress, content, scratch, sweep, version
 from utils.exercises.grading.marks import (
@@ -36,7 +36,7 @@ from utils.exercises.grading.marks import (
     one_line,
 )
 from utils.exercises.grading.process import probe
-from utils.exercises.grading.submissions import handed_in, settled
+from utils.exercises.grading.submissions import final_rows, handed_in
 from utils.exercises.grading.watch import Stopped
 
 # Of the process that reads one notebook, asks for its answers and has them judged: its time beside
@@ -116,7 +116,7 @@ def rows_apart(
             copied = folder / "notebook" / name
             copied.parent.mkdir(mode=0o700)
             copied.write_bytes(data)
-            found = apart(
+            found = in_forked_process(
                 lambda: [
                     asdict(one) for one in rows_of(student, copied, exercises, limits, confined)
                 ],
@@ -180,15 +180,15 @@ def grade(
     if len(left) < len(notebooks):
         done = len(notebooks) - len(left)
         _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
-    write_marks(settled(listed, tables), out)
+    write_marks(final_rows(listed, tables), out)
     for student, path in left:
         found = _marked(student, path, folder, progress, (exercises, limits, confined))
         right = sum(row.points for row in found)
         name = f"{found[0].student}, {found[0].notebook or path.name}"
         _say(f"{name}: {right} of {len(found)} right")
         tables[path] = found
-        write_marks(settled(listed, tables), out)
-    rows = settled(listed, tables)
+        write_marks(final_rows(listed, tables), out)
+    rows = final_rows(listed, tables)
     for row in rows:
         if not row.exercise:
             _say(f"{row.student}: {row.message}")
@@ -262,7 +262,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Mark students' notebooks: run the checks over their answers and write one CSV."""
     parser = argparse.ArgumentParser(prog="python -m utils.grade", description=main.__doc__)
     parser.add_argument("submissions", type=Path, help="folder with the students' notebooks")
@@ -270,7 +270,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
 
     with _interruptible():
         rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)

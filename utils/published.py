@@ -16,13 +16,13 @@ from utils.evidence.publish import README, expected, outdated
 from utils.evidence.tables import LGG, read_evidence
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Write what differs, or with ``--check`` say what does."""
     parser = argparse.ArgumentParser(prog="python -m utils.published", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 if outdated")
     parser.add_argument("--tables", type=Path, default=LGG, help="the folder of the tables")
     parser.add_argument("--readme", type=Path, default=README, help="the file with the marks")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     evidence = read_evidence(arguments.tables)
     files = expected(evidence, arguments.readme, arguments.tables / "model_card.md")
     late = outdated(files)

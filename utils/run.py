@@ -56,7 +56,7 @@ def _yaml_value(text: str) -> object:
         return text
 
 
-def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m utils.run", description="Run the course.")
     parser.add_argument("--cohort", choices=sorted(CELL_SECONDS), help="default: simulated")
     parser.add_argument("--data", metavar="PATH", help="the cohort's folder, its parent or its zip")
@@ -69,12 +69,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
                         metavar=("NAME", "VALUE"), help="a parameter of the notebooks")  # fmt: skip
     parser.add_argument("-f", dest="file", metavar="FILE", help="a YAML file of parameters")
     parser.add_argument("--cell-seconds", type=int, metavar="S", help="time limit of a cell")
-    return parser.parse_args(words)
+    return parser.parse_args(argv)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; the exit status is 1 if a notebook failed."""
-    arguments = _arguments(words)
+    arguments = _arguments(argv)
     parameters = gather_parameters(arguments)
     run_folder = Path(parameters["run_folder"])
     jobs = plan(NOTEBOOKS, parameters)

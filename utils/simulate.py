@@ -12,13 +12,13 @@ from utils import config
 from utils.simulation.cohort import simulate_cohort
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write a cohort from the command line."""
     parser = argparse.ArgumentParser(prog="python -m utils.simulate", description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write the cohort to")
     parser.add_argument("--patients", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
 
     def show(done, total):
         print(f"\rsimulating patients: {done}/{total}", end="", file=sys.stderr, flush=True)

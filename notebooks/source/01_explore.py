@@ -593,7 +593,9 @@ truth = run.volumes.labels
 def remember(split):
     """Score copying from the most similar training slice: sensitivity, specificity, Dice."""
     test = (split["part"] == "test").to_numpy()
-    source = statistics.most_alike(run.volumes.images, test, (split["part"] == "train").to_numpy())
+    source = statistics.most_similar(
+        run.volumes.images, test, (split["part"] == "train").to_numpy()
+    )
     copied, right = run.volumes.masks[source], run.volumes.masks[test]
     overlap = (
         2 * (copied & right).sum(axis=(1, 2)) / (copied.sum((1, 2)) + right.sum((1, 2)) + 1e-9)

@@ -406,7 +406,7 @@ fine_tuned_history.round(3)
 # *Predict before you run: will it beat the baseline?*
 
 # %%
-settings = detector.finish(run, fine_tuned)  # explained below; it also keeps the network
+settings = detector.calibrate_and_save(run, fine_tuned)  # explained below
 del fine_tuned
 workers.train_apart(run, "utils.course.detector:train_from_scratch")
 from_scratch, from_scratch_history = detector.train_from_scratch(run)
@@ -786,7 +786,7 @@ check.calibration_error(calibration_error)
 from utils.cohort.volumes import head_pixels
 from utils.models.grad_cam import grad_cam, peak_in_mask_share, peaks_in_words
 
-final, _ = detector.obtain(run)
+final, _ = detector.load_or_train(run)
 with_tumour = np.flatnonzero(has_tumour)
 images, masks = test.images[with_tumour], test.masks[with_tumour]
 maps = grad_cam(final, images)

@@ -391,11 +391,12 @@ show(
 # %% [markdown]
 # ### Exercise 3.3 · The Tversky index of one picture
 #
-# Write `tversky_of(truth, prediction, alpha, beta)` with $s = 1$, for one picture. `truth` holds 0
-# and 1 (bool or `uint8`), `prediction` the network's answer: probabilities from 0 to 1. Use them as
-# they are; a threshold would have no slope, and nothing could be trained with it. Be careful which
-# of the two weights belongs to the *missed* tumour: papers differ in it, and nothing fails when
-# they are swapped.
+# Write `tversky_of(truth, prediction, fn_weight, fp_weight)` with $s = 1$, for one picture. `truth`
+# holds 0 and 1 (bool or `uint8`), `prediction` the network's answer: probabilities from 0 to 1. Use
+# them as they are; a threshold would have no slope, and nothing could be trained with it. Be
+# careful which of the two weights belongs to the *missed* tumour: nothing fails when they are
+# swapped. Here $\alpha$ is `fn_weight`, that of the false negatives, as in Abraham and Khan; Salehi
+# et al., Keras and MONAI call the weight of the false *positives* alpha.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -411,7 +412,7 @@ show(
 
 
 # %% tags=["solution"]
-def tversky_of(truth, prediction, alpha=0.7, beta=0.3):
+def tversky_of(truth, prediction, fn_weight=0.7, fp_weight=0.3):
     """Return the Tversky index of one picture, with s = 1.
 
     Parameters
@@ -420,14 +421,14 @@ def tversky_of(truth, prediction, alpha=0.7, beta=0.3):
         1 in the tumour.
     prediction : ndarray
         Probabilities, in the shape of `truth`.
-    alpha, beta : float
+    fn_weight, fp_weight : float
         Weights of what is missed (FN) and of what is invented (FP).
     """
     truth, prediction = truth.astype(float), prediction.astype(float)
     found = (truth * prediction).sum()
     missed = (truth * (1 - prediction)).sum()
     invented = ((1 - truth) * prediction).sum()
-    return (found + 1) / (found + alpha * missed + beta * invented + 1)
+    return (found + 1) / (found + fn_weight * missed + fp_weight * invented + 1)
 
 
 # %%
@@ -693,7 +694,7 @@ show(
 # %%
 tried = segmenter.try_postprocessing(run, focal)
 tried_entropy = segmenter.try_postprocessing(run, entropy)
-settings = segmenter.finish(run, focal, tried=tried)
+settings = segmenter.choose_and_save(run, focal, tried=tried)
 print(f"chosen on {run.describe('validation')}")
 print("focal Tversky:       ", settings)
 print("Dice + cross-entropy:", segmenter.best_postprocessing(tried_entropy))
@@ -1020,7 +1021,8 @@ print("the fair baseline is at least 0.3 above it:", bool(gained >= 0.3))
 # and that is its point; (d) would be true if the *traced* mask were empty as well.
 # </details>
 #
-# **2.** You raise alpha from 0.5 to 0.9 and lower beta to 0.1. What do you expect of the masks?
+# **2.** You raise $\alpha$ from 0.5 to 0.9 and lower $\beta$ to 0.1. What do you expect of the
+# masks?
 #
 # - (a) They shrink; precision rises.
 # - (b) They grow; sensitivity rises, precision falls.
@@ -1090,7 +1092,7 @@ print("the fair baseline is at least 0.3 above it:", bool(gained >= 0.3))
 # - A ResUNet is residual blocks on the way down (what?), on the way up (where?), and skips
 #   between them.
 # - The focal exponent has to be above 1, or training chases the pictures that are right already.
-#   Alpha weighs what is missed, beta what is invented. The index is taken picture by picture.
+#   $\alpha$ weighs what is missed, $\beta$ what is invented. The index is taken picture by picture.
 # - Picture and mask are moved together, and part of what the network sees has no tumour.
 # - Two losses are compared with the same budget, on the same patients, with an interval for the
 #   difference.
@@ -1100,7 +1102,7 @@ print("the fair baseline is at least 0.3 above it:", bool(gained >= 0.3))
 # %% [markdown]
 # ## Questions to think about
 #
-# 1. With alpha = 0.9 and beta = 0.1, what would you expect of the masks, and of the threshold
+# 1. With $\alpha = 0.9$ and $\beta = 0.1$, what would you expect of the masks, and of the threshold
 #    that validation then chooses?
 # 2. Dropping small pieces helps the mean Dice. Whom might it harm?
 # 3. The network sees one slice at a time. What could it learn from the slices above and below?

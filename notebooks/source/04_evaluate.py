@@ -80,10 +80,10 @@ workers.train_missing(run)  # nothing to do after notebooks 2 and 3
 
 from utils.course.cascade import (
     evaluate,
+    example_slices,
     kinds_of_error,
     patient_results,
     segmentation_record,
-    telling_slices,
 )  # loads TensorFlow
 
 result = evaluate(run)
@@ -781,7 +781,7 @@ print(SOURCE)
 errors.head(5).round(2)
 
 # %%
-rows = telling_slices(slices, errors["patient"].head(3).tolist())
+rows = example_slices(slices, errors["patient"].head(3).tolist())
 rows = rows[::2] + rows[1::2]  # above: most missed; below: most invented
 pictures = np.stack([read_slice(path) for path in result.volumes.table.loc[rows, "image_path"]])
 names = [

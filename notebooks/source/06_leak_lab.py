@@ -118,16 +118,16 @@ check.predicted_gap(predicted_gap)
 
 # %%
 tests = {
-    split: leak_lab.deal(groups, np.random.default_rng(seed))
+    split: leak_lab.choose_test_slices(groups, np.random.default_rng(seed))
     for split, groups in leak_lab.three_splits(run.table).items()
 }
-figure = plots_labs.who_is_where(run.table, tests, run.describe())
+figure = plots_labs.tested_slices(run.table, tests, run.describe())
 alt = (
     "Three maps of the first 20 patients' slices, test slices in orange. Split by random slices, "
     "orange is strewn all over; by the faulty patient_id it comes in scattered upright streaks "
     "through all patients; by patients, whole rows are orange or blue."
 )
-show(figure, alt, run.figures, "06_who_is_where")
+show(figure, alt, run.figures, "06_tested_slices")
 
 # %% [markdown]
 # ## Count first
@@ -311,7 +311,7 @@ check.wrong_rows(wrong_rows)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-believed = leak_lab.believed_patients(run.table)
+believed = leak_lab.faulty_patient_ids(run.table)
 wrong = (believed != run.table["patient"]).sum()
 print(f"wrong: {wrong} of {len(run.table)} rows")
 print("believed patients:", len(set(believed)), " patients:", run.table["patient"].nunique())
@@ -419,29 +419,31 @@ check.assert_no_leak(assert_no_leak)
 # %% [markdown]
 # ## Who profits from a leak?
 #
-# So far the machine was one. Now its freedom changes, from stiff (it may get many training slices
-# wrong) to flexible (it bends until all are right). *Predict before you run: which way do the
+# So far the machine was one. Now its freedom changes. It is set by C, the penalty for a training
+# slice on the wrong side: with a low C the machine is stiff and may get many training slices
+# wrong, with a high one it bends until all are right. *Predict before you run: which way do the
 # lines go, and which split would you look at to choose the penalty?*
 
 # %%
-means_by_freedom = leak_lab.dial(run.table, likeness, (0.1, 0.3, 1, 3, 10, 30, 100), seed=seed)
-figure = plots_labs.dial(means_by_freedom, leak_lab.REPEATS, run.describe())
-widths = means_by_freedom["random slices"] - means_by_freedom["patients"]
+penalties = (0.1, 0.3, 1, 3, 10, 30, 100)
+means_by_penalty = leak_lab.auc_by_penalty(run.table, likeness, penalties, seed=seed)
+figure = plots_labs.auc_by_penalty(means_by_penalty, leak_lab.REPEATS, run.describe())
+widths = means_by_penalty["random slices"] - means_by_penalty["patients"]
 lines = [
     f"{split}: {line.iloc[0]:.3f} at the left, {line.iloc[-1]:.3f} at the right, highest at "
-    f"C = {line.idxmax():g}." for split, line in means_by_freedom.items()
+    f"C = {line.idxmax():g}." for split, line in means_by_penalty.items()
 ]  # fmt: skip
 alt = (
     f"Three lines of AUC, mean of {leak_lab.REPEATS} repeats, against the freedom of the machine. "
     f"{' '.join(lines)} Random slices minus patients: {widths.iloc[0]:.3f} at the left, "
     f"{widths.iloc[-1]:.3f} at the right."
 )
-show(figure, alt, run.figures, "06_dial")
+show(figure, alt, run.figures, "06_auc_by_penalty")
 
 # %%
 for split in ("random slices", "patients"):
-    best = means_by_freedom[split].idxmax()
-    on_patients = means_by_freedom.loc[best, "patients"]
+    best = means_by_penalty[split].idxmax()
+    on_patients = means_by_penalty.loc[best, "patients"]
     print(f"best by {split}: C = {best:g}, which gives {on_patients:.3f} on new patients")
 print(run.describe())
 
@@ -450,8 +452,8 @@ print(run.describe())
 print("the gap is at least twice as wide for the freest machine as for the stiffest:",
       widths.iloc[-1] > 2 * widths.iloc[0])  # fmt: skip
 print("at C = 10 the means are those of the first figure:",
-      np.allclose(means_by_freedom.loc[10, means.index], means["auc"]))  # fmt: skip
-lost = means_by_freedom.max() - means_by_freedom.iloc[-1]
+      np.allclose(means_by_penalty.loc[10, means.index], means["auc"]))  # fmt: skip
+lost = means_by_penalty.max() - means_by_penalty.iloc[-1]
 print(
     "from its best to the freest machine, patients lose more than 0.005:", lost["patients"] > 0.005
 )

@@ -276,7 +276,7 @@ fed = {"as `prepare_for_resnet` makes them": bugs.prepare_for_resnet(pictures),
        "as notebook 2 feeds them": keras.applications.resnet50.preprocess_input(
            pictures.astype("float32"))}  # fmt: skip
 for name, values in fed.items():
-    alike = bug_symptoms.likeness(bug_symptoms.features_of(network, values))
+    alike = bug_symptoms.median_correlation(bug_symptoms.features_of(network, values))
     print(f"slices {name}: two of them have features that correlate {alike:.3f} (median)")
 
 # %%
@@ -589,8 +589,8 @@ check.mend_freezing(mend_freezing)
 
 # %%
 index = np.linspace(0, 0.995, 200)
-lines = {"`focal_tversky`": bug_symptoms.steepness(bugs.focal_tversky, index),
-         "1 - index": bug_symptoms.steepness(lambda each: 1 - each, index)}  # fmt: skip
+lines = {"`focal_tversky`": bug_symptoms.loss_slope(bugs.focal_tversky, index),
+         "1 - index": bug_symptoms.loss_slope(lambda each: 1 - each, index)}  # fmt: skip
 figure = plots_labs.curves(
     index, lines, ("Tversky index of the picture (1 is perfect)", "steepness of the loss"),
     "How strongly training pulls at a picture", "computed, no patients",
@@ -839,7 +839,7 @@ check.mend_batches(mend_batches)
 # and 60 new test slices. This is what gets reported:
 
 # %%
-accuracies = bug_symptoms.thrown_dice(bugs.tuned_accuracy)
+accuracies = bug_symptoms.chance_accuracies(bugs.tuned_accuracy)
 figure = plots_labs.chance_histogram(accuracies, 60, "scores drawn by chance, no patients")
 alt = (
     f"Histogram of {len(accuracies)} reported accuracies, from {100 * accuracies.min():.0f} to "

@@ -236,8 +236,8 @@ show(figure, alt, run.figures, "08_patient")
 # maps back to 256 x 256, and postprocess with what was chosen on validation patients.
 
 # %%
-segment, settings = segmenter.obtain(run)
-detect, decided = detector.obtain(run)
+segment, settings = segmenter.load_or_train(run)
+detect, decided = detector.load_or_train(run)
 
 pictures = person.pictures(size)
 maps = predict_images(segment, pictures)
@@ -481,9 +481,10 @@ show(figure, alt, run.figures, "08_reliability")
 # will its members agree? (Three of the six are asked here, to save time.)*
 
 # %%
-answers = robustness.ask(segment, robustness.doubtful(person), settings)
+inputs = robustness.unreliable_inputs(person)
+answers = robustness.segment_in_views(segment, inputs, settings)
 slices = [int(answer.mask.sum(axis=(1, 2)).argmax()) for answer in answers.values()]
-figure = plots_patient.doubtful_pictures(
+figure = plots_patient.unreliable_inputs(
     [answer.pictures[place] for answer, place in zip(answers.values(), slices, strict=True)],
     [answer.mask[place] for answer, place in zip(answers.values(), slices, strict=True)],
     list(answers),

@@ -148,9 +148,9 @@ def run(name: str, first: int, inputs: int) -> tuple[list[Finding], dict[str, in
 
 def _worker(name: str, first: int, inputs: int) -> Iterator[dict]:
     """Yield what became of each input; the last one may be what ended the process."""
-    words = [sys.executable, __file__, name, "--first", first, "--inputs", inputs, "--worker"]
+    command = [sys.executable, __file__, name, "--first", first, "--inputs", inputs, "--worker"]
     process = subprocess.Popen(
-        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     expired = threading.Event()
 

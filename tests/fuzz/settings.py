@@ -11,7 +11,7 @@ from utils.models.files.settings import Postprocessing, detector_settings, segme
 
 SEGMENTER = {
     "trained_on": 80,
-    "pictures": "neighbours",
+    "channels": "neighbours",
     "postprocessing": {
         "threshold": 0.4,
         "minimum_px": 0,
@@ -57,7 +57,7 @@ def _value(data: bytes, draw: random.Random) -> bytes:
 
 
 def _key(data: bytes, draw: random.Random) -> bytes:
-    names = (b"threshold", b"postprocessing", b"combination", b"pictures", b"neighbours")
+    names = (b"threshold", b"postprocessing", b"combination", b"channels", b"neighbours")
     return data.replace(draw.choice(names), draw.choice((*names, b"", b"treshold", b"\xff")), 1)
 
 
@@ -78,10 +78,10 @@ def _repeat(data: bytes, draw: random.Random) -> bytes:
 
 
 def _segmenter(path: Path) -> None:
-    postprocessing, pictures = segmenter_settings(path)
+    postprocessing, channels = segmenter_settings(path)
     assert isinstance(postprocessing, Postprocessing)
     assert 0 < postprocessing.threshold <= 1
-    assert pictures in ("sequences", "neighbours")
+    assert channels in ("sequences", "neighbours")
 
 
 def _detector(path: Path) -> None:

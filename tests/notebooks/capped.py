@@ -66,17 +66,17 @@ def control_group(most: int) -> Iterator[Path | None]:
 
 def systemd_scope(most: int) -> list[str]:
     """Return the command that limits another one through systemd; [] where that is not allowed."""
-    words = ["systemd-run", "--quiet", "--scope", "-p", f"MemoryMax={most}", "-p",
-             "MemorySwapMax=0", *(["--user"] if os.getuid() else [])]  # fmt: skip
-    if shutil.which(words[0]) is None:
+    command = ["systemd-run", "--quiet", "--scope", "-p", f"MemoryMax={most}", "-p",
+               "MemorySwapMax=0", *(["--user"] if os.getuid() else [])]  # fmt: skip
+    if shutil.which(command[0]) is None:
         return []
-    tried = subprocess.run([*words, "true"], capture_output=True, timeout=60, check=False)
-    return [] if tried.returncode else words
+    tried = subprocess.run([*command, "true"], capture_output=True, timeout=60, check=False)
+    return [] if tried.returncode else command
 
 
 def run_notebook(number: str, folder: Path, most: int) -> str | None:
     """Run a notebook in a run folder under the limit; return what went wrong, None if nothing."""
-    command = [sys.executable, "-m", "utils.notebooks.run", "--only", number, "--run", str(folder)]
+    command = [sys.executable, "-m", "utils.run", "--only", number, "--run", str(folder)]
     with control_group(most) as group:
         scope = [] if group else systemd_scope(most)
 

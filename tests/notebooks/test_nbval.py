@@ -22,8 +22,8 @@ print("14 patients")
 def nbval(folder):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     options = re.search(r"-m pytest (--nbval.*?) tests notebooks$", makefile, re.MULTILINE).group(1)
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.split()]
-    return subprocess.run([*words, folder], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.split()]
+    return subprocess.run([*command, folder], cwd=folder, capture_output=True, text=True)
 
 
 @pytest.fixture

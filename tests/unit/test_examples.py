@@ -15,7 +15,7 @@ from utils import check
 from utils.cohort.splits import assert_no_leak, split_sha256
 from utils.cohort.statistics import (
     missing_sequences,
-    most_alike,
+    most_similar,
     neighbour_in_training,
     slice_similarity,
     spread_between_patients,
@@ -23,7 +23,7 @@ from utils.cohort.statistics import (
 from utils.cohort.table import summarise_patients
 from utils.cohort.volumes import head_pixels, resize_mask
 from utils.config import ROOT
-from utils.course.leak_lab import believed_patients, deal, gap, kernel
+from utils.course.leak_lab import choose_test_slices, faulty_patient_ids, gap, kernel
 from utils.evaluation.agreement import agreement, pixel_reliability, volume_ml
 from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
 from utils.evaluation.calibration import (
@@ -66,22 +66,22 @@ STUDENTS = (
     auc,
     auc_interval,
     average_precision,
-    believed_patients,
     bootstrap_patients,
-    deal,
+    choose_test_slices,
     dice,
     dice_conventions,
     dice_from_counts,
     epoch_plan,
     expected_calibration_error,
     false_positives,
+    faulty_patient_ids,
     fit_familiar,
     gap,
     hd95,
     head_pixels,
     kernel,
     missing_sequences,
-    most_alike,
+    most_similar,
     neighbour_in_training,
     operating_point,
     outline,

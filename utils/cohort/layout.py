@@ -136,7 +136,7 @@ def list_patients(
     return sorted(patients, key=lambda found: found.patient)
 
 
-def person(patient: str) -> str:
+def person_of(patient: str) -> str:
     """Return who a patient's name stands for: a TCGA name without the day of the examination."""
     match = _TCGA.fullmatch(patient)
     return (match["person"] if match else patient).casefold()

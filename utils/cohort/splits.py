@@ -136,7 +136,9 @@ def patient_folds(table: pd.DataFrame, folds: int = 5, seed: int = 0) -> pd.Data
     Raises
     ------
     CourseError
-        If there are fewer patients than folds, or fewer than two folds.
+        If there are fewer patients than folds.
+    ValueError
+        If fewer than two folds are asked for.
 
     Examples
     --------
@@ -148,7 +150,7 @@ def patient_folds(table: pd.DataFrame, folds: int = 5, seed: int = 0) -> pd.Data
     """
     patients = _dealing_order(table, seed)
     if folds < 2:
-        raise CourseError(f"folds={folds}: cross-validation needs at least 2 folds")
+        raise ValueError(f"folds={folds}: cross-validation needs at least 2 folds")
     if len(patients) < folds:
         raise CourseError(
             f"{len(patients)} patients cannot fill {folds} folds; use at most "

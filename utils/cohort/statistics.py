@@ -100,7 +100,7 @@ def neighbour_in_training(table: pd.DataFrame) -> np.ndarray:
     )
 
 
-def most_alike(
+def most_similar(
     images: np.ndarray, asked: np.ndarray, among: np.ndarray, channel: int = 1
 ) -> np.ndarray:
     """Return for each slice asked about the most alike of some others.
@@ -123,10 +123,10 @@ def most_alike(
     The last picture is asked about; it is bright on the right, as picture 1 is.
 
     >>> import numpy as np
-    >>> from utils.cohort.statistics import most_alike
+    >>> from utils.cohort.statistics import most_similar
     >>> right = np.tile(np.arange(4.0)[:, None], (4, 1, 3))
     >>> images = np.stack([-right, right, 2 * right])
-    >>> most_alike(images, asked=[False, False, True], among=[True, True, False]).tolist()
+    >>> most_similar(images, asked=[False, False, True], among=[True, True, False]).tolist()
     [1]
     """
     pixels = _standardised(images, channel)

@@ -17,7 +17,7 @@ from utils.cohort.layout import (
     find_cohort_folder,
     institution,
     list_patients,
-    person,
+    person_of,
 )
 from utils.cohort.tiff import check_slice, read_header, read_mask
 from utils.config import CourseError, regular_file
@@ -254,7 +254,7 @@ def _check_for_learning(root: Path, found: list[PatientFiles]) -> None:
                 f"{one.folder}: has 1 slice, a volume needs at least 2; add the others, or take "
                 "the patient out"
             )
-        other = people.setdefault(person(one.patient), one)
+        other = people.setdefault(person_of(one.patient), one)
         if other is not one:
             raise CourseError(
                 f"{one.folder}: the same patient twice, also examined in {other.folder}, which "

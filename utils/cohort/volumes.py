@@ -180,14 +180,14 @@ def normalise_volume(images: np.ndarray) -> np.ndarray:
     return normalise_image(images, normalisation(images))
 
 
-def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
+def arrange_channels(images: np.ndarray, channels: str) -> np.ndarray:
     """Return the three channels that a model sees of each slice.
 
     Parameters
     ----------
     images : ndarray, shape (slices, height, width, 3)
         All slices of one patient, in order: pre-contrast, FLAIR, post-contrast.
-    pictures : {"sequences", "neighbours"}
+    channels : {"sequences", "neighbours"}
         ``"sequences"``: as they are. ``"neighbours"``: FLAIR of the slice before, of the slice
         itself and of the one after; the first and the last slice stand in for what they lack.
 
@@ -197,8 +197,8 @@ def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
 
     Raises
     ------
-    CourseError
-        If `pictures` is neither.
+    ValueError
+        If `channels` is neither.
 
     Examples
     --------
@@ -210,10 +210,10 @@ def arrange_channels(images: np.ndarray, pictures: str) -> np.ndarray:
     >>> arrange_channels(images, "neighbours").reshape(3, 3).tolist()
     [[10, 10, 20], [10, 20, 30], [20, 30, 30]]
     """
-    if pictures == "sequences":
+    if channels == "sequences":
         return images
-    if pictures != "neighbours":
-        raise CourseError(f"pictures={pictures!r}: unknown; choose sequences or neighbours")
+    if channels != "neighbours":
+        raise ValueError(f"channels={channels!r}: unknown; choose sequences or neighbours")
     flair = images[..., 1]
     padded = np.concatenate([flair[:1], flair, flair[-1:]])
     return np.stack([padded[:-2], flair, padded[2:]], axis=-1)

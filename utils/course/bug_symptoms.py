@@ -11,7 +11,7 @@ from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 
 from utils import config
-from utils.cohort.statistics import most_alike
+from utils.cohort.statistics import most_similar
 from utils.cohort.volumes import GREY_LEVELS_PER_SD, Volumes
 from utils.models.inference import resize_probabilities
 
@@ -33,7 +33,7 @@ def copied_labels(volumes: Volumes, test: np.ndarray, train: np.ndarray) -> pd.D
     DataFrame
         `row`, `source` (the training row copied), `patient`, `right`; one row a test slice.
     """
-    source = most_alike(volumes.images, test, train)
+    source = most_similar(volumes.images, test, train)
     rows = np.flatnonzero(test)
     labels = volumes.labels
     return pd.DataFrame(
@@ -137,13 +137,15 @@ def features_of(network: Callable, pictures: np.ndarray, batch: int = 2) -> np.n
     return np.concatenate([np.asarray(network(piece, training=False)) for piece in pieces])
 
 
-def likeness(features: np.ndarray) -> float:
+def median_correlation(features: np.ndarray) -> float:
     """Return the median correlation of two rows of features, shape (n, number)."""
     correlations = np.corrcoef(features)
     return float(np.median(correlations[np.triu_indices(len(features), k=1)]))
 
 
-def thrown_dice(report: Callable, slices: int = 60, times: int = 400, seed: int = 0) -> np.ndarray:
+def chance_accuracies(
+    report: Callable, slices: int = 60, times: int = 400, seed: int = 0
+) -> np.ndarray:
     """Return the accuracies that `report(validation, test)` gives for scores drawn by chance.
 
     Half of the slices have a tumour, and a score says nothing about it: the truth is 0.5.
@@ -156,6 +158,6 @@ def thrown_dice(report: Callable, slices: int = 60, times: int = 400, seed: int 
     return np.array([report(drawn(), drawn())[1] for _ in range(times)])
 
 
-def steepness(loss: Callable, index: np.ndarray, step: float = 1e-6) -> np.ndarray:
+def loss_slope(loss: Callable, index: np.ndarray, step: float = 1e-6) -> np.ndarray:
     """Return by how much a loss falls as the index rises, at each index in 0..1 - step."""
     return (loss(index) - loss(index + step)) / step

@@ -75,8 +75,8 @@ def evaluate(run: Run, part: str = "test") -> Evaluation:
     CourseError
         If the pictures of the patients differ in size.
     """
-    detecting, settings = detector.obtain(run)
-    segmenting, postprocessing = segmenter.obtain(run)
+    detecting, settings = detector.load_or_train(run)
+    segmenting, postprocessing = segmenter.load_or_train(run)
     volumes = run.part(part)
     p_tumour = predict_images(detecting, volumes.images)
     flagged = p_tumour >= settings["threshold"]
@@ -179,7 +179,7 @@ def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFram
     return errors.sort_values(["dice", "patient"], na_position="last", ignore_index=True)
 
 
-def telling_slices(slices: pd.DataFrame, patients: list[str]) -> list[int]:
+def example_slices(slices: pd.DataFrame, patients: list[str]) -> list[int]:
     """Return two rows a patient: most tumour missed, and most tumour invented elsewhere.
 
     Parameters

@@ -122,7 +122,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """
     set_precision()
     model = resnet50.detector(run.parameters.size, weights=None, seed=run.seed)
-    resnet50.settle_norms_early(model)
+    resnet50.lower_norm_momentum(model)
     epochs = -(-run.parameters.detector_epochs // 2)
     history = fit_rows(
         run,
@@ -226,7 +226,7 @@ def probabilities(model: keras.Model, volumes: Volumes) -> np.ndarray:
     return expit(predict_images(model, volumes.images))
 
 
-def finish(run: Run, model: keras.Model) -> dict:
+def calibrate_and_save(run: Run, model: keras.Model) -> dict:
     """Calibrate on validation, choose the threshold there, and keep the detector of the run.
 
     Writes ``detector.keras``, whose output is the calibrated probability, and ``detector.json``.
@@ -263,11 +263,11 @@ def _configuration(run: Run) -> dict:
     return run.identity | {"epochs": run.parameters.detector_epochs}
 
 
-def obtain(run: Run) -> tuple[keras.Model, dict]:
+def load_or_train(run: Run) -> tuple[keras.Model, dict]:
     """Return the finished, calibrated detector of a run and its settings; train what is missing."""
     kept = config.read_json(detector_file(run).with_suffix(".json"))
     if kept.get("configuration") != _configuration(run) or not detector_file(run).exists():
         print("No detector in the run folder yet: training it, as notebook 02 does.")
         model, _ = fine_tune(run)
-        finish(run, model)
+        calibrate_and_save(run, model)
     return saving.load_model(detector_file(run)), detector_settings(detector_file(run))

@@ -27,7 +27,7 @@ INNER = 0.6  # of it: so deep there is hardly anything but brain
 DARK, BRIGHT = 0.4, 2.5  # of the brightness there: what may belong to the brain
 
 
-class Way(NamedTuple):
+class ThresholdMethod(NamedTuple):
     """How a threshold is used.
 
     Attributes
@@ -99,18 +99,20 @@ def brightness_in_brain(images: np.ndarray) -> np.ndarray:
     return scores
 
 
-PLAIN = Way(lambda images: normalise_volume(images)[..., FLAIR], tuple(range(100, 256, 10)), False)
-FAIR = Way(brightness_in_brain, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0), True)
+PLAIN = ThresholdMethod(
+    lambda images: normalise_volume(images)[..., FLAIR], tuple(range(100, 256, 10)), False
+)
+FAIR = ThresholdMethod(brightness_in_brain, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0), True)
 
 
-def masks(table: pd.DataFrame, way: Way, threshold: float) -> np.ndarray:
+def masks(table: pd.DataFrame, method: ThresholdMethod, threshold: float) -> np.ndarray:
     """Return what one threshold draws.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Rows of a cohort table, all slices of each patient together and in order.
-    way : Way
+    method : ThresholdMethod
         `PLAIN` or `FAIR`.
     threshold : float
 
@@ -119,23 +121,23 @@ def masks(table: pd.DataFrame, way: Way, threshold: float) -> np.ndarray:
     ndarray of uint8, shape (n, height, width)
         At the size of the files, one mask for each row of `table`.
     """
-    settings = Postprocessing(threshold, largest_only=way.largest_only)
+    settings = Postprocessing(threshold, largest_only=method.largest_only)
     return np.concatenate(
         [
-            postprocess(way.scores(read_volume(rows)), settings)
+            postprocess(method.scores(read_volume(rows)), settings)
             for _, rows in table.groupby("patient", sort=False)
         ]
     )
 
 
-def try_thresholds(run: Run, way: Way) -> pd.DataFrame:
+def try_thresholds(run: Run, method: ThresholdMethod) -> pd.DataFrame:
     """Return `threshold, dice`: mean patient Dice on the training patients, best first."""
-    found = {threshold: [] for threshold in way.thresholds}
+    found = {threshold: [] for threshold in method.thresholds}
     for _, rows in run.part("train").table.groupby("patient", sort=False):
-        scores = way.scores(read_volume(rows))
+        scores = method.scores(read_volume(rows))
         truth = np.stack([read_mask(path) for path in rows["mask_path"]])
         for threshold, values in found.items():
-            settings = Postprocessing(threshold, largest_only=way.largest_only)
+            settings = Postprocessing(threshold, largest_only=method.largest_only)
             values.append(dice(truth, postprocess(scores, settings)))
     means = pd.DataFrame(
         {"threshold": list(found), "dice": [np.nanmean(values) for values in found.values()]}

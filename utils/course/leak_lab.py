@@ -18,8 +18,8 @@ from utils.evaluation.detection import auc
 
 # Share of the slices that is tested, in every split.
 TEST_SHARE = 0.25
-# How far the machine bends to get single training slices right.
-FREEDOM = 10.0
+# C of the support vector machine: the penalty for a training slice on the wrong side.
+PENALTY = 10.0
 REPEATS = 20
 
 
@@ -54,7 +54,7 @@ def faulty_table(table: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def believed_patients(table: pd.DataFrame) -> np.ndarray:
+def faulty_patient_ids(table: pd.DataFrame) -> np.ndarray:
     """Return for each slice of a cohort table whose it is by the faulty `patient_id`.
 
     Parameters
@@ -72,9 +72,9 @@ def believed_patients(table: pd.DataFrame) -> np.ndarray:
     Sorted by number, the slices are a 1, b 1, a 2, b 2; the ids beside them are still a, a, b, b.
 
     >>> import pandas as pd
-    >>> from utils.course.leak_lab import believed_patients
+    >>> from utils.course.leak_lab import faulty_patient_ids
     >>> table = pd.DataFrame({"patient": list("aabb"), "slice": [1, 2, 1, 2]})
-    >>> believed_patients(table).tolist()
+    >>> faulty_patient_ids(table).tolist()
     ['a', 'b', 'a', 'b']
     """
     faulty = faulty_table(table)
@@ -83,7 +83,9 @@ def believed_patients(table: pd.DataFrame) -> np.ndarray:
     return believed
 
 
-def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SHARE) -> np.ndarray:
+def choose_test_slices(
+    groups: np.ndarray, random: np.random.Generator, share: float = TEST_SHARE
+) -> np.ndarray:
     """Return which slices are tested: whole groups, in random order, until the share is reached.
 
     Parameters
@@ -105,9 +107,9 @@ def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SH
     Of four patients with two slices each, one has the quarter that is tested.
 
     >>> import numpy as np
-    >>> from utils.course.leak_lab import deal
+    >>> from utils.course.leak_lab import choose_test_slices
     >>> patients = np.array(list("aabbccdd"))
-    >>> tested = deal(patients, np.random.default_rng(0), share=0.25)
+    >>> tested = choose_test_slices(patients, np.random.default_rng(0), share=0.25)
     >>> len(set(patients[tested])), len(set(patients[~tested]))
     (1, 3)
     """
@@ -118,10 +120,10 @@ def deal(groups: np.ndarray, random: np.random.Generator, share: float = TEST_SH
 
 
 def three_splits(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return by the name of a split what it keeps together; see `deal`."""
+    """Return by the name of a split what it keeps together; see `choose_test_slices`."""
     return {
         "random slices": np.arange(len(table)),
-        "faulty patient_id": believed_patients(table),
+        "faulty patient_id": faulty_patient_ids(table),
         "patients": table["patient"].to_numpy(),
     }
 
@@ -158,10 +160,10 @@ def kernel(features: np.ndarray) -> np.ndarray:
     return np.exp(-distance / np.median(distance))
 
 
-def scores_by_freedom(
-    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, freedoms: Sequence[float]
+def scores_by_penalty(
+    likeness: np.ndarray, labels: np.ndarray, test: np.ndarray, penalties: Sequence[float]
 ) -> list[float]:
-    """Return the AUC on the tested slices of machines trained on the others, one a freedom.
+    """Return the AUC on the tested slices of machines trained on the others, one a penalty.
 
     Parameters
     ----------
@@ -170,13 +172,13 @@ def scores_by_freedom(
     labels : ndarray of bool, shape (n,)
         Whether the slice has a tumour.
     test : ndarray of bool, shape (n,)
-    freedoms : sequence of float
-        The penalty C for a training slice on the wrong side, which is also the most that a single
+    penalties : sequence of float
+        C, the penalty for a training slice on the wrong side, which is also the most that a single
         training slice may weigh; the higher, the more the machine bends to remember single slices.
     """
     known, asked = likeness[np.ix_(~test, ~test)], likeness[np.ix_(test, ~test)]
     machines = (
-        SVC(C=freedom, kernel="precomputed").fit(known, labels[~test]) for freedom in freedoms
+        SVC(C=penalty, kernel="precomputed").fit(known, labels[~test]) for penalty in penalties
     )
     return [auc(labels[test], machine.decision_function(asked)) for machine in machines]
 
@@ -185,7 +187,7 @@ def _deals(table: pd.DataFrame, repeats: int, seed: int) -> Iterator[tuple[str, 
     """Yield name of the split, number of the repeat, and which slices are tested."""
     for split, groups in three_splits(table).items():
         for repeat in range(repeats):
-            yield split, repeat, deal(groups, np.random.default_rng([seed, repeat]))
+            yield split, repeat, choose_test_slices(groups, np.random.default_rng([seed, repeat]))
 
 
 def compare_splits(
@@ -194,7 +196,7 @@ def compare_splits(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-    freedom: float = FREEDOM,
+    penalty: float = PENALTY,
 ) -> pd.DataFrame:
     """Train and test the same machine under the three splits, several times each.
 
@@ -206,8 +208,8 @@ def compare_splits(
         From `kernel`, in the order of `table`.
     repeats, seed : int
         Each repeat deals anew.
-    freedom : float
-        See `scores_by_freedom`.
+    penalty : float
+        C, see `scores_by_penalty`.
 
     Returns
     -------
@@ -224,7 +226,7 @@ def compare_splits(
             {
                 "split": split,
                 "repeat": repeat,
-                "auc": scores_by_freedom(likeness, labels, test, [freedom])[0],
+                "auc": scores_by_penalty(likeness, labels, test, [penalty])[0],
                 "test_slices": int(test.sum()),
                 "leaked": int(sides.duplicated().sum()),
                 "neighbours": float(neighbour_in_training(dealt)[test].mean()),
@@ -278,23 +280,23 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
     return Interval(mean, float(mean - reach), float(mean + reach), level)
 
 
-def dial(
+def auc_by_penalty(
     table: pd.DataFrame,
     likeness: np.ndarray,
-    freedoms: Sequence[float],
+    penalties: Sequence[float],
     *,
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the mean AUC by `freedom` (rows) and split (columns).
+    """Return the mean AUC by penalty C (rows) and split (columns).
 
     The slices are dealt as in `compare_splits`: with the same repeats and seed, the row of its
-    freedom holds its means.
+    penalty holds its means.
     """
     labels = table["has_tumour"].to_numpy(dtype=bool)
     scores = {
-        (split, repeat): scores_by_freedom(likeness, labels, test, freedoms)
+        (split, repeat): scores_by_penalty(likeness, labels, test, penalties)
         for split, repeat, test in _deals(table, repeats, seed)
     }
-    by_repeat = pd.DataFrame(scores, index=pd.Index(freedoms, name="freedom"))
+    by_repeat = pd.DataFrame(scores, index=pd.Index(penalties, name="C"))
     return by_repeat.T.groupby(level=0, sort=False).mean().T

@@ -51,7 +51,7 @@ def export_example(run: Run) -> Path:
     return perturbations.write_example(read_volume(rows), true_masks(rows), folder)
 
 
-def doubtful(patient: Patient) -> dict[str, Patient]:
+def unreliable_inputs(patient: Patient) -> dict[str, Patient]:
     """Return a patient as it is, spoilt in several ways, and pictures of other things."""
     mm = patient.grid.voxel_mm[2] if patient.grid else SLICE_MM
     voxel_mm = (PIXEL_MM, PIXEL_MM, mm)
@@ -97,7 +97,7 @@ class Answer:
         return np.nan if self.truth is None else dice(self.truth, self.mask)
 
 
-def ask(
+def segment_in_views(
     model,
     patients: Mapping[str, Patient],
     settings: Postprocessing,

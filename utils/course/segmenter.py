@@ -126,7 +126,7 @@ def best_postprocessing(tried: pd.DataFrame) -> Postprocessing:
     )
 
 
-def finish(
+def choose_and_save(
     run: Run, model, loss: str = "focal_tversky", tried: pd.DataFrame | None = None
 ) -> Postprocessing:
     """Choose the postprocessing on validation, and keep the segmenter of the run.
@@ -164,11 +164,11 @@ def _configuration(run: Run, loss: str) -> dict:
     return run.identity | {"loss": loss, "epochs": run.parameters.segmenter_epochs}
 
 
-def obtain(run: Run, loss: str = "focal_tversky"):
+def load_or_train(run: Run, loss: str = "focal_tversky"):
     """Return the finished segmenter of a run and its postprocessing; train what is missing."""
     kept = config.read_json(segmenter_file(run).with_suffix(".json"))
     if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
         return saving.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]
     print("No segmenter in the run folder yet: training it, as notebook 03 does.")
     model, _ = train(run, loss)
-    return model, finish(run, model, loss)
+    return model, choose_and_save(run, model, loss)

@@ -30,8 +30,8 @@ NOTEBOOKS = {"detector": "02", "segmenter": "03"}
 def train_missing(run: Run) -> None:
     """Train detector and segmenter if the run folder has none, saying so.
 
-    Models that are there are left alone, also those of another budget or cohort: their `obtain`
-    notices and trains anew.
+    Models that are there are left alone, also those of another budget or cohort: their
+    `load_or_train` notices and trains anew.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def train_missing(run: Run) -> None:
     for name, notebook in NOTEBOOKS.items():
         if not (run.folder / f"{name}.json").exists():
             print(f"No {name} in the run folder yet: training it, as notebook {notebook} does.")
-            train_apart(run, f"utils.course.{name}:obtain")
+            train_apart(run, f"utils.course.{name}:load_or_train")
 
 
 def train_apart(run: Run, *stages: str) -> None:
@@ -60,7 +60,7 @@ def train_apart(run: Run, *stages: str) -> None:
     run : Run
     *stages : str
         "module:function argument ...", such as ``"utils.course.segmenter:train focal_tversky"``:
-        the function is called with the run and the words that follow it.
+        the function is called with the run and the arguments that follow it.
 
     Raises
     ------

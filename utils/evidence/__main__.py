@@ -20,7 +20,7 @@ from utils.evidence.experiments import SEED, TimeIsUp, run_all
 from utils.evidence.tables import EXPERIMENTS
 
 
-def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m utils.evidence", description=__doc__)
     parser.add_argument("data", type=Path, help="the real cohort: folder, its parent, or the zip")
     parser.add_argument("--out", type=Path, default=config.RESULTS / "lgg", help="for the tables")
@@ -35,12 +35,12 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
     parser.add_argument("--patients", type=int, default=0, help="a subset, to try it out")
     parser.add_argument("--epochs", type=int, default=0, help="fewer, to try it out")
-    return parser.parse_args(words)
+    return parser.parse_args(argv)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the evidence; exit status 0 also when `--hours` ended it."""
-    arguments = _parse(words)
+    arguments = _parse(argv)
     trial = bool(arguments.patients or arguments.epochs)
     if trial and arguments.out == config.RESULTS / "lgg":
         raise CourseError("--patients and --epochs are for trying out: give another --out too")

@@ -11,7 +11,7 @@ from utils.evaluation.detection import SENSITIVITY
 from utils.evidence import statistics
 from utils.evidence.comparisons import (
     NOT_YET,
-    Compared,
+    AllComparisons,
     aims,
     comparison_rows,
     folds_sentence,
@@ -23,13 +23,13 @@ from utils.evidence.tables import Evidence
 from utils.rendering import render
 
 
-def card(evidence: Evidence, compared: Compared, recipe: Recipe = OURS) -> str:
+def card(evidence: Evidence, compared: AllComparisons, recipe: Recipe = OURS) -> str:
     """Return the model card as Markdown.
 
     Parameters
     ----------
     evidence : Evidence
-    compared : Compared
+    compared : AllComparisons
         From `comparisons.compare_all`.
     recipe : Recipe
         With which the segmenters were trained.

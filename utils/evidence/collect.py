@@ -183,8 +183,8 @@ def _commit() -> str:
     return commit + ("+" if changed else "")
 
 
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(config.ROOT), *words]
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(config.ROOT), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

@@ -67,7 +67,7 @@ class Comparison:
     detector_auc: Pair
 
 
-class Compared(NamedTuple):
+class AllComparisons(NamedTuple):
     """All comparisons by name.
 
     Of splits, of recipes, of institutions known and left out, and of trainings with and without
@@ -239,9 +239,9 @@ def _by_institution(
     return {name: compare(first, rows) for name, rows in parts.items()}
 
 
-def compare_all(evidence: Evidence) -> Compared:
+def compare_all(evidence: Evidence) -> AllComparisons:
     """Return every comparison; those that cannot be made yet are None."""
-    return Compared(
+    return AllComparisons(
         compare_named(evidence, SPLITS),
         compare_named(evidence, RECIPES),
         institutions_left_out(evidence) or {"any institution": None},

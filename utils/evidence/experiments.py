@@ -36,7 +36,7 @@ def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> 
     Parameters
     ----------
     table : pandas.DataFrame
-        A cohort table; for `dealt` "slices", as `each_slice_for_itself` returns it.
+        A cohort table; for `dealt` "slices", as `slices_as_patients` returns it.
     dealt : {"patients", "slices", "institutions"}
         What is dealt into folds.
     fold : str
@@ -62,7 +62,7 @@ def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> 
     return patients[["patient", "institution", "part"]]
 
 
-def everyone(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
+def all_in_training(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
     """Return the split of the models that are shipped: all train.
 
     A sixth is in the validation part too, which here only shows how far the training is; what is
@@ -74,13 +74,13 @@ def everyone(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
     return split[["patient", "institution", "part"]]
 
 
-def as_often(recipe):
+def with_scaled_epochs(recipe):
     """Return the recipe with as many epochs as show each of all patients as often as in a fold."""
     share = (1 - 1 / FOLDS) * (1 - 1 / VALIDATING)
     return replace(recipe, epochs=max(1, round(recipe.epochs / share)))
 
 
-def each_slice_for_itself(table: pd.DataFrame) -> pd.DataFrame:
+def slices_as_patients(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with every slice as a patient of its own, named ``patient#slice``.
 
     This is how a random split of slices sees the cohort.
@@ -88,7 +88,7 @@ def each_slice_for_itself(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(patient=table["patient"] + "#" + table["slice"].astype(str))
 
 
-def wanted(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+def chosen_folds(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the (experiment, fold) pairs to run, in order."""
     experiments = arguments.experiment or list(EXPERIMENTS)
     pairs = [(name, fold) for name in experiments for fold in fold_names(name)]
@@ -109,7 +109,7 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
     if arguments.epochs:
         chosen = {name: replace(one, epochs=arguments.epochs) for name, one in chosen.items()}
-    pairs = [] if arguments.no_folds else wanted(arguments)
+    pairs = [] if arguments.no_folds else chosen_folds(arguments)
     todo = [pair for pair in pairs if not is_done(arguments.work, *pair)]
     started = time.monotonic()
     for done, (experiment, fold) in enumerate(todo):
@@ -119,14 +119,16 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             continue  # by another process, meanwhile
         print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
         name, dealt = EXPERIMENTS[experiment]
-        units = each_slice_for_itself(table) if dealt == "slices" else table
+        units = slices_as_patients(table) if dealt == "slices" else table
         split = fold_split(units, dealt, fold)
         run_fold(units, split, chosen[name], name == "seed", arguments.work / experiment / fold)
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
-        recipe = as_often(chosen["ours"])
-        train_final(table, everyone(table), recipe, arguments.work / "final" / "0", arguments.out)
+        recipe = with_scaled_epochs(chosen["ours"])
+        train_final(
+            table, all_in_training(table), recipe, arguments.work / "final" / "0", arguments.out
+        )
     for name in arguments.attempt or []:
         if name not in recipes.ATTEMPTS:
             known = ", ".join(recipes.ATTEMPTS)

@@ -23,7 +23,13 @@ from utils.evaluation.calibration import apply_temperature, fit_temperature, log
 from utils.evaluation.detection import auc, threshold_at_sensitivity
 from utils.evaluation.segmentation import HD95_NOW, dice, patient_table
 from utils.evidence import recipes
-from utils.evidence.recipes import ATTEMPTS_FOLD, DETECTOR_EPOCHS, DETECTOR_SIZE, Recipe, owners
+from utils.evidence.recipes import (
+    ATTEMPTS_FOLD,
+    DETECTOR_EPOCHS,
+    DETECTOR_SIZE,
+    Recipe,
+    patient_of_row,
+)
 from utils.evidence.tables import EXPERIMENTS
 from utils.models import resnet50
 from utils.models.files import saving
@@ -87,8 +93,8 @@ def run_fold(
     settings |= _choose_on_validation(run, maps, rows)
     slices, patients = _tested(run, maps, rows, settings)
     settings |= {
-        "training_patients": len(set(owners(run.part("train").table))),
-        "validation_patients": len(set(owners(run.part("validation").table))),
+        "training_patients": len(set(patient_of_row(run.part("train").table))),
+        "validation_patients": len(set(patient_of_row(run.part("validation").table))),
         "epochs": int(history["val_dice"].idxmax()) + 1,
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
         "hd95": HD95_NOW,
@@ -107,7 +113,7 @@ def _forget_models() -> None:
 def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
     """Return the run that a fold is, with pictures as a recipe takes them."""
     parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
-    named = table.assign(patient=owners(table))
+    named = table.assign(patient=patient_of_row(table))
     volumes = load_volumes(named, size, cache=folder.parent.parent / "cache")
     if recipe is not None:
         volumes = recipes.prepare(recipe, volumes)
@@ -146,7 +152,7 @@ def _maps(run: Run, model, parts: Iterable[str]) -> dict[str, np.ndarray]:
     Where slices are dealt into folds, the neighbours of a tested slice are predicted too: they
     are averaged with it, as they would be in use.
     """
-    owner = owners(run.table)
+    owner = patient_of_row(run.table)
     wanted = np.zeros(len(run.table), bool)
     for part in parts:
         wanted |= run.in_part(part)
@@ -189,7 +195,7 @@ def choose_postprocessing(run: Run, maps: dict, chosen: np.ndarray):
     Postprocessing
     float
     """
-    owner = owners(run.table).to_numpy()
+    owner = patient_of_row(run.table).to_numpy()
     patients = sorted(set(owner[chosen]))
     truths = {
         name: run.volumes.masks[np.flatnonzero((owner == name) & chosen)] for name in patients
@@ -204,7 +210,7 @@ def choose_postprocessing(run: Run, maps: dict, chosen: np.ndarray):
 
 def segmenter_scores(run: Run, maps: dict) -> np.ndarray:
     """Return `slice_scores` of the averaged maps for each row of the run; NaN without a map."""
-    owner = owners(run.table).to_numpy()
+    owner = patient_of_row(run.table).to_numpy()
     scores = np.full(len(owner), np.nan)
     for patient, own in maps.items():
         scores[owner == patient] = slice_scores(smooth_slices(own, SCORE_NEIGHBOURS))
@@ -233,7 +239,7 @@ def fit_combination(run: Run, maps: dict, rows: pd.DataFrame, chosen: np.ndarray
 def _tested(run: Run, maps: dict, rows: pd.DataFrame, settings: dict):
     """Return the rows of the tested part, with pixels counted at the size of the files."""
     tested = run.in_part("test")
-    owner = owners(run.table).to_numpy()
+    owner = patient_of_row(run.table).to_numpy()
     choice = Postprocessing(**settings["postprocessing"])
     slices, truths, masks = [], [], []
     for patient in sorted(set(owner[tested])):
@@ -311,7 +317,7 @@ def train_final(
     table : pandas.DataFrame
         A cohort table.
     split : pandas.DataFrame
-        From `evidence.everyone`.
+        From `experiments.all_in_training`.
     recipe : Recipe
         Of the segmenter.
     folder : Path
@@ -357,7 +363,7 @@ def train_final(
         out / "segmenter.json",
         {
             "trained_on": len(run.split["patient"].unique()),
-            "pictures": recipe.pictures,
+            "channels": recipe.channels,
             "postprocessing": {
                 "threshold": float(folds["threshold"].median()),
                 "minimum_px": int(folds["minimum_px"].median()),

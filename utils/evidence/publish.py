@@ -13,7 +13,7 @@ from utils.evaluation.text import (
 )
 from utils.evidence import card as card_module
 from utils.evidence import comparisons, statistics
-from utils.evidence.comparisons import NOT_YET, Compared, Comparison, aims
+from utils.evidence.comparisons import NOT_YET, AllComparisons, Comparison, aims
 from utils.evidence.statistics import BUDA
 from utils.evidence.tables import Evidence
 
@@ -21,7 +21,7 @@ README = config.ROOT / "README.md"
 BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
 
 
-def readme_part(evidence: Evidence, compared: Compared) -> str:
+def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
     """Return what the README says of the evidence, without the marks."""
     rows = []
     references = {"Dice by patient, mean": BUDA["mean"], "Dice by patient, median": BUDA["median"]}

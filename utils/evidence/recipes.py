@@ -56,7 +56,7 @@ class Recipe:
         Whether slices without tumour are left out of the training.
     slicewise : bool
         Whether each slice is standardised by itself, rather than each volume.
-    pictures : {"sequences", "neighbours"}
+    channels : {"sequences", "neighbours"}
         What the three channels are, see `volumes.arrange_channels`.
     flips : bool
         Whether the prediction is the mean of that for the picture and for its mirror image.
@@ -74,7 +74,7 @@ class Recipe:
     loss: Callable = losses.DiceCrossEntropy
     tumour_only: bool = False
     slicewise: bool = False
-    pictures: str = "sequences"
+    channels: str = "sequences"
     flips: bool = True
 
     @property
@@ -84,7 +84,7 @@ class Recipe:
             return self.words
         parts = [
             NETWORKS.get(self.network, self.network.__name__),
-            PICTURES[self.pictures],
+            CHANNELS[self.channels],
             f"{self.size} px",
             LOSSES[type(self.loss())],
             "not augmented" if self.strength is None else _augmentation(self.strength),
@@ -117,7 +117,7 @@ def _plain_resunet(size, seed):
 
 # What the parts of a recipe are called.
 NETWORKS = {_pretrained: "U-Net on ImageNet's ResNet50"}
-PICTURES = {
+CHANNELS = {
     "sequences": "pre-contrast, FLAIR and post-contrast",
     "neighbours": "FLAIR of three neighbouring slices",
 }
@@ -130,7 +130,7 @@ OURS = Recipe(
     network=_pretrained,
     epochs=20,
     strength=PLACES,
-    pictures="neighbours",
+    channels="neighbours",
 )
 INTENSITY = replace(
     OURS,
@@ -147,7 +147,7 @@ SEED = Recipe(
     epochs=20,
     rate=1e-3,
     tumour_share=None,
-    loss=lambda: losses.FocalTversky(alpha=0.7, beta=0.3, exponent=0.75),
+    loss=lambda: losses.FocalTversky(fn_weight=0.7, fp_weight=0.3, exponent=0.75),
     tumour_only=True,
     slicewise=True,
     flips=False,
@@ -156,7 +156,7 @@ SEED = Recipe(
 ATTEMPTS = {
     "ours": OURS,
     "three sequences of one slice": replace(
-        OURS, pictures="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
+        OURS, channels="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
     ),
     "with intensity augmentation": INTENSITY,
     "128 px": replace(INTENSITY, size=128, words="with intensity augmentation, at 128 px"),
@@ -219,7 +219,9 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
         training.cosine_schedule(recipe.rate, steps=total), weight_decay=0.01, clipnorm=1.0
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    validate = validate_segmenter(validation.images, validation.masks, owners(validation.table))
+    validate = validate_segmenter(
+        validation.images, validation.masks, patient_of_row(validation.table)
+    )
 
     plan = batches.BatchPlan(
         epochs=recipe.epochs,
@@ -267,7 +269,7 @@ def _rows(volumes: Volumes, chosen: np.ndarray) -> Volumes:
     )
 
 
-def owners(table):
+def patient_of_row(table):
     """Return whose slice each row is, also where each slice stands for itself in the split."""
     return table["patient"].str.split("#").str[0]
 
@@ -280,10 +282,10 @@ def prepare(recipe: Recipe, volumes: Volumes) -> Volumes:
     images = volumes.images
     if recipe.slicewise:
         images = standardise_slices(images)
-    if recipe.pictures != "sequences":
+    if recipe.channels != "sequences":
         images = np.concatenate(
             [
-                arrange_channels(images[rows.index], recipe.pictures)
+                arrange_channels(images[rows.index], recipe.channels)
                 for _, rows in volumes.table.groupby("patient", sort=False)
             ]
         )
@@ -333,7 +335,7 @@ def train_seed_detector(run: Run):
     x = layers.Rescaling(1 / 255, name="rescale", dtype="float32")(inputs)
     resnet = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
     resnet.load_weights(imagenet_resnet50())
-    resnet50.settle_norms_early(resnet)
+    resnet50.lower_norm_momentum(resnet)
     x = layers.GlobalAveragePooling2D(name="pooled")(resnet.output)
     for number in (1, 2):
         x = layers.Dense(256, activation="relu", name=f"dense{number}")(x)

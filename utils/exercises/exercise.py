@@ -65,7 +65,7 @@ class Case:
         instead of one.
     """
 
-    said: str
+    description: str
     arguments: tuple
     judge: Callable[[object], str | None]
     refuses: bool = False
@@ -114,7 +114,7 @@ class Exercise:
             return Verdict(Mark.WRONG, f"give the function itself, not a {_kind(answer)}")
         sent, verdict = [], self.judged([])
         for case in self.cases:
-            output, stopped = tried(answer, case.arguments, case.refuses, self.seconds)
+            output, stopped = call_answer(answer, case.arguments, case.refuses, self.seconds)
             if stopped:
                 return Verdict(Mark.WRONG, self.stopped(len(sent), stopped))
             sent.append(output)
@@ -126,7 +126,7 @@ class Exercise:
 
     def stopped(self, place: int, why: str) -> str:
         """Return the message about an answer that did not get through a case (`tried`)."""
-        said = self.cases[place].said
+        said = self.cases[place].description
         if why == ENDLESS:
             return f"for {said} it does not end within {self.seconds:g} seconds"
         return f"for {said} it stops with {why}"
@@ -140,7 +140,9 @@ class Exercise:
                 # The judge could not even read it: an answer of another kind than was asked for.
                 fault = f"you return a {_kind(output)}, which is not the kind of value asked for"
             if fault is not None:
-                return Verdict(Mark.WRONG, f"for {case.said} {fault}" if case.said else fault)
+                return Verdict(
+                    Mark.WRONG, f"for {case.description} {fault}" if case.description else fault
+                )
         if self.together is not None and len(outputs) == len(self.cases):
             fault = self.together(outputs)
             if fault is not None:
@@ -151,7 +153,7 @@ class Exercise:
         return Verdict(Mark.RIGHT, f"right, with {count} input{'s' if count > 1 else ''}")
 
 
-def tried(
+def call_answer(
     answer: Callable, arguments: tuple, refuses: bool, seconds: float
 ) -> tuple[object, str | None]:
     """Call an answer with one input.
@@ -179,7 +181,7 @@ def tried(
     except TimeoutError:
         return None, ENDLESS
     except Exception as error:  # noqa: BLE001 - a student's function may raise anything
-        return (encode(error), None) if refuses else (None, told(error))
+        return (encode(error), None) if refuses else (None, describe_exception(error))
 
 
 def is_open(answer) -> bool:
@@ -232,7 +234,7 @@ def time_limit(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3))
 
 
-def told(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return an exception as part of a line: its kind and the first line of its message."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -52,13 +52,15 @@ def grad_cam(
 
     Raises
     ------
-    CourseError
+    ValueError
         If the model has no such layer.
+    CourseError
+        If the backend is neither TensorFlow nor JAX.
     """
     try:
         features = model.get_layer(layer).output
     except ValueError as error:
-        raise CourseError(f"the model {model.name} has no layer {layer} to explain") from error
+        raise ValueError(f"the model {model.name} has no layer {layer} to explain") from error
     trunk = keras.Model(model.inputs, features)
     head = keras.Model(features, _before_sigmoid(model))
     height, width = images.shape[1:3]

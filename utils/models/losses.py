@@ -3,12 +3,13 @@
 Truth and prediction have shape (batch, height, width, 1) with values 0..1. With TP, FN and FP the
 sums over one image of truth * prediction, truth * (1 - prediction) and (1 - truth) * prediction,
 
-    Tversky index = (TP + smooth) / (TP + alpha * FN + beta * FP + smooth)
+    Tversky index = (TP + smooth) / (TP + fn_weight * FN + fp_weight * FP + smooth)
 
-`alpha` weighs the false negatives (missed tumour) and `beta` the false positives, as in Abraham
-& Khan, "A novel focal Tversky loss function" (2019); Salehi et al., who brought the index to
-segmentation (2017), have the two letters the other way round. With both at 0.5 it is the Dice
-coefficient. `smooth`, in pixels, makes it 1 for an empty mask predicted empty.
+With both weights at 0.5 it is the Dice coefficient. `smooth`, in pixels, makes it 1 for an empty
+mask predicted empty. In formulas the weight of the false negatives (missed tumour) is alpha and
+that of the false positives beta, as in Abraham & Khan, "A novel focal Tversky loss function"
+(2019); Salehi et al., who brought the index to segmentation (2017), Keras and MONAI have the two
+letters the other way round, so the code has neither.
 """
 
 import keras
@@ -17,7 +18,7 @@ from keras import ops
 PACKAGE = "brain_tumour_course"
 
 
-def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
+def tversky_index(truth, prediction, fn_weight=0.7, fp_weight=0.3, smooth=1.0):
     """Return the Tversky index of each image.
 
     As a loss for segmentation: Salehi et al. 2017 (arXiv 1706.05721).
@@ -28,7 +29,7 @@ def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
         1 inside the tumour, 0 outside.
     prediction : tensor, shape (batch, ...)
         Probabilities, 0..1, in the shape of `truth`.
-    alpha, beta : float
+    fn_weight, fp_weight : float
         Weights of the false negatives and of the false positives.
     smooth : float
         Pixels added to the numerator and the denominator; above 0.
@@ -54,7 +55,7 @@ def tversky_index(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
     hits = ops.sum(truth * prediction, axis=1)
     misses = ops.sum(truth * (1.0 - prediction), axis=1)
     false_alarms = ops.sum((1.0 - truth) * prediction, axis=1)
-    return (hits + smooth) / (hits + alpha * misses + beta * false_alarms + smooth)
+    return (hits + smooth) / (hits + fn_weight * misses + fp_weight * false_alarms + smooth)
 
 
 def soft_dice(truth, prediction, smooth=1.0):
@@ -78,7 +79,7 @@ def soft_dice(truth, prediction, smooth=1.0):
     >>> round(float(soft_dice([[1, 1, 0, 0]], [[0, 1, 1, 0]])[0]), 3)
     0.667
     """
-    return tversky_index(truth, prediction, alpha=0.5, beta=0.5, smooth=smooth)
+    return tversky_index(truth, prediction, fn_weight=0.5, fp_weight=0.5, smooth=smooth)
 
 
 def _flat(values):
@@ -98,7 +99,7 @@ class FocalTversky(keras.losses.Loss):
 
     Parameters
     ----------
-    alpha, beta : float
+    fn_weight, fp_weight : float
         Weights of the false negatives and of the false positives.
     exponent : float
         Above 1: hard images count more. Below 1: easy images count more.
@@ -117,22 +118,30 @@ class FocalTversky(keras.losses.Loss):
     FLOOR = 1e-6
 
     def __init__(
-        self, alpha=0.7, beta=0.3, exponent=4 / 3, smooth=1.0, name="focal_tversky", **options
+        self,
+        fn_weight=0.7,
+        fp_weight=0.3,
+        exponent=4 / 3,
+        smooth=1.0,
+        name="focal_tversky",
+        **options,
     ):
         super().__init__(name=name, **options)
-        self.alpha = alpha
-        self.beta = beta
+        self.fn_weight = fn_weight
+        self.fp_weight = fp_weight
         self.exponent = exponent
         self.smooth = smooth
 
     def call(self, y_true, y_pred):
         """Return the loss of each image, shape (batch,)."""
-        index = tversky_index(y_true, y_pred, self.alpha, self.beta, self.smooth)
+        index = tversky_index(y_true, y_pred, self.fn_weight, self.fp_weight, self.smooth)
         return ops.power(ops.maximum(1.0 - index, self.FLOOR), self.exponent)
 
     def get_config(self):
         """Return the constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("alpha", "beta", "exponent", "smooth")}
+        own = {
+            name: getattr(self, name) for name in ("fn_weight", "fp_weight", "exponent", "smooth")
+        }
         return {**super().get_config(), **own}
 
 

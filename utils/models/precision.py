@@ -2,7 +2,6 @@
 
 import keras
 
-from utils import config
 from utils.runtime import cpuinfo
 
 NAMES = ("float32", "mixed_bfloat16")
@@ -29,13 +28,13 @@ def resolve_precision(name="auto") -> str:
 
     Raises
     ------
-    config.CourseError
+    ValueError
         If the name is unknown.
     """
     if name == "auto":
         name = "mixed_bfloat16" if _multiplies_bfloat16() or has_gpu() else "float32"
     if name not in NAMES:
-        raise config.CourseError(f"precision {name!r}: must be auto, {' or '.join(NAMES)}")
+        raise ValueError(f"precision {name!r}: must be auto, {' or '.join(NAMES)}")
     return name
 
 

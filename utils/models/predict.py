@@ -43,7 +43,7 @@ class Networks:
         Its settings file, see `slice_probabilities`.
     segmenter : keras.Model
     postprocessing : Postprocessing
-    pictures : str
+    channels : str
         The channels that the segmenter takes, see `volumes.arrange_channels`.
     files : tuple of path-like
         Where the two come from, for messages.
@@ -53,7 +53,7 @@ class Networks:
     detector_settings: dict
     segmenter: object
     postprocessing: Postprocessing
-    pictures: str
+    channels: str
     files: tuple = ("the detector", "the segmenter")
 
 
@@ -180,16 +180,16 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
 
     segmenter = load_model(segmenter_file)
     check_segmenter(segmenter, segmenter_file)
-    postprocessing, pictures = segmenter_settings(segmenter_file)
+    postprocessing, channels = segmenter_settings(segmenter_file)
     files = detector_file, segmenter_file
-    return Networks(detector, settings, segmenter, postprocessing, pictures, files)
+    return Networks(detector, settings, segmenter, postprocessing, channels, files)
 
 
 def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
     """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does."""
     views = [
         (networks.detector.input_shape[1], "sequences"),
-        (networks.segmenter.input_shape[1], networks.pictures),
+        (networks.segmenter.input_shape[1], networks.channels),
     ]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
     written: list[Future] = []

@@ -10,8 +10,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from utils import config
-
 # What keras.applications.resnet50.preprocess_input subtracts, in the order red, green, blue.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 # ResNet50 in three parts: what stays as ImageNet left it, what is fine-tuned, and its fifth stage,
@@ -79,7 +77,7 @@ def freeze_norms(model: keras.Model) -> None:
             layer.trainable = False
 
 
-def settle_norms_early(model: keras.Model) -> None:
+def lower_norm_momentum(model: keras.Model) -> None:
     """Let the running means and variances follow a training of few steps.
 
     With Keras's momentum of 0.99, a good part of them would still be those of the start.
@@ -103,9 +101,14 @@ def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     -------
     keras.Model
         (batch, size, size, 3), 0..255 -> (batch, 1) probabilities, float32.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not above 0.
     """
     if not temperature > 0:
-        raise config.CourseError(f"temperature {temperature}: must be above 0")
+        raise ValueError(f"temperature {temperature}: must be above 0")
     x = layers.Rescaling(1 / temperature, name="calibrated_logit", dtype="float32")(model.output)
     outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     return keras.Model(model.input, outputs, name="calibrated_detector")
@@ -118,15 +121,15 @@ STAGES = {2: (3, 64), 3: (4, 128), 4: (5, 256)}
 TRUNK_FEATURES = 4 * STAGES[4][1]
 # Stages up to this one are not trained.
 FROZEN_STAGES = 2
-# Filters on the way up, at a sixteenth, an eighth, a quarter and half of the resolution.
+# Filters of the decoder, at a sixteenth, an eighth, a quarter and half of the resolution.
 WIDTHS = (256, 128, 64, 32)
 
 
 def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
-    """Return a residual U-Net with the first stages of ResNet50 as its way down.
+    """Return a residual U-Net with the first stages of ResNet50 as its encoder.
 
-    The way up adds a skip connection at each resolution and a residual block after it, without
-    normalisation. The first two stages of the way down, the dearest to train, stay as they are.
+    The decoder adds a skip connection at each resolution and a residual block after it, without
+    normalisation. The first two stages of the encoder, the dearest to train, stay as they are.
     Masks are computed at half the resolution and enlarged bilinearly.
 
     Parameters
@@ -149,14 +152,14 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
     ----------
     He et al., "Deep residual learning for image recognition", 2016,
     https://doi.org/10.1109/CVPR.2016.90. Lin et al., "Feature pyramid networks", 2017,
-    https://doi.org/10.1109/CVPR.2017.106, for a way up without normalisation.
+    https://doi.org/10.1109/CVPR.2017.106, for a decoder without normalisation.
     """
     keras.utils.set_random_seed(seed)
     inputs = layers.Input((size, size, 3), name="picture")
-    skips = _way_down(inputs)
+    skips = _encoder(inputs)
     x = _convolution(skips.pop(), WIDTHS[0], 1, "up_from", relu=True)
     for width in WIDTHS[1:]:
-        x = _way_up(x, skips.pop(), width)
+        x = _decoder_level(x, skips.pop(), width)
     bias = keras.initializers.Constant(float(np.log(prior / (1 - prior))))
     x = layers.Conv2D(1, 1, bias_initializer=bias, name="logit", dtype="float32")(x)
     x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarged", dtype="float32")(x)
@@ -218,7 +221,7 @@ def _imagenet(weights) -> keras.Model:
 def _folded_trunk(size, source: keras.Model) -> keras.Model:
     """Return the trunk with what the layers of `source`, named as in ResNet50, hold."""
     inputs = layers.Input((size, size, 3), name="picture")
-    whole = keras.Model(inputs, _way_down(inputs)[-1])
+    whole = keras.Model(inputs, _encoder(inputs)[-1])
     trunk = keras.Model(inputs, whole.get_layer(TRUNK_END).output, name="folded_trunk")
     _fold_into(trunk, source)
     return trunk
@@ -237,7 +240,7 @@ def _convolution(x, width, size, name, stride=1, relu=False, trainable=True, pad
     return layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
 
 
-def _way_down(inputs):
+def _encoder(inputs):
     """Return the output of the first convolution and of each stage, named as in Keras."""
     frozen = {"trainable": False}
     offset = [-value for value in IMAGENET_MEAN]
@@ -266,7 +269,8 @@ def _bottleneck(x, width, stride, name, widen, stage):
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def _way_up(x, skip, width):
+def _decoder_level(x, skip, width):
+    """Return `x` at twice its resolution, joined with the encoder's output there."""
     name = f"up{skip.shape[1]}"
     x = layers.UpSampling2D(2, name=f"{name}_resize")(_convolution(x, width, 1, f"{name}_narrow"))
     skip = _convolution(skip, width, 1, f"{name}_skip")
@@ -279,7 +283,7 @@ def _way_up(x, skip, width):
 
 
 def _fold_into(model: keras.Model, source: keras.Model) -> None:
-    """Give the way down the weights of `source`, each normalisation folded into its convolution.
+    """Give the encoder the weights of `source`, each normalisation folded into its convolution.
 
     gamma (w x + b - mean) / sqrt(variance + epsilon) + beta is a convolution again, with the
     kernel w gamma / sqrt(variance + epsilon).

@@ -41,7 +41,7 @@ class View:
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Return changed pictures; uint8, shape (slices, height, width, 3), normalised."""
         changed = images[:, :, ::-1] if self.mirror else images
-        changed = moved(changed, self.shift)
+        changed = shift_slices(changed, self.shift)
         if self.gain == 1.0:
             return changed
         table = np.clip(np.round(HEAD_MEAN + self.gain * (np.arange(256) - HEAD_MEAN)), 0, 255)
@@ -50,7 +50,7 @@ class View:
 
     def undo(self, maps: np.ndarray) -> np.ndarray:
         """Return maps (slices, height, width) of changed pictures, moved back."""
-        back = moved(maps, (-self.shift[0], -self.shift[1]))
+        back = shift_slices(maps, (-self.shift[0], -self.shift[1]))
         return back[:, :, ::-1] if self.mirror else back
 
 
@@ -64,7 +64,7 @@ VIEWS = (
 )
 
 
-def moved(slices: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
+def shift_slices(slices: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
     """Return slices (n, height, width, ...) moved down and right; what is uncovered is 0."""
     result = np.zeros_like(slices)
     (to_y, from_y), (to_x, from_x) = (_overlap(amount) for amount in shift)

@@ -88,9 +88,16 @@ def fit(
     pandas.DataFrame
         One row an epoch: epoch (from 1), loss, the values of `validate` (`monitor` first),
         seconds.
+
+    Raises
+    ------
+    config.CourseError
+        If a file of the training cannot be loaded or written.
+    ValueError
+        If `mode` is neither, or `configuration` holds what is added here.
     """
     if mode not in ("max", "min"):
-        raise config.CourseError(f"mode {mode!r}: must be max or min")
+        raise ValueError(f"mode {mode!r}: must be max or min")
     release()
     folder = Path(folder)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=_jit())
@@ -229,7 +236,7 @@ def _whole_configuration(model, epochs, configuration, monitor, mode) -> dict:
     }
     clash = own.keys() & configuration.keys()
     if clash:
-        raise config.CourseError(f"configuration: {sorted(clash)[0]} is added by fit itself")
+        raise ValueError(f"configuration: {sorted(clash)[0]} is added by fit itself")
     return {**own, **configuration}
 
 

@@ -15,12 +15,12 @@ from utils.notebooks.build import NOTEBOOKS, editions_of, make, sources
 from utils.notebooks.execute import NotebookError
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Make the notebooks, or with `--check` say where they differ from their sources."""
     parser = argparse.ArgumentParser(prog="python -m utils.notebooks", description=main.__doc__)
     parser.add_argument("--only", metavar="NN", help="this notebook alone")
     parser.add_argument("--check", action="store_true", help="compare, make nothing")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     disagreements = 0
     for source in sources(arguments.only):
         for target, working, edition in editions_of(source):

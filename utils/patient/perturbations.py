@@ -11,7 +11,6 @@ from scipy import ndimage
 from skimage import data
 
 from utils.cohort.volumes import head_pixels, resize_image
-from utils.config import CourseError
 from utils.patient.axial import FRAME, PIXEL_MM, centred
 from utils.patient.nifti import write_nifti
 from utils.patient.read import Patient
@@ -100,7 +99,7 @@ def exchanged(patient: Patient, first: str, second: str) -> Patient:
 
 def _place(sequence: str) -> int:
     if sequence not in SEQUENCES:
-        raise CourseError(f"sequence {sequence!r}: unknown; choose one of {SEQUENCES}")
+        raise ValueError(f"sequence {sequence!r}: unknown; choose one of {SEQUENCES}")
     return SEQUENCES.index(sequence)
 
 
@@ -143,9 +142,14 @@ def other_plane(
     Patient
         `count` slices of 256 x 256 pixels of 0.94 mm, the top of the head at the top; thick
         slices are interpolated linearly. No truth.
+
+    Raises
+    ------
+    ValueError
+        If `plane` is neither.
     """
     if plane not in ("coronal", "sagittal"):
-        raise CourseError(f"plane {plane!r}: unknown; choose coronal or sagittal")
+        raise ValueError(f"plane {plane!r}: unknown; choose coronal or sagittal")
     across, down, up = voxel_mm
     axis, along_mm = (1, across) if plane == "coronal" else (2, down)
     occupied = np.flatnonzero(head_pixels(patient.images).any(axis=tuple({0, 1, 2} - {axis})))

@@ -27,7 +27,7 @@ from utils.plots.style import (
 
 
 @styled
-def who_is_where(
+def tested_slices(
     table: pd.DataFrame, tests: Mapping[str, np.ndarray], source: str, patients: int = 20
 ) -> Figure:
     """Show which slices are tested: a row a patient, a column a slice, a panel a split.
@@ -102,13 +102,13 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
 
 
 @styled
-def dial(means: pd.DataFrame, repeats: int, source: str) -> Figure:
+def auc_by_penalty(means: pd.DataFrame, repeats: int, source: str) -> Figure:
     """Show the AUC against how much the machine may bend, one line a split.
 
     Parameters
     ----------
     means : DataFrame
-        From `leak_lab.dial`.
+        From `leak_lab.auc_by_penalty`.
     repeats : int
         How often each split was dealt.
     source : str

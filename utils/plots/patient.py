@@ -163,7 +163,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
 
 
 @styled
-def doubtful_pictures(
+def unreliable_inputs(
     pictures: Sequence[np.ndarray], masks: Sequence[np.ndarray], names: Sequence[str], source: str
 ) -> Figure:
     """Show pictures (height, width, 3) with what the segmenter draws on each.

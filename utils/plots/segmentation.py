@@ -65,23 +65,24 @@ def tversky_weights(
     weights: Sequence[tuple[float, float]] = ((0.3, 0.7), (0.5, 0.5), (0.7, 0.3)),
     source: str = FORMULA,
 ) -> Figure:
-    """Show what missed and what invented pixels cost for some (alpha, beta).
+    """Show what missed and what invented pixels cost for some pairs of weights.
 
     Parameters
     ----------
-    weights : sequence of (alpha, beta)
+    weights : sequence of (fn_weight, fp_weight)
         Weights of the false negatives and of the false positives; 0.5 and 0.5 is Dice.
     source : str
     """
     figure = new_figure("Alpha weighs what is missed, beta what is invented", source, 9, 3.9)
     missed, invented = figure.subplots(1, 2, sharey=True)
     wrong = np.linspace(0, 1, 101)
-    for number, (alpha, beta) in enumerate(weights):
+    for number, (fn_weight, fp_weight) in enumerate(weights):
         look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7]}
         hits = 1 - wrong
-        missed.plot(100 * wrong, 1 - hits / (hits + alpha * wrong), **look)
-        label = rf"$\alpha$ = {alpha:g}, $\beta$ = {beta:g}" + (" (Dice)" if alpha == beta else "")
-        invented.plot(100 * wrong, 1 - 1 / (1 + beta * wrong), label=label, **look)
+        missed.plot(100 * wrong, 1 - hits / (hits + fn_weight * wrong), **look)
+        label = rf"$\alpha$ = {fn_weight:g}, $\beta$ = {fp_weight:g}"
+        label += " (Dice)" if fn_weight == fp_weight else ""
+        invented.plot(100 * wrong, 1 - 1 / (1 + fp_weight * wrong), label=label, **look)
     missed.set(xlabel="tumour missed (% of its area)", ylabel="1 - Tversky index")
     invented.set(xlabel="invented beside it (% of its area)")
     figure.legend(loc="outside lower left", ncols=len(weights))

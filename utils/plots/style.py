@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.config import CourseError, atomic_path
+from utils.config import atomic_path
 
 # Okabe and Ito's palette, told apart under every common colour blindness (jfly.uni-koeln.de/color).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -67,11 +67,11 @@ def new_figure(title: str, source: str, width: float = 8, height: float = 4) -> 
 
     Raises
     ------
-    CourseError
+    ValueError
         If `source` is empty: a figure that does not say whose data it shows is worth nothing.
     """
     if not source:
-        raise CourseError(f"figure '{title}': say in source= which patients it comes from")
+        raise ValueError(f"figure '{title}': say in source= which patients it comes from")
     # Not made by pyplot, so that nothing keeps it alive or shows it a second time.
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=12, fontweight="bold")
@@ -99,13 +99,13 @@ def show(figure: Figure, alt: str, folder: str | Path | None = None, name: str =
 
     Raises
     ------
-    CourseError
+    ValueError
         If `alt` is empty, or `folder` is given without `name`.
     """
     if not alt.strip():
-        raise CourseError("show() needs alt=: one or two sentences that say what is to be seen")
+        raise ValueError("show() needs alt=: one or two sentences that say what is to be seen")
     if folder is not None and not name:
-        raise CourseError(f"{folder}: show() needs name= to keep the figure there")
+        raise ValueError(f"{folder}: show() needs name= to keep the figure there")
     picture = _png(figure)
     plt.close(figure)
     if folder is not None:

@@ -164,7 +164,7 @@ def test_a_disk_known_to_be_too_small_is_not_filled(tmp_path, monkeypatch):
 
 def run_command(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "utils.cohort.download", *map(str, arguments)],
+        [sys.executable, "-m", "utils.download", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,

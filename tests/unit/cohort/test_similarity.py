@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.cohort.statistics import most_alike, neighbour_in_training, slice_similarity
+from utils.cohort.statistics import most_similar, neighbour_in_training, slice_similarity
 
 
 def cohort(patients=2, slices=4, seed=0):
@@ -65,4 +65,4 @@ def test_the_most_alike_slice_is_its_copy():
     images[6] = images[1]
     asked, among = np.zeros(8, bool), np.zeros(8, bool)
     asked[6], among[:4] = True, True
-    assert most_alike(images, asked, among).tolist() == [1]
+    assert most_similar(images, asked, among).tolist() == [1]

@@ -83,7 +83,7 @@ def test_too_few_patients():
         split_patients(cohort(2))
     with pytest.raises(CourseError, match="4 patients cannot fill 5 folds; use at most 4"):
         patient_folds(cohort(4), folds=5)
-    with pytest.raises(CourseError, match="at least 2 folds"):
+    with pytest.raises(ValueError, match="at least 2 folds"):
         patient_folds(cohort(4), folds=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from cohort_files import assert_one_line, cut, mask_of, picture, save, write_patient
 
 from utils.cohort import table as cohort_module
-from utils.cohort.layout import institution, person
+from utils.cohort.layout import institution, person_of
 from utils.cohort.table import (
     COLUMNS,
     LARGEST_PATIENT,
@@ -120,8 +120,8 @@ def test_institution_is_the_second_part_of_the_name(name, expected):
 
 
 def test_two_examinations_of_a_person_are_one_person():
-    assert person("TCGA_CS_4941_19960909") == person("TCGA_CS_4941_20010101")
-    assert person("SIM_CS_0001") != person("SIM_CS_0002")
+    assert person_of("TCGA_CS_4941_19960909") == person_of("TCGA_CS_4941_20010101")
+    assert person_of("SIM_CS_0001") != person_of("SIM_CS_0002")
 
 
 # Where the cohort may be

@@ -135,7 +135,7 @@ def test_neighbours_show_flair_of_three_slices():
     arranged = arrange_channels(images, "neighbours")
     assert arranged[:, 0, 0].tolist() == [[1, 1, 4], [1, 4, 7], [4, 7, 7]]
     assert arrange_channels(images, "sequences") is images
-    with pytest.raises(CourseError, match="pictures='both': unknown"):
+    with pytest.raises(ValueError, match="channels='both': unknown"):
         arrange_channels(images, "both")
 
 

@@ -83,19 +83,19 @@ def test_features_are_asked_for_a_few_at_a_time():
 
 
 def test_features_that_are_alike():
-    assert bug_symptoms.likeness(np.array([[1.0, 2, 3], [2, 4, 6.5], [1, 2, 3]])) > 0.99
-    assert bug_symptoms.likeness(np.array([[1.0, 2, 3], [3, 2, 1]])) == pytest.approx(-1)
+    assert bug_symptoms.median_correlation(np.array([[1.0, 2, 3], [2, 4, 6.5], [1, 2, 3]])) > 0.99
+    assert bug_symptoms.median_correlation(np.array([[1.0, 2, 3], [3, 2, 1]])) == pytest.approx(-1)
 
 
 def test_choosing_on_test_makes_chance_look_better_than_chance():
-    accuracies = bug_symptoms.thrown_dice(bugs.tuned_accuracy, times=50)
+    accuracies = bug_symptoms.chance_accuracies(bugs.tuned_accuracy, times=50)
     assert (accuracies >= 0.5).all() and accuracies.mean() > 0.55
 
 
-def test_steepness_is_the_slope():
-    slopes = bug_symptoms.steepness(lambda index: (1 - index) ** 2, np.array([0.0, 0.5]))
+def test_the_slope_of_a_loss():
+    slopes = bug_symptoms.loss_slope(lambda index: (1 - index) ** 2, np.array([0.0, 0.5]))
     assert slopes == pytest.approx([2, 1], abs=1e-4)
-    low, high = bug_symptoms.steepness(bugs.focal_tversky, np.array([0.1, 0.99]))
+    low, high = bug_symptoms.loss_slope(bugs.focal_tversky, np.array([0.1, 0.99]))
     assert high > 2 * low
 
 

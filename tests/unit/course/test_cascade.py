@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.course.cascade import kinds_of_error, segmentation_record, telling_slices
+from utils.course.cascade import example_slices, kinds_of_error, segmentation_record
 
 PATIENTS = pd.DataFrame(
     {
@@ -31,7 +31,7 @@ def test_errors_are_told_apart_worst_first():
     assert errors["without"].tolist() == ["pre-contrast, post-contrast", "", ""]
 
 
-def test_telling_slices_are_the_most_missed_and_the_most_invented():
+def test_example_slices_are_the_most_missed_and_the_most_invented():
     slices = pd.DataFrame(
         {
             "patient": list("aaabb"),
@@ -42,7 +42,7 @@ def test_telling_slices_are_the_most_missed_and_the_most_invented():
     )
     # a: 40 px are missed in row 1 (where 45 are invented), and 30 invented in row 0.
     # b: nothing is wrong, so its slices are taken in order.
-    assert telling_slices(slices, ["b", "a"]) == [3, 4, 1, 0]
+    assert example_slices(slices, ["b", "a"]) == [3, 4, 1, 0]
 
 
 def test_record_of_one_way():

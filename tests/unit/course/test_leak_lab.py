@@ -38,7 +38,7 @@ def test_the_column_goes_wrong_as_the_published_one_did():
     assert faulty["patient_id"].tolist() == ["A", "A", "B", "B", "B"]
     assert faulty["image"].tolist() == ["A_1.tif", "B_1.tif", "A_2.tif", "B_2.tif", "B_3.tif"]
     assert faulty["row"].tolist() == [0, 2, 1, 3, 4]
-    assert leak_lab.believed_patients(table).tolist() == ["A", "B", "A", "B", "B"]
+    assert leak_lab.faulty_patient_ids(table).tolist() == ["A", "B", "A", "B", "B"]
 
 
 @given(
@@ -46,7 +46,7 @@ def test_the_column_goes_wrong_as_the_published_one_did():
 )
 def test_whole_groups_are_dealt_and_no_more_than_needed(groups, seed, share):
     groups = np.array(groups)
-    test = leak_lab.deal(groups, np.random.default_rng(seed), share)
+    test = leak_lab.choose_test_slices(groups, np.random.default_rng(seed), share)
     assert not set(groups[test]) & set(groups[~test])
     assert test.sum() >= share * len(groups)
     assert test.sum() - share * len(groups) < np.bincount(groups).max()
@@ -83,20 +83,20 @@ def test_the_gap_and_its_interval_by_hand():
 
 
 def test_the_freer_the_wider():
-    means = leak_lab.dial(TABLE, leak_lab.kernel(FEATURES), (0.01, 10), repeats=3)
+    means = leak_lab.auc_by_penalty(TABLE, leak_lab.kernel(FEATURES), (0.01, 10), repeats=3)
     assert means.index.tolist() == [0.01, 10]
     assert list(means) == ["random slices", "faulty patient_id", "patients"]
 
 
-def test_the_dial_and_the_comparison_rest_on_the_same_deals(scores):
+def test_the_means_by_penalty_and_the_comparison_rest_on_the_same_deals(scores):
     """The same repeats everywhere: a mean in one figure is the mean in the other."""
     likeness = leak_lab.kernel(FEATURES)
-    means = leak_lab.dial(TABLE, likeness, (0.1, leak_lab.FREEDOM), repeats=6)
+    means = leak_lab.auc_by_penalty(TABLE, likeness, (0.1, leak_lab.PENALTY), repeats=6)
     expected = scores.groupby("split")["auc"].mean()
-    assert means.loc[leak_lab.FREEDOM].to_dict() == pytest.approx(expected.to_dict())
+    assert means.loc[leak_lab.PENALTY].to_dict() == pytest.approx(expected.to_dict())
     defaults = [
         inspect.signature(function).parameters["repeats"].default
-        for function in (leak_lab.dial, leak_lab.compare_splits)
+        for function in (leak_lab.auc_by_penalty, leak_lab.compare_splits)
     ]
     assert defaults == [leak_lab.REPEATS] * 2
 
@@ -121,9 +121,11 @@ def test_features_that_the_detector_stored_are_used(tmp_path):
 def test_figures(scores):
     tests = {"patients": np.arange(120) < 30, "slices": np.arange(120) % 4 == 0}
     figures = [
-        plots_labs.who_is_where(TABLE, tests, SOURCE),
+        plots_labs.tested_slices(TABLE, tests, SOURCE),
         plots_labs.split_scores(scores, SOURCE),
-        plots_labs.dial(pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE),
+        plots_labs.auc_by_penalty(
+            pd.DataFrame({"a": [0.6, 0.7], "b": [0.5, 0.6]}, index=[1, 10]), 7, SOURCE
+        ),
     ]
     assert "6 times" in figures[1].get_suptitle()
     assert "7 repeats" in figures[2].axes[0].get_ylabel()

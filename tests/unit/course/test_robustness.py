@@ -55,7 +55,7 @@ def test_the_example_has_all_sequences_and_a_tumour_of_middling_size(missing, ch
 
 
 def test_what_is_spoilt_and_what_is_foreign(patient):
-    found = robustness.doubtful(patient)
+    found = robustness.unreliable_inputs(patient)
     assert found["as it is"] is patient
     assert set(FOREIGN) < set(found)
     assert len(found) == 8 + len(FOREIGN)
@@ -65,7 +65,7 @@ def test_what_is_spoilt_and_what_is_foreign(patient):
 
 
 def test_answers_belong_to_their_pictures(patient):
-    answers = robustness.ask(
+    answers = robustness.segment_in_views(
         Bright(),
         {"itself": patient, "one": Patient("one", patient.images[:1]),
          "dark": replace(patient, images=patient.images // 2 + 1, truth=None)},
@@ -79,7 +79,9 @@ def test_answers_belong_to_their_pictures(patient):
 
 
 def test_the_summary_tells_flagged_agreement_and_dice(patient):
-    answers = robustness.ask(Bright(), {"a": patient, "b": patient}, Postprocessing(0.5))
+    answers = robustness.segment_in_views(
+        Bright(), {"a": patient, "b": patient}, Postprocessing(0.5)
+    )
     far = {"a": np.array([1.0, 3.0, 3.0]), "b": np.array([1.0, 2.0, 3.0])}
     table = robustness.summary(answers, far, threshold=2.0)
     assert table["flagged"].tolist() == [True, False]

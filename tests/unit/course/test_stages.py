@@ -116,22 +116,24 @@ def test_models_are_trained_once_and_found_again(run, capsys):
 
 
 def test_another_budget_is_trained_anew(run, capsys):
-    segmenter.obtain(run)
+    segmenter.load_or_train(run)
     capsys.readouterr()
     parameters = Parameters(**(run.parameters.__dict__ | {"segmenter_epochs": 2}))
     more = Run(parameters, run.folder, run.table, run.split, run.volumes)
-    segmenter.obtain(more)
+    segmenter.load_or_train(more)
     assert "training it" in capsys.readouterr().out
 
 
 def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatch):
-    model, settings = detector.obtain(run)
-    segmenting, _ = segmenter.obtain(run)
+    model, settings = detector.load_or_train(run)
+    segmenting, _ = segmenter.load_or_train(run)
     everything = Postprocessing(threshold=0.0)
-    monkeypatch.setattr(segmenter, "obtain", lambda run: (segmenting, everything))
+    monkeypatch.setattr(segmenter, "load_or_train", lambda run: (segmenting, everything))
 
     scores = iter([np.array([0.9, 0.1, 0.9, 0.1], np.float32)])
-    monkeypatch.setattr(detector, "obtain", lambda run: (model, settings | {"threshold": 0.5}))
+    monkeypatch.setattr(
+        detector, "load_or_train", lambda run: (model, settings | {"threshold": 0.5})
+    )
     monkeypatch.setattr(cascade, "predict_images", lambda model, images: next(scores))
     found = cascade.evaluate(run)
 
@@ -152,8 +154,8 @@ def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatc
 
 
 def test_what_was_decided_lies_beside_the_models(run):
-    detector.obtain(run)
-    segmenter.obtain(run)
+    detector.load_or_train(run)
+    segmenter.load_or_train(run)
     decided = config.read_json(run.folder / "detector.json")
     assert 0 <= decided["threshold"] <= 1 and decided["temperature"] > 0
     assert set(config.read_json(run.folder / "segmenter.json")["postprocessing"]) == {

@@ -62,7 +62,7 @@ def test_what_is_there_is_left_alone(run, calls, capsys):
 
 def test_a_failure_in_the_other_process_is_one_line_here(run):
     with pytest.raises(
-        CourseError, match=r"utils.course.detector:obtain failed: .*no such"
+        CourseError, match=r"utils.course.detector:load_or_train failed: .*no such"
     ) as caught:
         workers.train_missing(run)
     assert "\n" not in str(caught.value)
@@ -80,9 +80,9 @@ def test_a_training_that_the_system_ended_is_told_as_memory(status, printed, run
         lambda command, **options: subprocess.CompletedProcess(command, status, "", printed),
     )
     with pytest.raises(
-        CourseError, match=r"utils.course.detector:obtain .* memory ran out: close other"
+        CourseError, match=r"utils.course.detector:load_or_train .* memory ran out: close other"
     ):
-        workers.train_apart(run, "utils.course.detector:obtain")
+        workers.train_apart(run, "utils.course.detector:load_or_train")
 
 
 @pytest.mark.parametrize(

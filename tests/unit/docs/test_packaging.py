@@ -171,9 +171,9 @@ def test_scripts_are_executable_bash(path):
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def make(*words, folder=ROOT):
+def make(*arguments, folder=ROOT):
     result = subprocess.run(
-        ["make", "--no-print-directory", "-C", str(folder), *words],
+        ["make", "--no-print-directory", "-C", str(folder), *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -201,10 +201,10 @@ def test_variables_become_options_of_the_runner():
     assert " ".join(line.split()) == f".venv/bin/python -m utils.run {options}"
 
 
-# Stands for another Python than the one of the tests: `python -c CODE …`, after words of ours.
+# Stands for another Python than the one of the tests: `python -c CODE …`, after code of ours.
 PRETENDS = """import platform, sys, sysconfig
 sysconfig.get_config_vars()
-{words}
+{pretence}
 sys.argv[:3], code = ["-c"], sys.argv[2]
 exec(code)
 """
@@ -212,9 +212,9 @@ exec(code)
 
 def finder(folder, fakes, *arguments):
     """Run tools/find_python.sh where only the fake Pythons (name -> what they pretend) are."""
-    for name, words in fakes.items():
+    for name, pretence in fakes.items():
         script, path = folder / f"{name}.py", folder / name
-        script.write_text(PRETENDS.format(words=words), encoding="utf-8")
+        script.write_text(PRETENDS.format(pretence=pretence), encoding="utf-8")
         path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(script)])} "$@"\n')
         path.chmod(0o755)
     for tool in ("sh", "sed", "dirname"):

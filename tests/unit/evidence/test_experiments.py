@@ -48,7 +48,7 @@ def table(cohort):
 
 @pytest.mark.parametrize("kind", ["patients", "slices"])
 def test_everything_is_tested_once_and_never_beside_its_training(table, kind):
-    units = experiments.each_slice_for_itself(table) if kind == "slices" else table
+    units = experiments.slices_as_patients(table) if kind == "slices" else table
     splits = [experiments.fold_split(units, kind, str(fold)) for fold in range(experiments.FOLDS)]
     tested = pd.concat([split[split["part"] == "test"] for split in splits])
     assert sorted(tested["patient"]) == sorted(units["patient"].unique())
@@ -58,7 +58,7 @@ def test_everything_is_tested_once_and_never_beside_its_training(table, kind):
 
 
 def test_a_random_split_of_slices_has_patients_on_both_sides(table):
-    split = experiments.fold_split(experiments.each_slice_for_itself(table), "slices", "0")
+    split = experiments.fold_split(experiments.slices_as_patients(table), "slices", "0")
     owner = split["patient"].str.split("#").str[0]
     sides = split.groupby(owner)["part"].nunique()
     assert (sides > 1).mean() > 0.5
@@ -71,7 +71,7 @@ def test_leaving_an_institution_out_tests_all_of_it(table):
 
 
 def test_shipped_models_learn_from_everyone(table):
-    split = experiments.everyone(table)
+    split = experiments.all_in_training(table)
     assert set(split.loc[split["part"] == "train", "patient"]) == set(table["patient"])
     assert not (split["part"] == "test").any()
 
@@ -79,9 +79,9 @@ def test_shipped_models_learn_from_everyone(table):
 def test_an_unknown_fold_is_told():
     arguments = __main__._parse(["data", "--experiment", "ours", "--fold", "7"])
     with pytest.raises(config.CourseError, match="--fold 7: no such fold of ours; choose one of 0"):
-        experiments.wanted(arguments)
+        experiments.chosen_folds(arguments)
     arguments = __main__._parse(["data", "--experiment", "ours", "--fold", "4", "--fold", "1"])
-    assert experiments.wanted(arguments) == [("ours", "1"), ("ours", "4")]
+    assert experiments.chosen_folds(arguments) == [("ours", "1"), ("ours", "4")]
 
 
 def test_a_trial_never_overwrites_the_evidence():
@@ -108,7 +108,7 @@ def done(table, tmp_path_factory):
             "folded_trunk",
             lambda size, weights: resnet50.trunk_of(resnet50.detector(size)),
         )
-        slices = experiments.each_slice_for_itself(table)
+        slices = experiments.slices_as_patients(table)
         for name, units, kind, fold in [
             ("ours", table, "patients", "0"),
             ("ours", table, "patients", "1"),
@@ -117,7 +117,7 @@ def done(table, tmp_path_factory):
             split = experiments.fold_split(units, kind, fold)
             run_fold(units, split, recipe, False, work / name / fold)
         collect.collect(work, out, table, folds=2)
-        everyone = experiments.everyone(table)
+        everyone = experiments.all_in_training(table)
         train_final(table, everyone, recipe, work / "final" / "0", out)
     return work, out
 
@@ -233,7 +233,9 @@ def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
 def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
     recipe = recipes.Recipe("tiny", tiny_unet, size=32)
     with pytest.raises(config.CourseError, match="no fold done"):
-        train_final(table, experiments.everyone(table), recipe, tmp_path / "work", tmp_path / "out")
+        train_final(
+            table, experiments.all_in_training(table), recipe, tmp_path / "work", tmp_path / "out"
+        )
 
 
 def test_shipped_models_load_with_their_settings(done):

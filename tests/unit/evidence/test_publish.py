@@ -51,9 +51,9 @@ def copy(tmp_path, few_draws):
     return tmp_path
 
 
-def run(folder, *words):
+def run(folder, *arguments):
     return published.main(
-        ["--tables", str(folder / "lgg"), "--readme", str(folder / "README.md"), *words]
+        ["--tables", str(folder / "lgg"), "--readme", str(folder / "README.md"), *arguments]
     )
 
 
@@ -157,7 +157,7 @@ def test_the_card_describes_the_recipe_that_is_trained(few_draws):
 def test_what_the_segmenter_sees_is_told_as_its_limit(few_draws, monkeypatch):
     monkeypatch.setattr(card_module, "DETECTOR_SIZE", 96)
     evidence = read_evidence()
-    recipe = replace(recipes.OURS, pictures="sequences")
+    recipe = replace(recipes.OURS, channels="sequences")
     card = card_module.card(evidence, comparisons.compare_all(evidence), recipe)
     assert "pre-contrast, FLAIR and post-contrast, 192 px" in card
     assert "segmenter see three sequences" in card and "sees FLAIR only" not in card

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from utils.exercises.exercise import OPEN, Case, Exercise, Mark, is_open, time_limit, told
+from utils.exercises.exercise import (
+    OPEN,
+    Case,
+    Exercise,
+    Mark,
+    describe_exception,
+    is_open,
+    time_limit,
+)
 
 
 def half(output):
@@ -166,5 +174,5 @@ def test_the_time_limit_ends_with_the_block_and_is_left_out_beside_the_main_thre
 
 
 def test_an_error_is_told_in_one_line():
-    assert told(ValueError("first\nsecond")) == "ValueError: first"
-    assert told(ValueError()) == "ValueError"
+    assert describe_exception(ValueError("first\nsecond")) == "ValueError: first"
+    assert describe_exception(ValueError()) == "ValueError"

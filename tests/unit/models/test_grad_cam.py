@@ -58,7 +58,7 @@ def test_no_pictures():
 
 
 def test_unknown_layer():
-    with pytest.raises(CourseError, match="no layer conv9"):
+    with pytest.raises(ValueError, match="no layer conv9"):
         grad_cam(bright_spot_detector(), pictures(), "conv9")
 
 

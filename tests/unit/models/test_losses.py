@@ -23,19 +23,19 @@ def numpy(tensor):
 
 
 def test_tversky_index_by_hand():
-    index = losses.tversky_index(TRUTH, PREDICTION, alpha=0.7, beta=0.3, smooth=1.0)
+    index = losses.tversky_index(TRUTH, PREDICTION, fn_weight=0.7, fp_weight=0.3, smooth=1.0)
     first = 2.5 / (2.5 + 0.7 * 0.5 + 0.3 * 0.25)
     np.testing.assert_allclose(numpy(index), [first, 1 / 1.3], rtol=1e-6)
 
 
-def test_alpha_weighs_missed_tumour_and_beta_false_alarms():
+def test_one_weight_is_of_missed_tumour_and_the_other_of_false_alarms():
     mask = np.zeros((1, 4, 4, 1), "float32")
     mask[0, :2, :2] = 1
     missed, invented = mask.copy(), mask.copy()
     missed[0, 0, 0] = 0
     invented[0, 3, 3] = 1
     score = {
-        name: float(numpy(losses.tversky_index(mask, p, alpha=0.7, beta=0.3))[0])
+        name: float(numpy(losses.tversky_index(mask, p, fn_weight=0.7, fp_weight=0.3))[0])
         for name, p in (("missed", missed), ("invented", invented))
     }
     assert score["missed"] == pytest.approx(4 / 4.7)
@@ -49,7 +49,7 @@ def test_soft_dice_is_dice():
 
 
 def test_focal_tversky_by_hand():
-    loss = losses.FocalTversky(alpha=0.5, beta=0.5, exponent=2.0, smooth=1.0)
+    loss = losses.FocalTversky(fn_weight=0.5, fp_weight=0.5, exponent=2.0, smooth=1.0)
     first, second = 1 - 2.5 / 2.875, 1 - 1 / 1.5
     assert float(loss(TRUTH, PREDICTION)) == pytest.approx((first**2 + second**2) / 2, rel=1e-5)
 
@@ -106,7 +106,7 @@ def test_exponent_above_one_weighs_hard_images_more():
 @pytest.mark.parametrize(
     "thing",
     [
-        losses.FocalTversky(alpha=0.6, beta=0.4, exponent=2.0, smooth=3.0),
+        losses.FocalTversky(fn_weight=0.6, fp_weight=0.4, exponent=2.0, smooth=3.0),
         losses.DiceCrossEntropy(entropy_weight=0.5, smooth=2.0),
     ],
 )

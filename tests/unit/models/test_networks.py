@@ -131,7 +131,7 @@ def test_calibrated_is_the_sigmoid_of_logit_over_temperature(detector):
     logits = np.asarray(detector(PICTURES))
     probability = resnet50.calibrated(detector, 2.5)(PICTURES)
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits / 2.5)), rtol=1e-4)
-    with pytest.raises(CourseError, match=r"temperature 0\.0: must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature 0\.0: must be above 0"):
         resnet50.calibrated(detector, 0.0)
 
 
@@ -218,5 +218,5 @@ def test_auto_precision_follows_the_processor(tmp_path, monkeypatch):
 
 
 def test_unknown_precision_is_refused():
-    with pytest.raises(CourseError, match="precision 'half': must be auto, float32 or"):
+    with pytest.raises(ValueError, match="precision 'half': must be auto, float32 or"):
         precision.set_precision("half")

@@ -360,7 +360,7 @@ def test_a_patient_whose_masks_would_have_too_long_a_name_is_told(tmp_path):
 
 def run_command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "utils.models.predict", *map(str, arguments)],
+        [sys.executable, "-m", "utils.predict", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

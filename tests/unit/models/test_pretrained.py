@@ -50,7 +50,7 @@ def test_a_network_of_another_kind_is_not_folded():
     assert resnet50.fold(network) is network
 
 
-def test_unet_starts_with_imagenets_way_down(weights):
+def test_unet_starts_with_imagenets_encoder(weights):
     trunk = resnet50.folded_trunk(64, weights)
     unet = resnet50.pretrained_unet(64, weights)
     middle = keras.Model(unet.input, unet.get_layer(resnet50.TRUNK_END).output)

@@ -37,9 +37,9 @@ def test_moving_a_picture_and_its_map_back_changes_nothing(view):
 def test_a_shift_is_down_and_to_the_right():
     image = np.zeros((1, 4, 4, 1), np.uint8)
     image[0, 1, 1] = 7
-    assert np.argwhere(unc.moved(image, (2, 1))).tolist() == [[0, 3, 2, 0]]
-    assert np.argwhere(unc.moved(image, (-1, 0))).tolist() == [[0, 0, 1, 0]]
-    assert not unc.moved(image, (0, 3)).any()
+    assert np.argwhere(unc.shift_slices(image, (2, 1))).tolist() == [[0, 3, 2, 0]]
+    assert np.argwhere(unc.shift_slices(image, (-1, 0))).tolist() == [[0, 0, 1, 0]]
+    assert not unc.shift_slices(image, (0, 3)).any()
 
 
 @given(st.integers(-4, 4), st.integers(-4, 4), st.booleans())

@@ -348,7 +348,7 @@ def test_the_history_has_every_digit_of_what_validate_returned(tmp_path):
 
 
 def test_unknown_mode_is_refused(tmp_path):
-    with pytest.raises(CourseError, match="mode 'best': must be max or min"):
+    with pytest.raises(ValueError, match="mode 'best': must be max or min"):
         train(tmp_path, mode="best")
 
 

@@ -40,9 +40,9 @@ def course(tmp_path, monkeypatch):
     return folder, tmp_path / "a run"
 
 
-def start(course, *words):
+def start(course, *arguments):
     _, run_folder = course
-    return command(lambda: run_command.main(["--run", str(run_folder), *words]))
+    return command(lambda: run_command.main(["--run", str(run_folder), *arguments]))
 
 
 def outputs(path):
@@ -160,8 +160,8 @@ def test_a_killed_run_goes_on_and_leaves_no_kernel(course):
     )
     script = "import pathlib, sys; from utils import run; "
     script += "run.NOTEBOOKS = pathlib.Path(sys.argv[1]); run.main(['--run', sys.argv[2]])"
-    words = [sys.executable, "-c", script, str(folder), str(run_folder)]
-    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE)
+    command_line = [sys.executable, "-c", script, str(folder), str(run_folder)]
+    process = subprocess.Popen(command_line, cwd=ROOT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (marker.exists() and marker.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -201,7 +201,7 @@ def test_papermill_alone_refuses_an_unknown_parameter(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["-p", "sede", "1"], "01_first.ipynb: no parameter sede; the parameters are cohort"),
         (["-p", "seed", "one"], "parameter seed is 'one'; it must be of the kind"),
@@ -211,8 +211,8 @@ def test_papermill_alone_refuses_an_unknown_parameter(tmp_path, monkeypatch):
         (["-f", "none.yaml"], "none.yaml: no such parameter file"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(course, capfd, words, message):
-    assert start(course, *words) == 2
+def test_bad_input_is_one_line_and_status_2(course, capfd, arguments, message):
+    assert start(course, *arguments) == 2
     shown = capfd.readouterr().err.strip()
     assert message in shown and "\n" not in shown
     assert not course[1].exists()
@@ -222,8 +222,8 @@ def test_later_parameters_win(course, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("seed: 1\n")
 
-    def seed(*words):
-        return run_command.gather_parameters(run_command._arguments(words)).get("seed")
+    def seed(*argv):
+        return run_command.gather_parameters(run_command._arguments(argv)).get("seed")
 
     assert seed() is None
     assert seed("-f", str(file)) == 1

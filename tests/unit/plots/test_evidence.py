@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.config import CourseError
 from utils.evaluation.bootstrap import Interval
 from utils.plots import evidence as plots_evidence
 
@@ -58,5 +57,5 @@ def test_a_difference_that_is_not_clear_looks_so():
 
 
 def test_a_figure_without_its_source_is_refused():
-    with pytest.raises(CourseError, match="say in source="):
+    with pytest.raises(ValueError, match="say in source="):
         plots_evidence.differences({"a": Interval(0, 0, 0)}, "Title", "label", "")

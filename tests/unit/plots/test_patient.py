@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.config import CourseError
 from utils.plots import patient as plots_patient
 
 PICTURES = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
@@ -18,7 +17,7 @@ FIGURES = {
     "members": (PICTURES[0], MASKS, MASKS.mean(axis=0), MASKS.std(axis=0)),
     "agreement_against_dice": (BY_PATIENT, 0.5, "Anna"),
     "reliability": ({"one": TABLE, "mean": TABLE},),
-    "doubtful_pictures": (list(PICTURES), [*MASKS, MASKS[2]], ["a", "b", "c", "d"]),
+    "unreliable_inputs": (list(PICTURES), [*MASKS, MASKS[2]], ["a", "b", "c", "d"]),
     "familiarity": ({"a": np.array([1.0, 3.0]), "b": np.array([4.0])}, 2.0, 0.05),
 }
 
@@ -31,7 +30,7 @@ def test_every_figure_has_a_title_labels_and_a_source(name):
     assert figure.get_supxlabel() == "simulated cohort"
     titled = [axes for axes in figure.axes if axes.get_title() or axes.get_ylabel()]
     assert titled
-    with pytest.raises(CourseError, match="which patients"):
+    with pytest.raises(ValueError, match="which patients"):
         getattr(plots_patient, name)(*FIGURES[name], "")
 
 

@@ -7,7 +7,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.config import CourseError
 from utils.plots import style
 from utils.plots.style import DPI, draw_contour, draw_slice, new_figure, show
 
@@ -60,15 +59,15 @@ def test_same_figure_same_bytes(displayed):
 
 
 def test_show_needs_words_and_a_name(displayed, tmp_path):
-    with pytest.raises(CourseError, match="alt="):
+    with pytest.raises(ValueError, match="alt="):
         show(simple_figure(), " ")
-    with pytest.raises(CourseError, match="name="):
+    with pytest.raises(ValueError, match="name="):
         show(simple_figure(), "a line", tmp_path)
     assert not displayed
 
 
 def test_a_figure_needs_a_source():
-    with pytest.raises(CourseError, match=r"'A line'.*source="):
+    with pytest.raises(ValueError, match=r"'A line'.*source="):
         new_figure("A line", "")
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 import psutil
 
 from utils.config import CourseError
-from utils.exercises.exercise import told
+from utils.exercises.exercise import describe_exception
 from utils.exercises.grading.confine import adopt_orphans, die_with
 from utils.exercises.grading.watch import (
     LENGTH_BYTES,
@@ -38,7 +38,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if os.name == "posix" 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGSYS")
 
 
-def apart(
+def in_forked_process(
     work: Callable[[], object], *, seconds: float, memory_mb: int, scratch: Path | None = None
 ):
     """Return what `work` returns, computed in a copy of this process.
@@ -176,6 +176,6 @@ def _reply(work: Callable[[], object], memory_mb: int) -> dict:
         kind = next(kind for kind in _KINDS if isinstance(error, _KINDS[kind]))
         return {"kind": kind, "text": str(error)}
     except Exception as error:  # noqa: BLE001 - a fault of ours must end one piece of work only
-        return {"kind": "MarkerError", "text": f"the marker fails with {told(error)}"}
+        return {"kind": "MarkerError", "text": f"the marker fails with {describe_exception(error)}"}
     finally:
         kill_tree(os.getpid(), itself=False)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from utils.config import CourseError
-from utils.exercises.exercise import told
+from utils.exercises.exercise import describe_exception
 from utils.exercises.grading import cells, needs
 from utils.exercises.grading.cells import CHECKS, read
 from utils.exercises.grading.confine import confine, die_with, set_limits
@@ -25,17 +25,17 @@ LENGTH_BYTES = 8
 ALL_SECONDS = 10.0  # for all cells of a notebook, where those that seem needed are not enough
 
 
-def main(words: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Confine this process, then answer until the pipe ends.
 
     Parameters
     ----------
-    words : sequence of str
+    argv : sequence of str
         The numbers of the two pipes and of the process at their other end.
     """
-    parent = int(words[2])
+    parent = int(argv[2])
     die_with(parent)
-    questions, answers = os.fdopen(int(words[0]), "rb"), os.fdopen(int(words[1]), "wb")
+    questions, answers = os.fdopen(int(argv[0]), "rb"), os.fdopen(int(argv[1]), "wb")
     settings = _receive(questions)
     sys.meta_path.insert(0, _NoChecks())
     try:
@@ -80,8 +80,8 @@ def _require(imported: Sequence[str], found: Sequence[str]) -> None:
                 open(importlib.util.find_spec(name).origin, "rb").close()
         except (ImportError, OSError, AttributeError, TypeError) as error:
             raise CourseError(
-                f"it cannot import {name} ({told(error)}); install the course's packages into "
-                "folders that this user can read"
+                f"it cannot import {name} ({describe_exception(error)}); install the course's "
+                "packages into folders that this user can read"
             ) from error
 
 

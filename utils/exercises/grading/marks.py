@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils.config import CourseError
 from utils.exercises.exercise import ENDLESS, OPEN, Exercise, Mark, Verdict
-from utils.exercises.grading.apart import apart
+from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.child import ALL_SECONDS
 from utils.exercises.grading.confine import MEBIBYTE, Limits
 from utils.exercises.grading.process import Process
@@ -223,7 +223,7 @@ def _judged_apart(exercise: Exercise, words: bytes) -> tuple[tuple[str, str], bo
         return [mark, message, _is_hopeful(reply, mark)]
 
     try:
-        found = apart(work, seconds=JUDGING_SECONDS, memory_mb=JUDGING_MB)
+        found = in_forked_process(work, seconds=JUDGING_SECONDS, memory_mb=JUDGING_MB)
     except Stopped as error:
         raise Stopped(f"what it returns cannot be judged: {error}") from error
     if found is None:
@@ -260,7 +260,7 @@ def _verdict(exercise: Exercise, reply: dict) -> Verdict:
         return Verdict(Mark.WRONG, message)
     if verdict.mark is Mark.RIGHT and len(sent) < len(exercise.cases):
         why = reply.get("stopped")
-        nothing = f"for {exercise.cases[len(sent)].said} nothing came back"
+        nothing = f"for {exercise.cases[len(sent)].description} nothing came back"
         return Verdict(Mark.WRONG, exercise.stopped(len(sent), str(why)) if why else nothing)
     return verdict
 

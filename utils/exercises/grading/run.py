@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from utils.exercises.exercise import is_open, time_limit, told, tried
+from utils.exercises.exercise import call_answer, describe_exception, is_open, time_limit
 from utils.exercises.grading import cells, needs
 from utils.exercises.grading.wire import encode
 
@@ -58,9 +58,9 @@ class Question:
         outputs: list = []
         for arguments, refuses in self.asked["cases"]:
             try:
-                output, stopped = tried(answer, arguments, refuses, self.asked["seconds"])
+                output, stopped = call_answer(answer, arguments, refuses, self.asked["seconds"])
             except BaseException as error:  # noqa: BLE001 - SystemExit and the like
-                output, stopped = None, told(error)
+                output, stopped = None, describe_exception(error)
             if stopped:
                 return {"state": "ran", "outputs": outputs, "stopped": stopped}
             outputs.append(output)
@@ -318,4 +318,4 @@ def _why(error: BaseException, faults: Sequence[str]) -> str:
         return f"its definition does not end within {DEFINING_SECONDS:g} seconds"
     if isinstance(error, NameError) and faults and not hasattr(builtins, str(error.name)):
         return "; ".join(faults[:2])
-    return f"it stops with {told(error)} where it is defined"
+    return f"it stops with {describe_exception(error)} where it is defined"

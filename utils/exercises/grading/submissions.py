@@ -91,7 +91,7 @@ def submissions(folder: Path) -> list[tuple[str, Path]]:
     return [(one.student, one.path) for one in handed_in(folder) if not one.reason]
 
 
-def settled(listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]) -> list[Row]:
+def final_rows(listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]) -> list[Row]:
     """Return one row a student and exercise, and at most one more a student for all the rest.
 
     Of several attempts at a notebook the better one counts, exercise by exercise. What else was

@@ -93,7 +93,7 @@ COARSEST_SHAPE = Exercise("coarsest_shape", "03", (Case("", (), _coarsest),), is
 
 # --- tversky_index and focal_tversky -----------------------------------------------------------
 
-_SWAPPED = "alpha has to weigh what is missed (FN), beta what is invented (FP)"
+_SWAPPED = "fn_weight has to weigh what is missed (FN), fp_weight what is invented (FP)"
 _HARD = "take the probabilities as they are, without a threshold"
 _NO_S = "s belongs above and below the line"
 _UNSURE = np.where(SQUARE, 0.5, 0.2)
@@ -103,12 +103,12 @@ TVERSKY_INDEX = Exercise(
     "tversky_index",
     "03",
     (
-        Case("half of the tumour missed (alpha 0.7, beta 0.3)", (SQUARE, LEFT_HALF, 0.7, 0.3),
+        Case("half of the tumour missed (weights 0.7 and 0.3)", (SQUARE, LEFT_HALF, 0.7, 0.3),
              number(3 / 4.4, slips={3 / 3.6: _SWAPPED, 2 / 3.4: _NO_S, 2 / 4.4: _NO_S})),
-        Case("an area twice too large (alpha 0.7, beta 0.3)", (SQUARE, DOUBLE, 0.7, 0.3),
+        Case("an area twice too large (weights 0.7 and 0.3)", (SQUARE, DOUBLE, 0.7, 0.3),
              number(5 / 6.2, slips={5 / 7.8: _SWAPPED, 4 / 5.2: _NO_S, 4 / 6.2: _NO_S})),
-        Case("alpha 0.9 and beta 0.1", (SQUARE, LEFT_HALF, 0.9, 0.1),
-             number(3 / 4.8, slips={3 / 3.2: _SWAPPED, 3 / 4.4: "use the alpha that is given"})),
+        Case("weights 0.9 and 0.1", (SQUARE, LEFT_HALF, 0.9, 0.1),
+             number(3 / 4.8, slips={3 / 3.2: _SWAPPED, 3 / 4.4: "use the weights that are given"})),
         Case("probabilities of 0.5 in the tumour and 0.2 outside", (SQUARE, _UNSURE, 0.7, 0.3),
              number(3 / 5.12, slips={1.0: _HARD, 1 / 3.8: _HARD, 2 / 4.12: _NO_S})),
         Case("a tumour-free picture left empty", (EMPTY, EMPTY, 0.7, 0.3), number(1)),
@@ -148,7 +148,7 @@ def _focal(exponent: float, *indices: float) -> Judge:
 
 
 _LARGE = np.ones((4, 4), dtype=bool)
-# Tversky indices with alpha 0.7 and beta 0.3, by hand.
+# Tversky indices with weights 0.7 (FN) and 0.3 (FP), by hand.
 _HALF_INDEX, _MISSED_INDEX = 3 / 4.4, 1 / 1.7
 
 FOCAL_TVERSKY = Exercise(

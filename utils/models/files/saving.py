@@ -75,10 +75,11 @@ def load_model(path, precision="auto") -> keras.Model:
     """
     saved, version = checks.read_archive(path)
     saved.pop("compile_config", None)
+    policy = resolve_precision(precision)
     # Keras raises whatever its layers do of a configuration or of weights that are not theirs:
     # every kind of exception has been seen. All of them mean that this file does not serve.
     try:
-        _set_policies(saved, resolve_precision(precision))
+        _set_policies(saved, policy)
         model = keras.saving.deserialize_keras_object(saved, safe_mode=True)
     except config.CourseError:
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from utils.config import CourseError, read_json
 
-PICTURES = ("sequences", "neighbours")
+CHANNELS = ("sequences", "neighbours")
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ def detector_settings(model_file: Path) -> dict:
 
 
 def segmenter_settings(model_file: Path) -> tuple[Postprocessing, str]:
-    """Return how a segmenter's maps become masks, and which pictures it takes.
+    """Return how a segmenter's maps become masks, and which channels it takes.
 
     Returns
     -------
     Postprocessing
     str
-        The name of the pictures' channels, see `volumes.arrange_channels`.
+        The name of the three channels, see `volumes.arrange_channels`.
 
     Raises
     ------
@@ -107,8 +107,10 @@ def segmenter_settings(model_file: Path) -> tuple[Postprocessing, str]:
     inner.may_have("neighbours", _share, "a number from 0 to 0.5")
     names = [field.name for field in fields(Postprocessing)]
     inner.has_only(names)
-    check.may_have("pictures", PICTURES.__contains__, " or ".join(PICTURES))
-    return Postprocessing(**inner.values), check.values.get("pictures", PICTURES[0])
+    if "pictures" in check.values:  # left out of account, the segmenter would be given others
+        raise CourseError(f'{check.file}: "pictures" is called "channels" now; rename it there')
+    check.may_have("channels", CHANNELS.__contains__, " or ".join(CHANNELS))
+    return Postprocessing(**inner.values), check.values.get("channels", CHANNELS[0])
 
 
 class _Checked:

@@ -13,7 +13,7 @@ import pytest
 from utils.config import CourseError
 from utils.exercises.grading import apart as grade_apart
 from utils.exercises.grading import watch
-from utils.exercises.grading.apart import apart
+from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.watch import MarkerError, Stopped, Watch, kill_tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -41,7 +41,7 @@ def raising(error):
 
 
 def done(work, seconds=20.0, memory_mb=256, **options):
-    return apart(work, seconds=seconds, memory_mb=memory_mb, **options)
+    return in_forked_process(work, seconds=seconds, memory_mb=memory_mb, **options)
 
 
 def test_what_is_computed_comes_back():

@@ -305,10 +305,10 @@ def halve(number):
 def started(folder, out, temporary, **options):
     """Start the command in a process of its own, with temporary files in a folder."""
     temporary.mkdir(exist_ok=True)
-    words = [sys.executable, "-m", "utils.grade", str(folder), "--out", str(out)]
+    command_line = [sys.executable, "-m", "utils.grade", str(folder), "--out", str(out)]
     environment = os.environ | {"TMPDIR": str(temporary)} | options.pop("env", {})
     options |= {"stderr": subprocess.PIPE, "preexec_fn": _heed_interrupts}
-    return subprocess.Popen(words, cwd=ROOT, env=environment, **options)
+    return subprocess.Popen(command_line, cwd=ROOT, env=environment, **options)
 
 
 def _heed_interrupts():

@@ -9,7 +9,7 @@ import pytest
 
 from utils.config import CourseError
 from utils.exercises.grading.marks import Row, code_cells, number_of, one_line
-from utils.exercises.grading.submissions import handed_in, settled, submissions
+from utils.exercises.grading.submissions import final_rows, handed_in, submissions
 
 TEXT = graded.notebook("check.halve(halve)")
 
@@ -34,7 +34,7 @@ def zipped():
 
 
 def rows(folder, points=None):
-    """Return the settled rows; a notebook gets a mark for each exercise in `points[its name]`."""
+    """Return the final rows; a notebook gets a mark for each exercise in `points[its name]`."""
     listed = handed_in(folder)
     tables = {}
     for student, path in submissions(folder):
@@ -43,7 +43,7 @@ def rows(folder, points=None):
             Row(student, "01", name, mark, int(mark == "right"), mark, path.name)
             for name, mark in marks.items()
         ]
-    return settled(listed, tables)
+    return final_rows(listed, tables)
 
 
 def told(folder, points=None):

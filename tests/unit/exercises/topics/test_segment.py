@@ -24,11 +24,11 @@ def dice(truth, prediction):
     return 1.0 if wrong + both == 0 else 2 * both / (2 * both + wrong)
 
 
-def tversky(truth, prediction, alpha=0.7, beta=0.3, smooth=1.0):
+def tversky(truth, prediction, fn_weight=0.7, fp_weight=0.3, smooth=1.0):
     truth, prediction = np.asarray(truth, float), np.asarray(prediction, float)
     found = (truth * prediction).sum()
     missed, invented = truth.sum() - found, prediction.sum() - found
-    return (found + smooth) / (found + alpha * missed + beta * invented + smooth)
+    return (found + smooth) / (found + fn_weight * missed + fp_weight * invented + smooth)
 
 
 def focal(truths, predictions, exponent):
@@ -45,14 +45,14 @@ def dice_with_guard(truth, prediction):
     return 2 * both / total if total else float("nan")
 
 
-def wrapping_tversky(truth, prediction, alpha, beta):
+def wrapping_tversky(truth, prediction, fn_weight, fp_weight):
     """Take differences of uint8 masks, in which 0 - 1 is 255."""
     if truth.dtype == bool:
-        return tversky(truth, prediction, alpha, beta)
+        return tversky(truth, prediction, fn_weight, fp_weight)
     missed = np.clip(truth - prediction, 0, None).sum()
     invented = np.clip(prediction - truth, 0, None).sum()
     found = (truth * prediction).sum()
-    return (found + 1) / (found + alpha * missed + beta * invented + 1)
+    return (found + 1) / (found + fn_weight * missed + fp_weight * invented + 1)
 
 
 def pooled_focal(truths, predictions, exponent):
@@ -105,9 +105,11 @@ WRONG = {
         "a word": ("8x8", "not the kind"),
     },
     "tversky_index": {
-        "weights swapped": (lambda t, p, a, b: tversky(t, p, b, a), "half of the tumour", "alpha"),
+        "weights swapped": (
+            lambda t, p, a, b: tversky(t, p, b, a), "half of the tumour", "fn_weight",
+        ),
         "no s": (lambda t, p, a, b: tversky(t, p, a, b, 1e-9), "half of the tumour", "s belongs"),
-        "fixed weights": (lambda t, p, a, b: tversky(t, p), "alpha 0.9", "given"),
+        "fixed weights": (lambda t, p, a, b: tversky(t, p), "weights 0.9", "given"),
         "threshold": (lambda t, p, a, b: tversky(t, p >= 0.5, a, b), "probabilities", "as they"),
         "uint8 wraps": (wrapping_tversky, "(uint8)", "too low"),
     },

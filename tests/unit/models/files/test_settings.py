@@ -35,7 +35,7 @@ def test_a_segmenter_s_settings_are_read_with_their_defaults(model_file):
     write(model_file, {"postprocessing": {"threshold": 0.25}, "trained_on": 80})
     assert segmenter_settings(model_file) == (Postprocessing(0.25, 0, False, 0.0), "sequences")
     write(model_file, postprocessing(minimum_px=4, largest_only=True, neighbours=0.25)
-          | {"pictures": "neighbours"})  # fmt: skip
+          | {"channels": "neighbours"})  # fmt: skip
     assert segmenter_settings(model_file) == (Postprocessing(0.5, 4, True, 0.25), "neighbours")
 
 
@@ -68,9 +68,10 @@ def test_a_mark_of_the_encoding_at_the_start_is_no_mistake(model_file):
         (postprocessing(largest_only=1), "true or false"),
         (postprocessing(neighbours=0.6), "a number from 0 to 0.5"),
         (postprocessing(treshold=0.5), 'unknown "postprocessing.treshold"; known are threshold'),
-        (postprocessing() | {"pictures": "flair"}, "\"pictures\" is 'flair'; it must be sequences"),
-        (postprocessing() | {"pictures": ["neighbours"]}, "\"pictures\" is ['neighbours']"),
-        (postprocessing() | {"pictures": None}, '"pictures" is None'),
+        (postprocessing() | {"channels": "flair"}, "\"channels\" is 'flair'; it must be sequences"),
+        (postprocessing() | {"channels": ["neighbours"]}, "\"channels\" is ['neighbours']"),
+        (postprocessing() | {"channels": None}, '"channels" is None'),
+        (postprocessing() | {"pictures": "sequences"}, '"pictures" is called "channels" now'),
         ("[]", "holds no JSON object"),
         ("", "not readable as JSON"),
         ('{"postprocessing": ', "not readable as JSON"),
