@@ -19,7 +19,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow
 from PIL import Image
 
 from utils import config
@@ -236,6 +235,7 @@ def _untrained_models(folder: Path) -> tuple[Path, Path]:
 def machine() -> str:
     """Return the processor, the cores that may be used, and the versions, in one line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    import tensorflow
 
     return (
         f"{processor_name()}, {cores} cores, Python {platform.python_version()}, "

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from utils import check
 from utils.config import CourseError, atomic_path, command
 from utils.exercises.exercise import Exercise, Mark
 from utils.exercises.grading.apart import in_forked_process
@@ -271,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )
     arguments = parser.parse_args(argv)
+    from utils import check  # takes a second or two; not needed for --help
 
     with _interruptible():
         rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)

@@ -49,7 +49,7 @@ import pandas as pd
 from utils import check
 from utils.course import bug_symptoms
 from utils.course.run import open_run
-from utils.exercises import bugs
+from utils.exercises import bugs, bugs_scores
 from utils.plots import labs as plots_labs
 from utils.plots.style import show
 
@@ -589,7 +589,7 @@ check.mend_freezing(mend_freezing)
 
 # %%
 index = np.linspace(0, 0.995, 200)
-lines = {"`focal_tversky`": bug_symptoms.loss_slope(bugs.focal_tversky, index),
+lines = {"`focal_tversky`": bug_symptoms.loss_slope(bugs_scores.focal_tversky, index),
          "1 - index": bug_symptoms.loss_slope(lambda each: 1 - each, index)}  # fmt: skip
 figure = plots_labs.curves(
     index, lines, ("Tversky index of the picture (1 is perfect)", "steepness of the loss"),
@@ -603,7 +603,7 @@ alt = (
 show(figure, alt, run.figures, "07_focal")
 
 # %%
-print(inspect.getsource(bugs.focal_tversky))
+print(inspect.getsource(bugs_scores.focal_tversky))
 
 # %% [markdown]
 # ### Exercise 7.9 · Focus on the hard ones
@@ -652,7 +652,7 @@ order = with_tumour[np.argsort(test.table["tumour_px"].to_numpy()[with_tumour])]
 rows = np.array([order[-1], *order[8:28:4]])
 truths = test.masks[rows].astype(float)
 drawn = truths * (np.arange(len(rows)) == 0)[:, None, None]
-score = bugs.mean_tversky(truths, drawn)
+score = bugs_scores.mean_tversky(truths, drawn)
 names = [f"{test.table['tumour_px'][row]} px of tumour" for row in rows]
 figure = plots_labs.gallery(
     test.images[rows, ..., 1], truths, drawn, names,
@@ -665,7 +665,7 @@ alt = (
 show(figure, alt, run.figures, "07_pooled")
 
 # %%
-print(inspect.getsource(bugs.mean_tversky))
+print(inspect.getsource(bugs_scores.mean_tversky))
 
 # %% [markdown]
 # ### Exercise 7.10 · A mean is a mean
@@ -714,11 +714,11 @@ check.mend_tversky(mend_tversky)
 
 # %%
 nothing = np.zeros_like(test.masks)
-report = bugs.dice_report(test.masks, nothing)
+report = bugs_scores.dice_report(test.masks, nothing)
 print(f"Dice {report['dice']:.2f}, mean over {report['slices']} slices; {run.describe('test')}")
 
 # %%
-print(inspect.getsource(bugs.dice_report))
+print(inspect.getsource(bugs_scores.dice_report))
 
 # %% [markdown]
 # ### Exercise 7.11 · Say what an empty slice counts
@@ -784,14 +784,14 @@ model.fit(simple_features(train), train.labels)
 described = simple_features(test)
 sizes = [1, 16, 50, 100, 150, 200]
 accuracies = [
-    100 * bugs.accuracy_in_batches(model.predict, described, test.labels, batch_size)
+    100 * bugs_scores.accuracy_in_batches(model.predict, described, test.labels, batch_size)
     for batch_size in sizes
 ]
 print(f"{len(test)} slices; {run.describe('test')}")
 pd.DataFrame({"batch size": sizes, "accuracy (%)": accuracies}).round(1)
 
 # %%
-print(inspect.getsource(bugs.accuracy_in_batches))
+print(inspect.getsource(bugs_scores.accuracy_in_batches))
 
 # %% [markdown]
 # ### Exercise 7.12 · Every slice once
@@ -839,7 +839,7 @@ check.mend_batches(mend_batches)
 # and 60 new test slices. This is what gets reported:
 
 # %%
-accuracies = bug_symptoms.chance_accuracies(bugs.tuned_accuracy)
+accuracies = bug_symptoms.chance_accuracies(bugs_scores.tuned_accuracy)
 figure = plots_labs.chance_histogram(accuracies, 60, "scores drawn by chance, no patients")
 alt = (
     f"Histogram of {len(accuracies)} reported accuracies, from {100 * accuracies.min():.0f} to "
@@ -849,7 +849,7 @@ alt = (
 show(figure, alt, run.figures, "07_threshold")
 
 # %%
-print(inspect.getsource(bugs.tuned_accuracy))
+print(inspect.getsource(bugs_scores.tuned_accuracy))
 
 # %% [markdown]
 # ### Exercise 7.13 · Choose here, measure there
@@ -903,7 +903,7 @@ truths = test.masks > 0
 rows = np.flatnonzero(truths.any(axis=(1, 2)))
 overlap = (found & truths)[rows].sum(axis=(1, 2))
 dice = 2 * overlap / (found[rows].sum(axis=(1, 2)) + truths[rows].sum(axis=(1, 2)))
-chosen = bugs.pick_examples(dice, 6)
+chosen = bugs_scores.pick_examples(dice, 6)
 
 names = [f"Dice {dice[place]:.2f}" for place in chosen]
 figure = plots_labs.gallery(
@@ -916,7 +916,7 @@ print(f"mean Dice of the {len(chosen)} shown: {dice[chosen].mean():.2f}; "
       f"of all {len(dice)} slices with tumour: {dice.mean():.2f}")  # fmt: skip
 
 # %%
-print(inspect.getsource(bugs.pick_examples))
+print(inspect.getsource(bugs_scores.pick_examples))
 
 # %% [markdown]
 # ### Exercise 7.14 · An honest gallery

@@ -18,7 +18,7 @@ def test_what_it_imports_loads_no_tensorflow():
         for node in ast.parse(CODE).body
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    assert any("evidence_tables" in line for line in imports)
+    assert any("utils.evidence.tables" in line for line in imports)
     script = "\n".join([*imports, "import sys", "print('tensorflow' in sys.modules)"])
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,6 +139,33 @@ def test_an_import_turned_round_is_found(module, line, tmp_path):
     path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
     (found,) = forbidden(tmp_path)
     assert found.startswith("utils." + module.removesuffix(".py").replace("/", "."))
+
+
+# What notebooks 1, 5 and 6, the commands and the marking start with: TensorFlow takes seconds and
+# 300 MB, so it is loaded only by what needs a network.
+WITHOUT_TENSORFLOW = (
+    "check",
+    "grade",
+    "predict",
+    "run",
+    "course.features",
+    "course.leak_lab",
+    "course.workers",
+    "evidence.comparisons",
+    "exercises.bugs",
+    "exercises.grading.child",
+    "notebooks.run",
+    "plots.labs",
+)
+
+
+def test_what_needs_no_network_loads_no_tensorflow():
+    script = "".join(f"import utils.{name}\n" for name in WITHOUT_TENSORFLOW)
+    script += "import sys\nprint({'keras', 'tensorflow'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_no_listing_holds_more_than_thirteen_modules():

@@ -8,12 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import requests
-from kagglehub import exceptions
-from kagglehub.config import get_kaggle_credentials
-from kagglesdk.kaggle_env import get_endpoint, get_env
-from urllib3.exceptions import HTTPError
-
 from utils.cohort.archive import tell_disk_errors
 from utils.cohort.layout import PatientFiles, find_cohort_folder, list_patients
 from utils.cohort.tiff import read_mask
@@ -166,6 +160,8 @@ def _check_space(kept: Path) -> None:
 
 def _reach_kaggle() -> None:
     """Raise a requests exception unless Kaggle answers: kagglehub itself would wait for ever."""
+    import requests
+    from kagglesdk.kaggle_env import get_endpoint, get_env
 
     requests.head(get_endpoint(get_env()), timeout=_TIMEOUT_SECONDS)
 
@@ -173,6 +169,9 @@ def _reach_kaggle() -> None:
 @contextmanager
 def _tell_kaggle_errors(kept: Path) -> Iterator[None]:
     """Turn what kagglehub raises into one line with the remedy."""
+    import requests
+    from kagglehub import exceptions
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
@@ -204,6 +203,8 @@ def _advice() -> str:
 
 
 def _has_credentials() -> bool:
+
+    from kagglehub.config import get_kaggle_credentials
 
     try:
         return get_kaggle_credentials() is not None

@@ -13,11 +13,7 @@ import numpy as np
 from utils import config
 from utils.course import workers
 from utils.course.run import Run
-from utils.models import batches, resnet50
-from utils.models.imagenet import imagenet_resnet50
 from utils.models.inference import predict_images
-from utils.models.precision import set_precision
-from utils.models.resnet50 import folded_trunk
 from utils.runtime import release
 
 
@@ -98,13 +94,7 @@ def slice_features(run: Run) -> np.ndarray:
 
 def store_features(run: Run) -> None:
     """Compute `slice_features` here, which loads TensorFlow, and keep them."""
-    from utils.models.imagenet import imagenet_resnet50
-    from utils.models.inference import predict_images
-    from utils.models.precision import set_precision
-    from utils.models.resnet50 import folded_trunk
-
-    set_precision()
-    trunk = folded_trunk(run.parameters.size, imagenet_resnet50())
+    trunk = _trunk(run)
     images = run.volumes.images
     _store(run, (predict_images(trunk, np.asarray(images[here]), 16) for here in _pieces(run)))
 
@@ -140,12 +130,13 @@ def trunk_features(run: Run) -> StoredRows:
         First the n rows of the run's table; then, `COPIES` times, the t slices of the training
         patients, augmented at random.
     """
+    from utils.models.resnet50 import TRUNK_END
+
     identity = run.identity
     names = [identity["cohort_sha256"][:8], identity["split_sha256"][:8], *_trunk_settings(run)]
-    file = run.folder / "cache" / f"{resnet50.TRUNK_END}-{'-'.join(map(str, names))}.npy"
+    file = run.folder / "cache" / f"{TRUNK_END}-{'-'.join(map(str, names))}.npy"
     if not file.exists():
-        set_precision()
-        trunk = folded_trunk(run.parameters.size, imagenet_resnet50())
+        trunk = _trunk(run)
         pictures = list(_pictures(run))
         count = sum(len(each) for each, _ in pictures)
         with config.atomic_path(file) as temporary:
@@ -161,27 +152,41 @@ def trunk_features(run: Run) -> StoredRows:
     return StoredRows(file)
 
 
+def _trunk(run: Run):
+    """Return the frozen part of ResNet50. Only here TensorFlow is loaded: notebook 6 needs none."""
+    from utils.models.imagenet import imagenet_resnet50
+    from utils.models.precision import set_precision
+    from utils.models.resnet50 import folded_trunk
+
+    set_precision()
+    return folded_trunk(run.parameters.size, imagenet_resnet50())
+
+
 def _trunk_settings(run: Run) -> tuple:
     return run.parameters.size, run.seed, COPIES
 
 
 def _pictures(run: Run):
     """Yield pictures with how they are to be changed: all of them as they are, then the copies."""
+    from utils.models.batches import draw_parameters
+
     yield run.volumes.images, None
     rows = np.flatnonzero(run.in_part("train"))
     for copy in range(COPIES):
         yield (
             run.part("train").images,
-            batches.draw_parameters(len(rows), seed=run.seed, epoch=copy),
+            draw_parameters(len(rows), seed=run.seed, epoch=copy),
         )
 
 
 def _changed_pieces(images: np.ndarray, parameters: dict | None):
     """Yield the pictures as float32, 128 at a time, augmented if there are parameters."""
+    from utils.models.batches import augment
+
     for start in range(0, len(images), 128):
         here = slice(start, start + 128)
         piece = np.asarray(images[here], np.float32)
         if parameters is not None:
             drawn = {name: values[here] for name, values in parameters.items()}
-            piece = np.asarray(batches.augment(piece, None, drawn)[0])
+            piece = np.asarray(augment(piece, None, drawn)[0])
         yield piece

@@ -8,9 +8,7 @@ import pandas as pd
 
 from utils.cohort.splits import patient_folds
 from utils.config import CourseError
-from utils.evidence import recipes
 from utils.evidence.collect import collect
-from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
 from utils.evidence.tables import EXPERIMENTS
 
 FOLDS = 5
@@ -105,6 +103,8 @@ def chosen_folds(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     """Run what is missing of the wanted folds, then train the models to ship."""
     # Only here: it loads TensorFlow.
+    from utils.evidence import recipes
+    from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
 
     chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
     if arguments.epochs:

@@ -1,12 +1,9 @@
-"""Broken on purpose: what notebook 07 has students find and mend.
+"""Broken on purpose: how data are dealt out and fed, as notebook 07 has students find and mend it.
 
-First how data are dealt out and fed, then losses and scores. Each docstring says what the function
-is meant to do; none of them does it. Nothing but notebook 07 may use these functions.
+Each docstring says what the function is meant to do; none of them does it. The mistakes in losses
+and scores are in `utils.exercises.bugs_scores`. Nothing but notebook 07 may use these functions.
 """
 
-from collections.abc import Callable
-
-import keras
 import numpy as np
 import pandas as pd
 
@@ -92,60 +89,8 @@ def training_rows(has_tumour: np.ndarray, seed: int) -> np.ndarray:
 
 def freeze_all_but_last(model):
     """Return the model with only its last layer left to train."""
+    import keras
 
     for _ in model.layers[:-1]:
         keras.layers.trainable = False
     return model
-
-
-def focal_tversky(index):
-    """Return the focal Tversky loss, by which training attends most to the hard pictures.
-
-    `index` is the Tversky index of each picture: 0 where all is wrong, 1 where all is right.
-    """
-    return (1 - np.asarray(index)) ** 0.75
-
-
-def mean_tversky(truths: np.ndarray, predictions: np.ndarray, alpha=0.7, beta=0.3) -> float:
-    """Return the mean Tversky index of the pictures of a batch; masks (batch, height, width)."""
-    hits = (truths * predictions).sum()
-    misses = (truths * (1 - predictions)).sum()
-    false_alarms = ((1 - truths) * predictions).sum()
-    return float((hits + 1) / (hits + alpha * misses + beta * false_alarms + 1))
-
-
-def dice_report(truths: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Return how well tumours are outlined: `dice`, the mean over so many `slices`."""
-    overlap = (truths * predictions).sum(axis=(1, 2))
-    total = truths.sum(axis=(1, 2)) + predictions.sum(axis=(1, 2))
-    return {"dice": float(((2 * overlap + 1) / (total + 1)).mean()), "slices": len(truths)}
-
-
-def accuracy_in_batches(
-    predict: Callable, images: np.ndarray, labels: np.ndarray, batch_size: int
-) -> float:
-    """Return the share of pictures that are classified rightly; `predict` takes a batch of them."""
-    steps = len(images) // batch_size
-    right = []
-    for step in range(steps):
-        here = slice(step * batch_size, (step + 1) * batch_size)
-        right.append(predict(images[here]) == labels[here])
-    return float(np.mean(right))
-
-
-def tuned_accuracy(validation: tuple, test: tuple) -> tuple[float, float]:
-    """Return a threshold, and the accuracy that a new hospital may expect with it.
-
-    `validation` and `test` are (labels, scores); a slice is flagged if its score is at least the
-    threshold. Candidates are the scores themselves.
-    """
-    labels, scores = test
-    candidates = np.unique(scores)
-    accuracies = [((scores >= threshold) == labels).mean() for threshold in candidates]
-    best = int(np.argmax(accuracies))
-    return float(candidates[best]), float(accuracies[best])
-
-
-def pick_examples(dice: np.ndarray, count: int) -> list[int]:
-    """Return which `count` of the slices to show in a paper, so that readers see how it does."""
-    return np.argsort(dice)[::-1][:count].tolist()

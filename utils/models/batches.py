@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from utils import config
@@ -312,6 +311,7 @@ def training_batches(images, targets, plan: BatchPlan, first_epoch=0):
 
 def _prepared_by_tensorflow(planned):
     """Return a dataset that augments the batches of `planned()` while the last one is trained."""
+    import tensorflow as tf
 
     first = next(planned())
     signature = tf.nest.map_structure(
@@ -337,6 +337,7 @@ def pipeline_options(autotuned=False):
     When an iterator is deleted, it waits for the autotuner's thread to wake up, for seconds after
     a longer training. `autotuned=True` is there to measure that.
     """
+    import tensorflow as tf
 
     options = tf.data.Options()
     options.autotune.enabled = autotuned

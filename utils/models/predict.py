@@ -7,7 +7,6 @@ from io import BytesIO
 from itertools import tee
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -23,12 +22,9 @@ from utils.models.files.checks import (
     check_probabilities,
     check_segmenter,
 )
-from utils.models.files.saving import load_model
 from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
-from utils.models.imagenet import imagenet_resnet50
 from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
-from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
 from utils.tables import write_table
 
 
@@ -96,14 +92,18 @@ def load_detector(file: Path):
         cannot be had.
     """
     check_kind(file)
+    # Only now, because it takes seconds and a file of another kind should not wait for it.
+    import keras
 
     from utils.models.files.saving import load_model
+    from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
 
     model = load_model(file)
     check_detector(model, file, TRUNK_FEATURES)
     settings = detector_settings(file)
     if model.input_shape[-1] == 3:
         return fold(model), settings
+    from utils.models.imagenet import imagenet_resnet50
 
     trunk = folded_trunk(16 * model.input_shape[1], imagenet_resnet50())
     return keras.Model(trunk.input, model(trunk.output), name="whole_detector"), settings
@@ -177,6 +177,7 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
     check_kind(segmenter_file)
     detector, settings = load_detector(detector_file)
+    from utils.models.files.saving import load_model
 
     segmenter = load_model(segmenter_file)
     check_segmenter(segmenter, segmenter_file)

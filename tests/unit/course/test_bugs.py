@@ -6,7 +6,7 @@ import pytest
 
 from utils.cohort.volumes import Volumes
 from utils.course import bug_symptoms
-from utils.exercises import bugs
+from utils.exercises import bugs, bugs_scores
 from utils.plots import labs as plots_labs
 
 SOURCE = "simulated cohort, 2 patients, seed 0"
@@ -88,14 +88,14 @@ def test_features_that_are_alike():
 
 
 def test_choosing_on_test_makes_chance_look_better_than_chance():
-    accuracies = bug_symptoms.chance_accuracies(bugs.tuned_accuracy, times=50)
+    accuracies = bug_symptoms.chance_accuracies(bugs_scores.tuned_accuracy, times=50)
     assert (accuracies >= 0.5).all() and accuracies.mean() > 0.55
 
 
 def test_the_slope_of_a_loss():
     slopes = bug_symptoms.loss_slope(lambda index: (1 - index) ** 2, np.array([0.0, 0.5]))
     assert slopes == pytest.approx([2, 1], abs=1e-4)
-    low, high = bug_symptoms.loss_slope(bugs.focal_tversky, np.array([0.1, 0.99]))
+    low, high = bug_symptoms.loss_slope(bugs_scores.focal_tversky, np.array([0.1, 0.99]))
     assert high > 2 * low
 
 
@@ -109,15 +109,15 @@ def test_standardise():
 def test_what_the_broken_scores_say():
     truths, nothing = np.zeros((4, 5, 5)), np.zeros((4, 5, 5))
     truths[0, :2] = 1
-    assert bugs.dice_report(truths, nothing)["dice"] == pytest.approx((3 + 1 / 11) / 4)
+    assert bugs_scores.dice_report(truths, nothing)["dice"] == pytest.approx((3 + 1 / 11) / 4)
     one, few = np.zeros((2, 10, 10)), np.zeros((2, 10, 10))
     one[0], one[1, 0, 0], few[0] = 1, 1, 1
-    assert bugs.mean_tversky(one, few) == pytest.approx(101 / 101.7)
-    right = bugs.accuracy_in_batches(
+    assert bugs_scores.mean_tversky(one, few) == pytest.approx(101 / 101.7)
+    right = bugs_scores.accuracy_in_batches(
         lambda images: np.ones(len(images), bool), np.zeros((5, 2, 2)), np.arange(5) < 4, 4
     )
     assert right == 1.0
-    assert bugs.pick_examples(np.array([0.2, 0.9, 0.5]), 2) == [1, 2]
+    assert bugs_scores.pick_examples(np.array([0.2, 0.9, 0.5]), 2) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from utils import config
 from utils.cohort.features import simple_features
 from utils.cohort.table import true_masks
 from utils.course import cascade, detector, segmenter
-from utils.course import features as features_module
 from utils.course.run import Parameters, Run, open_run
 from utils.evaluation import segmentation
-from utils.models import resnet50
+from utils.models import imagenet, resnet50
 from utils.models import resunet as resunet_module
 from utils.models.files.settings import Postprocessing
 
@@ -52,10 +51,11 @@ def tiny_detector(size=32, weights=None, seed=0):
 def small_budget():
     """The real training code with small networks, batches and budgets."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "imagenet_resnet50", lambda: None)
+        for module in (detector, imagenet):
+            patch.setattr(module, "imagenet_resnet50", lambda: None)
         patch.setattr(resnet50, "detector", tiny_detector)
         patch.setattr(
-            features_module,
+            resnet50,
             "folded_trunk",
             lambda size, weights: resnet50.trunk_of(tiny_detector(size)),
         )

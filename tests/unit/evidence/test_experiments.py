@@ -10,12 +10,12 @@ from PIL import Image
 
 from utils import config
 from utils.cohort.table import read_cohort
-from utils.course import detector, features
+from utils.course import detector
 from utils.evaluation import segmentation
 from utils.evidence import __main__, collect, experiments, recipes
 from utils.evidence import folds as folds_module
 from utils.evidence.folds import THRESHOLDS, is_done, run_attempt, run_fold, train_final
-from utils.models import resnet50, resunet
+from utils.models import imagenet, resnet50, resunet
 from utils.models.files import saving
 from utils.models.files.settings import read_settings
 from utils.models.precision import set_precision
@@ -102,9 +102,10 @@ def done(table, tmp_path_factory):
         patch.setattr(folds_module, "DETECTOR_SIZE", 32)
         patch.setattr(folds_module, "DETECTOR_EPOCHS", 1)
         patch.setattr(detector, "BATCH_SIZE", 4)
-        patch.setattr(detector, "imagenet_resnet50", lambda: None)
+        for module in (detector, imagenet):
+            patch.setattr(module, "imagenet_resnet50", lambda: None)
         patch.setattr(
-            features,
+            resnet50,
             "folded_trunk",
             lambda size, weights: resnet50.trunk_of(resnet50.detector(size)),
         )

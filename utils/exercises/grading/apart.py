@@ -9,7 +9,6 @@ import contextlib
 import faulthandler
 import json
 import os
-import resource
 import signal
 import tempfile
 from collections.abc import Callable
@@ -154,6 +153,7 @@ def _settle(parent: int, limits: tuple[float, int], scratch: Path | None) -> Non
 
 def _limit(seconds: float, memory_mb: int) -> None:
     """Set the soft limits alone: what is started from here sets its own."""
+    import resource  # not on Windows, where there is no fork either
 
     addresses = psutil.Process().memory_info().vms + memory_mb * MEBIBYTE
     values = {"RLIMIT_AS": addresses, "RLIMIT_CPU": int(seconds) + 1, "RLIMIT_CORE": 0}

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
 
-from IPython.core.inputtransformer2 import TransformerManager
-
 CHECK = "check"
 CHECKS = "utils.check"
 # Commands of IPython that run Python code in the notebook's own names.
@@ -139,6 +137,8 @@ def parsed(source: str) -> tuple[ast.Module, str]:
     SyntaxError, ValueError, OverflowError, MemoryError, RecursionError
         As Python's parser does.
     """
+    from IPython.core.inputtransformer2 import TransformerManager
+
     if not _PROMPT.match(source):
         try:
             return ast.parse(source), source

@@ -20,7 +20,6 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 import numpy as np
-import pandas as pd
 
 from utils.config import CourseError
 from utils.exercises import inputs
@@ -348,6 +347,8 @@ def _read_time(kind: type, data: dict):
 
 
 def _pandas():
+
+    import pandas as pd
 
     return pd
 

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from utils.config import CourseError, reason, regular_file, unreadable
@@ -201,6 +200,7 @@ def _short(name: object) -> str:
 
 def cannot_build(path, version: str, error: Exception) -> CourseError:
     """Return what to say of a network that this Keras cannot make from its configuration."""
+    import keras
 
     here = keras.__version__
     by = f", written by Keras {version}" if version and version != here else ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils import check
-from utils.exercises import bugs
+from utils.exercises import bugs, bugs_scores
 from utils.exercises.bugs import standardise
 from utils.exercises.exercise import Mark
 from utils.exercises.topics.bugs import GUILTY
@@ -70,7 +70,7 @@ def freeze_class(model):
 
 def mean_of_each(truths, predictions, alpha=0.7, beta=0.3):
     pairs = zip(truths, predictions, strict=True)
-    return np.mean([bugs.mean_tversky(*pair, alpha, beta) for pair in pairs])
+    return np.mean([bugs_scores.mean_tversky(*pair, alpha, beta) for pair in pairs])
 
 
 def pooled_without_smoothing(truths, predictions, alpha=0.7, beta=0.3):
@@ -222,13 +222,13 @@ WRONG = {
         "one too few": (lambda model: freeze(model, -2), "1 of the 4 layers"),
     },
     "mend_focal": {
-        "broken": (bugs.focal_tversky, "times as steep near an index of 0.9 as near 0.1"),
+        "broken": (bugs_scores.focal_tversky, "times as steep near an index of 0.9 as near 0.1"),
         "linear": (lambda index: 1 - index, "as steep near an index of 0.9 as near 0.1"),
         "upside down": (lambda index: index**2, "a picture that is all right has a loss of 1"),
         "mean": (lambda index: np.mean((1 - index) ** 2), "one loss each"),
     },
     "mend_tversky": {
-        "broken": (bugs.mean_tversky, "in which a large tumour hides the small ones"),
+        "broken": (bugs_scores.mean_tversky, "in which a large tumour hides the small ones"),
         "no mean": (
             lambda truths, predictions, alpha, beta: truths.mean(axis=(1, 2)),
             "you return 4 values; give their mean",
@@ -240,19 +240,19 @@ WRONG = {
         "another ratio": (pooled_without_smoothing, "which is not the mean over the pictures"),
     },
     "mend_dice": {
-        "broken": (bugs.dice_report, "for 2 slices with tumour and 3 without"),
+        "broken": (bugs_scores.dice_report, "for 2 slices with tumour and 3 without"),
         "failures": (zero_dice, "your dice is 0.27 for 2 slices with tumour"),
         "silent": (lambda *masks: report(*masks, alarms=False), "says nothing of the tumour-free"),
         "no tumour is 0": (lambda *masks: report(*masks, empty=0.0), "for slices without any tum"),
     },
     "mend_batches": {
-        "broken": (bugs.accuracy_in_batches, "the last 2 of 10 pictures are left out"),
+        "broken": (bugs_scores.accuracy_in_batches, "the last 2 of 10 pictures are left out"),
         "mean of means": (mean_of_batches, "for 10 pictures in batches of 4 you return 0.67"),
         "zero-padded": (zero_padded, "8 of 10 pictures are right"),
         "all at once": (all_at_once, "10 pictures at once, 4 fit in memory"),
     },
     "mend_threshold": {
-        "broken": (bugs.tuned_accuracy, "it was chosen where it is tested"),
+        "broken": (bugs_scores.tuned_accuracy, "it was chosen where it is tested"),
         "scored on validation": (
             lambda validation, test: tuned(validation, test, of=validation),
             "you report 1.00, but on the test slices",
@@ -263,7 +263,7 @@ WRONG = {
         ),
     },
     "mend_gallery": {
-        "broken": (bugs.pick_examples, "nobody sees the failures"),
+        "broken": (bugs_scores.pick_examples, "nobody sees the failures"),
         "the worst": (
             lambda dice, count: np.argsort(dice)[:count].tolist(),
             "the best slice, Dice 1.00, is not shown",
