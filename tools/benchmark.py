@@ -194,12 +194,12 @@ def prediction(repeats: int) -> list[Row]:
             against_singly.append(single / own)
     return [
         Row(
-            "rate of utils.models.predict / of the bare forward passes",
+            "rate of utils.predict / of the bare forward passes",
             "at least 0.85",
             against_forward,
         ),
         Row(
-            "rate of utils.models.predict / of one picture a model.predict call",
+            "rate of utils.predict / of one picture a model.predict call",
             "at least 10",
             against_singly,
         ),

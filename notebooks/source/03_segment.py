@@ -146,8 +146,7 @@ from utils.cohort.table import true_masks
 from utils.course import flair_baseline, segmenter
 from utils.evaluation import segmentation
 from utils.models import inference
-from utils.plots import detection as plots_detection
-from utils.plots import segmentation as plots_segmentation
+from utils.plots import detection as plots_detection, segmentation as plots_segmentation
 from utils.plots.style import show
 
 tried_plain = flair_baseline.try_thresholds(run, flair_baseline.PLAIN)

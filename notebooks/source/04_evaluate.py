@@ -55,8 +55,7 @@ from utils.course.run import open_run
 from utils.evaluation import detection, segmentation
 from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
 from utils.evaluation.text import format_interval
-from utils.plots import evaluation as plots_evaluation
-from utils.plots import segmentation as plots_segmentation
+from utils.plots import evaluation as plots_evaluation, segmentation as plots_segmentation
 from utils.plots.style import show
 
 run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)

@@ -83,11 +83,7 @@ from utils.evidence.statistics import BUDA, BUDA_SITE
 from utils.evidence.tables import read_evidence
 from utils.plots import (
     detection as plots_detection,
-)
-from utils.plots import (
     evaluation as plots_evaluation,
-)
-from utils.plots import (
     evidence as plots_evidence,
 )
 from utils.plots.style import show

@@ -11,8 +11,7 @@ from utils.evaluation.text import (
     listed,
     markdown_table,
 )
-from utils.evidence import card as card_module
-from utils.evidence import comparisons, statistics
+from utils.evidence import card as card_module, comparisons, statistics
 from utils.evidence.comparisons import NOT_YET, AllComparisons, Comparison, aims
 from utils.evidence.statistics import BUDA
 from utils.evidence.tables import Evidence

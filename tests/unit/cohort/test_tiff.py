@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from cohort_files import assert_one_line, mask_of, picture, save
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from utils.cohort import tiff_tags as tags

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from cohort_files import assert_one_line
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from utils.cohort.features import picture_features
 from utils.evaluation import out_of_distribution as fam

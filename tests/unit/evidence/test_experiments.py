@@ -12,8 +12,7 @@ from utils import config
 from utils.cohort.table import read_cohort
 from utils.course import detector
 from utils.evaluation import segmentation
-from utils.evidence import __main__, collect, experiments, recipes
-from utils.evidence import folds as folds_module
+from utils.evidence import __main__, collect, experiments, folds as folds_module, recipes
 from utils.evidence.folds import THRESHOLDS, is_done, run_attempt, run_fold, train_final
 from utils.models import imagenet, resnet50, resunet
 from utils.models.files import saving

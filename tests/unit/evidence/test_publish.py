@@ -14,16 +14,10 @@ from utils.evaluation.bootstrap import Interval
 from utils.evaluation.detection import threshold_at_sensitivity
 from utils.evidence import (
     card as card_module,
-)
-from utils.evidence import (
     comparisons,
+    comparisons as evidence_words,
     publish,
     recipes,
-)
-from utils.evidence import (
-    comparisons as evidence_words,
-)
-from utils.evidence import (
     statistics as findings,
 )
 from utils.evidence.comparisons import Comparison, Pair

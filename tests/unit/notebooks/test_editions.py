@@ -2,8 +2,7 @@
 
 import nbformat
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from utils.config import CourseError
 from utils.exercises.exercise import is_open

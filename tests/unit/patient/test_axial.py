@@ -5,8 +5,7 @@ import itertools
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nifti_files import affine_of
 
 from utils.patient import axial

@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 from cohort_files import assert_one_line
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from utils.patient.sequences import kind_of, read_name, tell_apart
 

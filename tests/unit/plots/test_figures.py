@@ -12,14 +12,8 @@ from utils.evaluation import calibration, detection, segmentation
 from utils.evaluation.bootstrap import Interval
 from utils.plots import (
     cohort as plots_cohort,
-)
-from utils.plots import (
     detection as plots_detection,
-)
-from utils.plots import (
     evaluation as plots_evaluation,
-)
-from utils.plots import (
     segmentation as plots_segmentation,
 )
 

@@ -22,8 +22,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from utils.config import CourseError
-from utils.exercises import inputs
-from utils.exercises import inputs as check_inputs
+from utils.exercises import inputs, inputs as check_inputs
 
 DEEPEST = 12
 MOST_ITEMS = 100_000  # of what is drawn one by one, and may have no end

@@ -11,8 +11,7 @@ import psutil
 import pytest
 
 from utils.config import CourseError
-from utils.exercises.grading import apart as grade_apart
-from utils.exercises.grading import watch
+from utils.exercises.grading import apart as grade_apart, watch
 from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.watch import MarkerError, Stopped, Watch, kill_tree
 

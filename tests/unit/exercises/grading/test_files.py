@@ -16,8 +16,7 @@ import pytest
 
 from utils import grade as command
 from utils.config import ROOT, CourseError
-from utils.exercises.grading import files
-from utils.exercises.grading import submissions as submissions_module
+from utils.exercises.grading import files, submissions as submissions_module
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.files import content, sweep
 from utils.exercises.grading.marks import Row

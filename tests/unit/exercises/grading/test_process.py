@@ -9,8 +9,7 @@ import psutil
 import pytest
 
 from utils.config import ROOT
-from utils.exercises.grading import process as grade_process
-from utils.exercises.grading import process as process_module
+from utils.exercises.grading import process as grade_process, process as process_module
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.marks import marked
 from utils.exercises.grading.process import Process, _packages, probe

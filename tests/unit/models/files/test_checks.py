@@ -10,8 +10,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from utils.config import CourseError
 from utils.models import resunet
