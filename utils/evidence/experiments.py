@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from utils.cohort.splits import patient_folds
-from utils.config import CourseError
+from utils.config import CourseError, hold_folder
 from utils.evidence import recipes
 from utils.evidence.collect import collect
 from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
@@ -103,9 +103,16 @@ def wanted(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
-    """Run what is missing of the wanted folds, then train the models to ship."""
-    # Only here: it loads TensorFlow.
+    """Run what is missing of the wanted folds, then train the models to ship.
 
+    Several processes may share a work folder, each at a fold of its own.
+
+    Raises
+    ------
+    CourseError
+        If another process is at a fold, or at the models to ship, when this one comes to it; or
+        for an attempt that is not known.
+    """
     chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
     if arguments.epochs:
         chosen = {name: replace(one, epochs=arguments.epochs) for name, one in chosen.items()}
@@ -115,18 +122,22 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     for done, (experiment, fold) in enumerate(todo):
         spent = time.monotonic() - started
         left = f", about {spent / done * (len(todo) - done) / 60:.0f} min remain" if done else ""
-        if is_done(arguments.work, experiment, fold):
-            continue  # by another process, meanwhile
-        print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
-        name, dealt = EXPERIMENTS[experiment]
-        units = each_slice_for_itself(table) if dealt == "slices" else table
-        split = fold_split(units, dealt, fold)
-        run_fold(units, split, chosen[name], name == "seed", arguments.work / experiment / fold)
+        folder = arguments.work / experiment / fold
+        with hold_folder(folder, "choose another fold with --fold"):
+            if is_done(arguments.work, experiment, fold):
+                continue  # by another process, meanwhile
+            print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
+            name, dealt = EXPERIMENTS[experiment]
+            units = each_slice_for_itself(table) if dealt == "slices" else table
+            split = fold_split(units, dealt, fold)
+            run_fold(units, split, chosen[name], name == "seed", folder)
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
         recipe = as_often(chosen["ours"])
-        train_final(table, everyone(table), recipe, arguments.work / "final" / "0", arguments.out)
+        folder = arguments.work / "final" / "0"
+        with hold_folder(folder, "leave out --final"):
+            train_final(table, everyone(table), recipe, folder, arguments.out)
     for name in arguments.attempt or []:
         if name not in recipes.ATTEMPTS:
             known = ", ".join(recipes.ATTEMPTS)
@@ -141,5 +152,6 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
         ]
         training = (*same, folder)[0] / "segmenter"
-        run_attempt(table, split, name, folder, training)
+        with hold_folder(training.parent, "leave out --attempt"):
+            run_attempt(table, split, name, folder, training)
     collect(arguments.work, arguments.out, table, FOLDS)

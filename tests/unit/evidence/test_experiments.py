@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from holding import held_elsewhere
 from PIL import Image
 
 from utils import config
@@ -87,6 +88,38 @@ def test_an_unknown_fold_is_told():
 def test_a_trial_never_overwrites_the_evidence():
     with pytest.raises(config.CourseError, match="give another --out"):
         __main__.main(["nowhere", "--patients", "10"])
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "remedy"),
+    [
+        (["--experiment", "ours", "--fold", "1"], "ours/1", "choose another fold with --fold"),
+        (["--no-folds", "--final"], "final/0", "leave out --final"),
+        (["--no-folds", "--attempt", "tiny"], "attempts/tiny", "leave out --attempt"),
+    ],
+)
+def test_a_fold_is_trained_by_one_process_at_a_time(
+    table, tmp_path, monkeypatch, words, place, remedy
+):
+    work, trained = tmp_path / "work", []
+    monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipes.Recipe("tiny", tiny_unet, size=32))
+    for name in ("run_fold", "train_final", "run_attempt"):
+        monkeypatch.setattr(experiments, name, lambda *given: trained.append(given))
+    folders = ["data", "--work", str(work), "--out", str(tmp_path)]
+    arguments = __main__._parse([*folders, *words])
+    with held_elsewhere(work / place) as number:
+        with pytest.raises(config.CourseError) as told:
+            experiments.run_all(table, arguments)
+        assert str(told.value) == (
+            f"{work / place}: another run is at work there (process {number}); wait for it, or "
+            f"{remedy}"
+        )
+        assert trained == []
+        free = __main__._parse([*folders, "--experiment", "ours", "--fold", "2"])
+        experiments.run_all(table, free)
+        assert len(trained) == 1
+    experiments.run_all(table, arguments)
+    assert len(trained) == 2
 
 
 def tiny_unet(size, seed):
