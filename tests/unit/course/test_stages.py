@@ -1,10 +1,10 @@
 """Detector, segmenter and their evaluation, trained for a moment on six tiny patients."""
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny_networks import tiny_detector
 
 from utils import config
 from utils.cohort.features import simple_features
@@ -35,17 +35,6 @@ def cohort(tmp_path_factory):
             Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
             Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
     return root
-
-
-def tiny_detector(size=32, weights=None, seed=0):
-    """A network with the named parts of the real one, small enough to train in a moment."""
-    inputs = keras.Input((size, size, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name=resnet50.TRUNK_END)(x)
-    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3, name="last_stage")(x))
-    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
-    logit = keras.layers.Dense(1, name="logit", dtype="float32")(x)
-    return keras.Model(inputs, logit, name="tiny")
 
 
 @pytest.fixture(scope="module")

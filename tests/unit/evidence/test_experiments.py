@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from holding import held_elsewhere
 from PIL import Image
+from tiny_networks import tiny_detector
 
 from utils import config
 from utils.cohort.table import read_cohort
@@ -128,7 +129,10 @@ def tiny_unet(size, seed):
 
 @pytest.fixture(scope="module")
 def done(table, tmp_path_factory):
-    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step."""
+    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step.
+
+    Only the detector to ship is the real network, because its file has a shape to be checked.
+    """
     work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out")
     recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
@@ -141,6 +145,8 @@ def done(table, tmp_path_factory):
             "folded_trunk",
             lambda size, weights: resnet50.trunk_of(resnet50.detector(size)),
         )
+        real = resnet50.detector
+        patch.setattr(resnet50, "detector", tiny_detector)
         slices = experiments.each_slice_for_itself(table)
         for name, units, kind, fold in [
             ("ours", table, "patients", "0"),
@@ -150,6 +156,7 @@ def done(table, tmp_path_factory):
             split = experiments.fold_split(units, kind, fold)
             run_fold(units, split, recipe, False, work / name / fold)
         collect.collect(work, out, table, folds=2)
+        patch.setattr(resnet50, "detector", real)
         everyone = experiments.everyone(table)
         train_final(table, everyone, recipe, work / "final" / "0", out)
     return work, out
