@@ -158,10 +158,12 @@ def network():
     )
 
 
+@pytest.mark.long
 def test_importing_keras_after_utils_logs_nothing(network):
     assert network.stderr == ""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give it back or not")
 def test_tensorflow_s_memory_is_given_back_too(network):
     taken, left = map(int, network.stdout.split())

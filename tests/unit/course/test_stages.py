@@ -95,6 +95,7 @@ def test_scores_count_pixels_at_the_size_of_the_files(run):
     assert (slices.loc[slices["slice"].isin([1, 4]), "predicted_px"] == 0).all()
 
 
+@pytest.mark.long
 def test_models_are_trained_once_and_found_again(run, capsys):
     first = cascade.evaluate(run)
     told = capsys.readouterr().out
@@ -104,6 +105,7 @@ def test_models_are_trained_once_and_found_again(run, capsys):
     pd.testing.assert_frame_equal(first.slices, again.slices)
 
 
+@pytest.mark.long
 def test_another_budget_is_trained_anew(run, capsys):
     segmenter.obtain(run)
     capsys.readouterr()
@@ -113,6 +115,7 @@ def test_another_budget_is_trained_anew(run, capsys):
     assert "training it" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatch):
     model, settings = detector.obtain(run)
     segmenting, _ = segmenter.obtain(run)
@@ -140,6 +143,7 @@ def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatc
     pd.testing.assert_frame_equal(kept, patients)
 
 
+@pytest.mark.long
 def test_what_was_decided_lies_beside_the_models(run):
     detector.obtain(run)
     segmenter.obtain(run)

@@ -162,6 +162,7 @@ def done(table, tmp_path_factory):
     return work, out
 
 
+@pytest.mark.long
 def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
     work, out = done
     assert is_done(work, "ours", "1")
@@ -183,12 +184,14 @@ def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
     np.testing.assert_allclose(patients["dice"], dice.to_numpy(), atol=1e-6)
 
 
+@pytest.mark.long
 def test_slices_of_a_random_split_keep_their_patients(done, table):
     slices = pd.read_csv(done[1] / "slices_ours_random_split.csv")
     assert set(slices["patient"]) <= set(table["patient"])
     assert not slices.duplicated(["patient", "slice"]).any()
 
 
+@pytest.mark.long
 def test_what_was_chosen_is_told(done):
     folds = pd.read_csv(done[1] / "folds.csv")
     assert folds["experiment"].tolist() == ["ours", "ours", "ours_random_split"]
@@ -198,6 +201,7 @@ def test_what_was_chosen_is_told(done):
     assert provenance["slices"] == 48
 
 
+@pytest.mark.long
 def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -209,6 +213,7 @@ def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_
     assert (here / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -226,6 +231,7 @@ def noted(folder, definition):
     config.write_json(folder / "fold.json", values | ({"hd95": definition} if definition else {}))
 
 
+@pytest.mark.long
 def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
     work, out = done
     assert config.read_json(out / "provenance.json")["hd95"] == segmentation.HD95_NOW
@@ -251,6 +257,7 @@ def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
     pd.testing.assert_series_equal(after["dice"], before["dice"])
 
 
+@pytest.mark.long
 def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
     here, there = tmp_path / "out", tmp_path / "work"
     shutil.copytree(done[1], here)
@@ -260,6 +267,7 @@ def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
     assert config.read_json(here / "provenance.json")["seconds"] == before > 0
 
 
+@pytest.mark.long
 def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -276,6 +284,7 @@ def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
         train_final(table, experiments.everyone(table), recipe, tmp_path / "work", tmp_path / "out")
 
 
+@pytest.mark.long
 def test_shipped_models_load_with_their_settings(done):
     _, out = done
     chosen = read_settings(out / "segmenter.json")["postprocessing"]
@@ -292,6 +301,7 @@ def test_shipped_models_load_with_their_settings(done):
     assert saving.load_model(out / "detector.keras").input_shape == (None, 2, 2, 1024)
 
 
+@pytest.mark.long
 def test_half_precision_halves_the_file_and_keeps_the_output(tmp_path):
     set_precision("float32")  # the fold before may have trained in another
     model = pretrained_unet(64)
@@ -322,6 +332,7 @@ def test_the_seed_networks_are_of_the_described_size():
     assert abs(network.count_params() / 1.21e6 - 1) < 0.02
 
 
+@pytest.mark.long
 def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path):
     set_precision("float32")
     model = tiny_unet(32, 0)
@@ -338,6 +349,7 @@ def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path)
     assert saving.save_model(both, tmp_path / "both.keras").stat().st_size < 1.2 * alone
 
 
+@pytest.mark.long
 def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkeypatch):
     training = done[0] / "ours" / "0" / "segmenter"
     written = (training / "history.csv").stat().st_mtime_ns

@@ -49,6 +49,7 @@ def unet(weights):
     return resnet50.pretrained_unet(64, weights, seed=1)
 
 
+@pytest.mark.long
 def test_folded_trunk_computes_what_the_detectors_trunk_does(detector, trunk):
     expected = np.asarray(resnet50.trunk_of(detector)(PICTURES))
     features = np.asarray(trunk(PICTURES))
@@ -56,6 +57,7 @@ def test_folded_trunk_computes_what_the_detectors_trunk_does(detector, trunk):
     assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+@pytest.mark.long
 def test_a_folded_detector_answers_as_before(detector):
     calibrated = resnet50.calibrated(detector, temperature=2.0)
     folded = resnet50.fold(calibrated)
@@ -68,11 +70,13 @@ def test_a_network_of_another_kind_is_not_folded():
     assert resnet50.fold(network) is network
 
 
+@pytest.mark.long
 def test_unet_starts_with_imagenets_way_down(trunk, unet):
     middle = keras.Model(unet.input, unet.get_layer(resnet50.TRUNK_END).output)
     np.testing.assert_allclose(middle(PICTURES), trunk(PICTURES), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 def test_unet_gives_a_probability_to_every_pixel(unet):
     probabilities = np.asarray(unet(PICTURES))
     assert probabilities.shape == (2, 64, 64, 1)
@@ -80,12 +84,14 @@ def test_unet_gives_a_probability_to_every_pixel(unet):
     assert probabilities.max() <= 1
 
 
+@pytest.mark.long
 def test_the_first_two_stages_are_not_trained(unet):
     trained = {each.path.split("/")[0] for each in unet.trainable_variables}
     assert not any(name.startswith(("conv1", "conv2")) for name in trained)
     assert {"conv3_block1_1_conv", "conv4_block5_3_conv", "logit"} <= trained
 
 
+@pytest.mark.long
 def test_same_seed_same_network(unet):
     again, other = (resnet50.pretrained_unet(64, seed=seed) for seed in (1, 2))
     kernels = [model.get_layer("up32_conv1").get_weights()[0] for model in (unet, again, other)]
@@ -93,6 +99,7 @@ def test_same_seed_same_network(unet):
     assert not np.array_equal(kernels[0], kernels[2])
 
 
+@pytest.mark.long
 def test_unet_survives_saving(tmp_path, unet):
     again = saving.load_model(saving.save_model(unet, tmp_path / "unet.keras"), "float32")
     np.testing.assert_allclose(again(PICTURES), unet(PICTURES), rtol=1e-4, atol=1e-6)
