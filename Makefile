@@ -9,7 +9,7 @@ OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
 .DEFAULT_GOAL := help
-.PHONY: help course test notebooks lab evidence grade bench lock clean
+.PHONY: help course check test notebooks lab evidence grade bench lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -18,6 +18,11 @@ help: ## say what there is
 course: .venv/.installed ## run all notebooks into runs/COHORT, ending with a report
 	@$(PY) -m utils.weights
 	@$(PY) -m utils.run $(OPTIONS)
+
+check: .venv/.installed ## lint, and the unit tests that do not take long: under 2 minutes
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pytest -m "not slow and not long" tests/unit
 
 test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored outputs
 	$(PY) -m ruff format --check .

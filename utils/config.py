@@ -12,6 +12,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
@@ -87,6 +88,74 @@ def _is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < FULL_DISK
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def hold_folder(
+    folder: str | os.PathLike, remedy: str, inherit: Callable[[list[str]], None] = lambda left: None
+) -> Iterator[Callable[..., None]]:
+    """Hold a folder for this process alone; the system lets go of it when the process ends.
+
+    The file ``.lock`` in it tells other processes who holds it.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if it is not there.
+    remedy : str
+        What the user can do instead of waiting until the folder is free.
+    inherit : callable
+        Called first, with the words that the last process to hold the folder left there.
+
+    Yields
+    ------
+    callable
+        `note(*words)` leaves these words to the next one to hold it, instead of those before.
+
+    Raises
+    ------
+    CourseError
+        If another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as stream:
+        locked = _lock(stream)
+        stream.seek(0)
+        holder, *left = stream.read().split() or [""]
+        if not locked:
+            raise CourseError(
+                f"{folder}: another run is at work there (process {holder}); wait for it, or "
+                f"{remedy}"
+            )
+        inherit(left)
+
+        def note(*words: object) -> None:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(" ".join(map(str, (os.getpid(), *words))))
+            stream.flush()
+
+        note()
+        yield note
+
+
+def _lock(stream: TextIO) -> bool:
+    """Lock an open file for this process; return whether no other process has done so."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            # Beyond the text, which others may read to see who holds the lock.
+            stream.seek(4096)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def prepare_folder(folder: str | os.PathLike) -> Path:

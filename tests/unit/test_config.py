@@ -5,9 +5,18 @@ import os
 import sys
 
 import pytest
+from holding import held_elsewhere
 
 from utils import config
-from utils.config import CourseError, atomic_path, command, prepare_folder, read_json, update_json
+from utils.config import (
+    CourseError,
+    atomic_path,
+    command,
+    hold_folder,
+    prepare_folder,
+    read_json,
+    update_json,
+)
 
 
 def test_atomic_path_leaves_the_old_file_when_writing_fails(tmp_path):
@@ -42,6 +51,25 @@ def test_corrupt_json_is_told_in_one_line_with_its_file(tmp_path):
     path.write_text('{"half": ')
     with pytest.raises(CourseError, match=r"metrics\.json: not readable as JSON.*delete it"):
         read_json(path)
+
+
+def test_a_folder_is_held_by_one_process_until_that_ends(tmp_path):
+    folder, left = tmp_path / "a run", []
+    with held_elsewhere(folder) as number:
+        with pytest.raises(CourseError) as told, hold_folder(folder, "take another", left.extend):
+            pass
+        assert str(told.value) == (
+            f"{folder}: another run is at work there (process {number}); wait for it, or "
+            "take another"
+        )
+        with hold_folder(tmp_path / "another", "take another", left.extend):
+            pass
+        assert left == []
+    # It was killed: what it left is handed on, once.
+    for _ in range(2):
+        with hold_folder(folder, "take another", left.extend):
+            assert (folder / ".lock").read_text() == str(os.getpid())
+    assert left == ["left", "behind"]
 
 
 def fail_with(error):

@@ -1,19 +1,7 @@
 import subprocess
 import sys
 
-from utils.config import ROOT
 from utils.runtime import _without_information
-
-
-def test_importing_keras_after_utils_logs_nothing():
-    ended = subprocess.run(
-        [sys.executable, "-c", "import utils, keras, tensorflow"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stderr == ""
 
 
 def test_warnings_and_errors_are_passed_on(capfd):

@@ -33,22 +33,19 @@ INJECTED = "# Parameters"
 def assignments(source: str) -> dict[str, object]:
     """Return the names assigned in `source`, in order, with their literal values.
 
-    A value that is no literal (a call, a sum of names) is given as None.
+    A value that is no literal (a call, a sum of names) is given as None. What papermill reads of a
+    parameters cell is text, ends at a # within quotes, and lacks values that hold an equals sign.
     """
     values = {}
     for statement in ast.parse(source).body:
-        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-        for target in targets:
-            if isinstance(target, ast.Name):
-                values[target.id] = _literal(statement.value)
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            try:
+                value = ast.literal_eval(statement.value)
+            except (ValueError, TypeError):
+                value = None
+            targets = getattr(statement, "targets", None) or [statement.target]
+            values |= {target.id: value for target in targets if isinstance(target, ast.Name)}
     return values
-
-
-def _literal(node: ast.expr | None) -> object:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        return None
 
 
 def notebook_parameters(notebook: Mapping, name: str) -> dict[str, object]:

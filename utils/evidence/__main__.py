@@ -3,7 +3,8 @@
     python -m utils.evidence DATA [--hours 2] [--fold 3] [--experiment ours]
 
 trains what is missing, experiment by experiment and fold by fold, and writes the tables to
-``results/lgg/``. A run that was cut off goes on where it was.
+``results/lgg/``. A run that was cut off goes on where it was. Several may run at once, each with a
+``--fold`` of its own.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from utils.cohort.splits import patient_folds
-from utils.config import CourseError
+from utils.config import CourseError, hold_folder
 from utils.evidence.collect import collect
 from utils.evidence.tables import EXPERIMENTS
 
@@ -101,7 +101,16 @@ def chosen_folds(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
-    """Run what is missing of the wanted folds, then train the models to ship."""
+    """Run what is missing of the wanted folds, then train the models to ship.
+
+    Several processes may share a work folder, each at a fold of its own.
+
+    Raises
+    ------
+    CourseError
+        If another process is at a fold, or at the models to ship, when this one comes to it; or
+        for an attempt that is not known.
+    """
     # Only here: it loads TensorFlow.
     from utils.evidence import recipes
     from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
@@ -115,20 +124,22 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     for done, (experiment, fold) in enumerate(todo):
         spent = time.monotonic() - started
         left = f", about {spent / done * (len(todo) - done) / 60:.0f} min remain" if done else ""
-        if is_done(arguments.work, experiment, fold):
-            continue  # by another process, meanwhile
-        print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
-        name, dealt = EXPERIMENTS[experiment]
-        units = slices_as_patients(table) if dealt == "slices" else table
-        split = fold_split(units, dealt, fold)
-        run_fold(units, split, chosen[name], name == "seed", arguments.work / experiment / fold)
+        folder = arguments.work / experiment / fold
+        with hold_folder(folder, "choose another fold with --fold"):
+            if is_done(arguments.work, experiment, fold):
+                continue  # by another process, meanwhile
+            print(f"{experiment}, fold {fold} ({done + 1} of {len(todo)}{left})", flush=True)
+            name, dealt = EXPERIMENTS[experiment]
+            units = slices_as_patients(table) if dealt == "slices" else table
+            split = fold_split(units, dealt, fold)
+            run_fold(units, split, chosen[name], name == "seed", folder)
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
         recipe = with_scaled_epochs(chosen["ours"])
-        train_final(
-            table, all_in_training(table), recipe, arguments.work / "final" / "0", arguments.out
-        )
+        folder = arguments.work / "final" / "0"
+        with hold_folder(folder, "leave out --final"):
+            train_final(table, all_in_training(table), recipe, folder, arguments.out)
     for name in arguments.attempt or []:
         if name not in recipes.ATTEMPTS:
             known = ", ".join(recipes.ATTEMPTS)
@@ -143,5 +154,6 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
         ]
         training = (*same, folder)[0] / "segmenter"
-        run_attempt(table, split, name, folder, training)
+        with hold_folder(training.parent, "leave out --attempt"):
+            run_attempt(table, split, name, folder, training)
     collect(arguments.work, arguments.out, table, FOLDS)

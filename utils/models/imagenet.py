@@ -137,11 +137,17 @@ def npm_pack(folder: Path) -> Path:
             command, cwd=folder, check=True, capture_output=True, text=True, timeout=NPM_TIMEOUT_S
         )
     except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
-        raise Unreachable(f"npm pack failed ({lines[-1]})") from error
+        fault = _fault(error.stderr) or f"status {error.returncode}"
+        raise Unreachable(f"npm pack failed ({fault})") from error
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"npm pack took longer than {NPM_TIMEOUT_S} s") from error
     return next(folder.glob("*.tgz"))
+
+
+def _fault(stderr: str) -> str:
+    """Return the line that says what is wrong: the last one may only be the version of Node.js."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return next((line for line in lines if "rror" in line), lines[-1] if lines else "")
 
 
 def read_shards(manifest: Path) -> Iterator[tuple[str, np.ndarray]]:

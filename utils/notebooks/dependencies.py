@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -68,9 +69,15 @@ def _closure(names: Iterable[str], root: Path) -> frozenset[Path]:
         if name in files or path is None or name.startswith(_GRADING):
             continue
         files[name] = path
-        waiting += _imported(ast.parse(path.read_text(encoding="utf-8")), root)
+        waiting += _imported_by(path, root)
         waiting += [name.rpartition(".")[0]] if "." in name else []
     return frozenset(files.values())
+
+
+@cache
+def _imported_by(path: Path, root: Path) -> frozenset[str]:
+    """Return what a module imports; read once, as the notebooks of a course reach the same ones."""
+    return frozenset(_imported(ast.parse(path.read_text(encoding="utf-8")), root))
 
 
 def _file(name: str, root: Path) -> Path | None:

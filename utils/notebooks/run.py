@@ -3,18 +3,16 @@
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 from tqdm import tqdm
 
-from utils.config import ROOT, CourseError, read_json, update_json, write_json
+from utils.config import ROOT, CourseError, hold_folder, read_json, update_json, write_json
 from utils.course.run import check_values, notebook_parameters
 from utils.notebooks.build import read_notebook
 from utils.notebooks.dependencies import reached
@@ -196,55 +194,20 @@ def exclusive(run_folder: Path) -> Iterator[Callable[[int], None]]:
     CourseError
         If another process holds it.
     """
-    run_folder.mkdir(parents=True, exist_ok=True)
-    path = run_folder / ".lock"
-    with path.open("a+", encoding="utf-8") as stream:
-        if not _locked(stream):
-            stream.seek(0)
-            holder = stream.read().split()[:1]
-            raise CourseError(
-                f"{run_folder}: another run is at work there (process {' '.join(holder)}); "
-                "wait for it, or choose another folder with --run"
-            )
-        stream.seek(0)
-        _await_orphan(stream.read().split())
-
-        def note(*words: object) -> None:
-            stream.seek(0)
-            stream.truncate()
-            stream.write(" ".join(map(str, (os.getpid(), *words))))
-            stream.flush()
-
-        note()
+    remedy = "choose another folder with --run"
+    with hold_folder(run_folder, remedy, _await_orphan) as note:
         yield lambda kernel: note(kernel, psutil.Process(kernel).create_time())
         note()
 
 
-def _locked(stream: TextIO) -> bool:
-    """Lock an open file for this process; the system unlocks it when the process ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            # Beyond the text, which others may read to see who holds the lock.
-            stream.seek(4096)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def _await_orphan(words: Sequence[str]) -> None:
     """Wait for the kernel that a killed run left behind, and end it if it does not end itself."""
-    if len(words) != 3:
+    if len(words) != 2:
         return
+    number, created = words
     with contextlib.suppress(psutil.NoSuchProcess):
-        kernel = psutil.Process(int(words[1]))
-        if abs(kernel.create_time() - float(words[2])) < 1:  # no later process with that number
+        kernel = psutil.Process(int(number))
+        if abs(kernel.create_time() - float(created)) < 1:  # no later process with that number
             try:
                 kernel.wait(timeout=ORPHAN_SECONDS)
             except psutil.TimeoutExpired:

@@ -36,6 +36,7 @@ def test_a_copied_label_is_looked_up():
     assert copied["patient"].tolist() == ["SIM_DU_0001"] * 2
 
 
+@pytest.mark.long
 def test_the_order_of_a_set_differs_between_processes_and_a_sorted_one_does_not():
     ids = [f"SIM_DU_{number:04d}" for number in range(20)]
     first, second = (

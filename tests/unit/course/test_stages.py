@@ -1,10 +1,10 @@
 """Detector, segmenter and their evaluation, trained for a moment on six tiny patients."""
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny_networks import tiny_detector
 
 from utils import config
 from utils.cohort.features import simple_features
@@ -33,17 +33,6 @@ def cohort(tmp_path_factory):
             Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
             Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
     return root
-
-
-def tiny_detector(size=32, weights=None, seed=0):
-    """A network with the named parts of the real one, small enough to train in a moment."""
-    inputs = keras.Input((size, size, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name=resnet50.TRUNK_END)(x)
-    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3, name="last_stage")(x))
-    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
-    logit = keras.layers.Dense(1, name="logit", dtype="float32")(x)
-    return keras.Model(inputs, logit, name="tiny")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +94,7 @@ def test_scores_count_pixels_at_the_size_of_the_files(run):
     assert (slices.loc[slices["slice"].isin([1, 4]), "predicted_px"] == 0).all()
 
 
+@pytest.mark.long
 def test_models_are_trained_once_and_found_again(run, capsys):
     first = cascade.evaluate(run)
     told = capsys.readouterr().out
@@ -114,6 +104,7 @@ def test_models_are_trained_once_and_found_again(run, capsys):
     pd.testing.assert_frame_equal(first.slices, again.slices)
 
 
+@pytest.mark.long
 def test_another_budget_is_trained_anew(run, capsys):
     segmenter.load_or_train(run)
     capsys.readouterr()
@@ -123,6 +114,7 @@ def test_another_budget_is_trained_anew(run, capsys):
     assert "training it" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatch):
     model, settings = detector.load_or_train(run)
     segmenting, _ = segmenter.load_or_train(run)
@@ -152,6 +144,7 @@ def test_the_cascade_empties_slices_that_the_detector_leaves_out(run, monkeypatc
     pd.testing.assert_frame_equal(kept, patients)
 
 
+@pytest.mark.long
 def test_what_was_decided_lies_beside_the_models(run):
     detector.load_or_train(run)
     segmenter.load_or_train(run)

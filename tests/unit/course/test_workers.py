@@ -60,6 +60,7 @@ def test_what_is_there_is_left_alone(run, calls, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.long
 def test_a_failure_in_the_other_process_is_one_line_here(run):
     with pytest.raises(
         CourseError, match=r"utils.course.detector:load_or_train failed: .*no such"
@@ -105,6 +106,7 @@ def test_two_trainings_share_the_cores_if_memory_allows(
     assert sorted(json.loads(command[5]) for command in commands) == expected
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 def test_a_stage_runs_on_the_cores_that_it_is_given():
     code = (

@@ -91,8 +91,8 @@ def test_a_package_is_locked_once_for_every_python_and_platform(python, platform
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_the_project_asks_for_has_one_version_for_every_python(platform):
     names = {canonicalize_name(each.name) for each in wanted()}
-    first, *others = ({name: locked(python, platform)[name] for name in names}
-                      for python in pythons())  # fmt: skip
+    every = (locked(python, platform) for python in pythons())
+    first, *others = ({name: there[name] for name in names} for there in every)
     assert all(other == first for other in others)
 
 

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from holding import held_elsewhere
 from PIL import Image
+from tiny_networks import tiny_detector
 
 from utils import config
 from utils.cohort.table import read_cohort
@@ -88,13 +90,48 @@ def test_a_trial_never_overwrites_the_evidence():
         __main__.main(["nowhere", "--patients", "10"])
 
 
+@pytest.mark.parametrize(
+    ("words", "place", "remedy"),
+    [
+        (["--experiment", "ours", "--fold", "1"], "ours/1", "choose another fold with --fold"),
+        (["--no-folds", "--final"], "final/0", "leave out --final"),
+        (["--no-folds", "--attempt", "tiny"], "attempts/tiny", "leave out --attempt"),
+    ],
+)
+def test_a_fold_is_trained_by_one_process_at_a_time(
+    table, tmp_path, monkeypatch, words, place, remedy
+):
+    work, trained = tmp_path / "work", []
+    monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipes.Recipe("tiny", tiny_unet, size=32))
+    for name in ("run_fold", "train_final", "run_attempt"):
+        monkeypatch.setattr(experiments, name, lambda *given: trained.append(given))
+    folders = ["data", "--work", str(work), "--out", str(tmp_path)]
+    arguments = __main__._parse([*folders, *words])
+    with held_elsewhere(work / place) as number:
+        with pytest.raises(config.CourseError) as told:
+            experiments.run_all(table, arguments)
+        assert str(told.value) == (
+            f"{work / place}: another run is at work there (process {number}); wait for it, or "
+            f"{remedy}"
+        )
+        assert trained == []
+        free = __main__._parse([*folders, "--experiment", "ours", "--fold", "2"])
+        experiments.run_all(table, free)
+        assert len(trained) == 1
+    experiments.run_all(table, arguments)
+    assert len(trained) == 2
+
+
 def tiny_unet(size, seed):
     return resunet.resunet(size, (4, 8), seed)
 
 
 @pytest.fixture(scope="module")
 def done(table, tmp_path_factory):
-    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step."""
+    """Two folds of `ours`, one of random slices, and the final models: tiny networks, one step.
+
+    Only the detector to ship is the real network, because its file has a shape to be checked.
+    """
     work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out")
     recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
@@ -108,6 +145,8 @@ def done(table, tmp_path_factory):
             "folded_trunk",
             lambda size, weights: resnet50.trunk_of(resnet50.detector(size)),
         )
+        real = resnet50.detector
+        patch.setattr(resnet50, "detector", tiny_detector)
         slices = experiments.slices_as_patients(table)
         for name, units, kind, fold in [
             ("ours", table, "patients", "0"),
@@ -117,11 +156,13 @@ def done(table, tmp_path_factory):
             split = experiments.fold_split(units, kind, fold)
             run_fold(units, split, recipe, False, work / name / fold)
         collect.collect(work, out, table, folds=2)
+        patch.setattr(resnet50, "detector", real)
         everyone = experiments.all_in_training(table)
         train_final(table, everyone, recipe, work / "final" / "0", out)
     return work, out
 
 
+@pytest.mark.long
 def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
     work, out = done
     assert is_done(work, "ours", "1")
@@ -143,12 +184,14 @@ def test_the_tables_hold_the_tested_slices_of_every_fold(done, table):
     np.testing.assert_allclose(patients["dice"], dice.to_numpy(), atol=1e-6)
 
 
+@pytest.mark.long
 def test_slices_of_a_random_split_keep_their_patients(done, table):
     slices = pd.read_csv(done[1] / "slices_ours_random_split.csv")
     assert set(slices["patient"]) <= set(table["patient"])
     assert not slices.duplicated(["patient", "slice"]).any()
 
 
+@pytest.mark.long
 def test_what_was_chosen_is_told(done):
     folds = pd.read_csv(done[1] / "folds.csv")
     assert folds["experiment"].tolist() == ["ours", "ours", "ours_random_split"]
@@ -158,6 +201,7 @@ def test_what_was_chosen_is_told(done):
     assert provenance["slices"] == 48
 
 
+@pytest.mark.long
 def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -169,6 +213,7 @@ def test_experiments_of_another_work_folder_stay_in_the_tables(done, table, tmp_
     assert (here / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_a_fold_computed_again_leaves_the_others(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -186,6 +231,7 @@ def noted(folder, definition):
     config.write_json(folder / "fold.json", values | ({"hd95": definition} if definition else {}))
 
 
+@pytest.mark.long
 def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
     work, out = done
     assert config.read_json(out / "provenance.json")["hd95"] == segmentation.HD95_NOW
@@ -211,6 +257,7 @@ def test_one_column_of_hd95_has_one_definition(done, table, tmp_path):
     pd.testing.assert_series_equal(after["dice"], before["dice"])
 
 
+@pytest.mark.long
 def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
     here, there = tmp_path / "out", tmp_path / "work"
     shutil.copytree(done[1], here)
@@ -220,6 +267,7 @@ def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
     assert config.read_json(here / "provenance.json")["seconds"] == before > 0
 
 
+@pytest.mark.long
 def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
     work, out = done
     here, there = tmp_path / "out", tmp_path / "work"
@@ -238,6 +286,7 @@ def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
         )
 
 
+@pytest.mark.long
 def test_shipped_models_load_with_their_settings(done):
     _, out = done
     chosen = read_settings(out / "segmenter.json")["postprocessing"]
@@ -254,6 +303,7 @@ def test_shipped_models_load_with_their_settings(done):
     assert saving.load_model(out / "detector.keras").input_shape == (None, 2, 2, 1024)
 
 
+@pytest.mark.long
 def test_half_precision_halves_the_file_and_keeps_the_output(tmp_path):
     set_precision("float32")  # the fold before may have trained in another
     model = pretrained_unet(64)
@@ -284,6 +334,7 @@ def test_the_seed_networks_are_of_the_described_size():
     assert abs(network.count_params() / 1.21e6 - 1) < 0.02
 
 
+@pytest.mark.long
 def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path):
     set_precision("float32")
     model = tiny_unet(32, 0)
@@ -300,6 +351,7 @@ def test_a_flip_averaged_model_sees_both_sides_and_brings_no_optimiser(tmp_path)
     assert saving.save_model(both, tmp_path / "both.keras").stat().st_size < 1.2 * alone
 
 
+@pytest.mark.long
 def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkeypatch):
     training = done[0] / "ours" / "0" / "segmenter"
     written = (training / "history.csv").stat().st_mtime_ns

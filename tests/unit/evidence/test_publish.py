@@ -25,6 +25,7 @@ from utils.evidence.publish import BEGIN, END
 from utils.evidence.tables import LGG, read_evidence
 
 
+@pytest.mark.long
 def test_readme_and_card_follow_from_the_tables(capsys):
     assert published.main(["--check"]) == 0, capsys.readouterr().out
 

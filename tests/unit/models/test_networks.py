@@ -95,6 +95,7 @@ def test_convolutions_of_the_same_shape_differ():
     assert not np.allclose(first, second)
 
 
+@pytest.mark.long
 def test_detector_preprocesses_as_imagenet_did(detector, tmp_path):
     bare = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
     bare.save_weights(tmp_path / "made.weights.h5")
@@ -135,6 +136,7 @@ def test_calibrated_is_the_sigmoid_of_logit_over_temperature(detector):
         resnet50.calibrated(detector, 0.0)
 
 
+@pytest.mark.long
 def test_calibrated_detector_loads_in_safe_mode_without_custom_objects(detector, tmp_path):
     model = resnet50.calibrated(detector, 1.7)
     path = saving.save_model(model, tmp_path / "détecteur 1.keras")
@@ -142,6 +144,7 @@ def test_calibrated_detector_loads_in_safe_mode_without_custom_objects(detector,
     np.testing.assert_allclose(again(PICTURES), model(PICTURES), rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trained", precision.NAMES)
 @pytest.mark.parametrize("used", precision.NAMES)
 def test_any_precision_loads_in_any_other(trained, used, tmp_path):

@@ -366,6 +366,7 @@ def run_command(*arguments):
     )
 
 
+@pytest.mark.long
 def test_the_command_tells_a_wrong_path_in_one_line(tmp_path, models):
     files = ["--detector", models / "detector.keras", "--segmenter", models / "segmenter.keras"]
     ended = run_command(tmp_path / "nowhere", "--out", tmp_path / "out", *files)
@@ -374,6 +375,7 @@ def test_the_command_tells_a_wrong_path_in_one_line(tmp_path, models):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_the_command_tells_a_missing_model(tmp_path):
     ended = run_command(tmp_path, "--out", tmp_path / "out", "--detector", "a.keras",
                         "--segmenter", "b.keras")  # fmt: skip

@@ -31,18 +31,38 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_folded_trunk_computes_what_the_detectors_trunk_does(weights):
-    expected = np.asarray(resnet50.trunk_of(resnet50.detector(64, weights))(PICTURES))
-    features = np.asarray(resnet50.folded_trunk(64, weights)(PICTURES))
+@pytest.fixture(scope="module")
+def detector(weights):
+    precision.set_precision("float32")
+    return resnet50.detector(64, weights)
+
+
+@pytest.fixture(scope="module")
+def trunk(weights):
+    precision.set_precision("float32")
+    return resnet50.folded_trunk(64, weights)
+
+
+@pytest.fixture(scope="module")
+def unet(weights):
+    precision.set_precision("float32")
+    return resnet50.pretrained_unet(64, weights, seed=1)
+
+
+@pytest.mark.long
+def test_folded_trunk_computes_what_the_detectors_trunk_does(detector, trunk):
+    expected = np.asarray(resnet50.trunk_of(detector)(PICTURES))
+    features = np.asarray(trunk(PICTURES))
     assert features.shape == (2, 4, 4, 1024)
     assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 
-def test_a_folded_detector_answers_as_before(weights):
-    detector = resnet50.calibrated(resnet50.detector(64, weights), temperature=2.0)
-    folded = resnet50.fold(detector)
+@pytest.mark.long
+def test_a_folded_detector_answers_as_before(detector):
+    calibrated = resnet50.calibrated(detector, temperature=2.0)
+    folded = resnet50.fold(calibrated)
     assert "conv1_bn" not in {layer.name for layer in folded.layers}
-    np.testing.assert_allclose(folded(PICTURES), detector(PICTURES), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(folded(PICTURES), calibrated(PICTURES), rtol=1e-3, atol=1e-4)
 
 
 def test_a_network_of_another_kind_is_not_folded():
@@ -50,34 +70,36 @@ def test_a_network_of_another_kind_is_not_folded():
     assert resnet50.fold(network) is network
 
 
-def test_unet_starts_with_imagenets_encoder(weights):
-    trunk = resnet50.folded_trunk(64, weights)
-    unet = resnet50.pretrained_unet(64, weights)
+@pytest.mark.long
+def test_unet_starts_with_imagenets_encoder(trunk, unet):
     middle = keras.Model(unet.input, unet.get_layer(resnet50.TRUNK_END).output)
     np.testing.assert_allclose(middle(PICTURES), trunk(PICTURES), rtol=1e-4, atol=1e-4)
 
 
-def test_unet_gives_a_probability_to_every_pixel():
-    probabilities = np.asarray(resnet50.pretrained_unet(64)(PICTURES))
+@pytest.mark.long
+def test_unet_gives_a_probability_to_every_pixel(unet):
+    probabilities = np.asarray(unet(PICTURES))
     assert probabilities.shape == (2, 64, 64, 1)
     assert probabilities.min() >= 0
     assert probabilities.max() <= 1
 
 
-def test_the_first_two_stages_are_not_trained():
-    trained = {each.path.split("/")[0] for each in resnet50.pretrained_unet(64).trainable_variables}
+@pytest.mark.long
+def test_the_first_two_stages_are_not_trained(unet):
+    trained = {each.path.split("/")[0] for each in unet.trainable_variables}
     assert not any(name.startswith(("conv1", "conv2")) for name in trained)
     assert {"conv3_block1_1_conv", "conv4_block5_3_conv", "logit"} <= trained
 
 
-def test_same_seed_same_network():
-    first, again, other = (resnet50.pretrained_unet(64, seed=seed) for seed in (1, 1, 2))
-    kernels = [model.get_layer("up32_conv1").get_weights()[0] for model in (first, again, other)]
+@pytest.mark.long
+def test_same_seed_same_network(unet):
+    again, other = (resnet50.pretrained_unet(64, seed=seed) for seed in (1, 2))
+    kernels = [model.get_layer("up32_conv1").get_weights()[0] for model in (unet, again, other)]
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
 
 
-def test_unet_survives_saving(tmp_path):
-    model = resnet50.pretrained_unet(64)
-    again = saving.load_model(saving.save_model(model, tmp_path / "unet.keras"), "float32")
-    np.testing.assert_allclose(again(PICTURES), model(PICTURES), rtol=1e-4, atol=1e-6)
+@pytest.mark.long
+def test_unet_survives_saving(tmp_path, unet):
+    again = saving.load_model(saving.save_model(unet, tmp_path / "unet.keras"), "float32")
+    np.testing.assert_allclose(again(PICTURES), unet(PICTURES), rtol=1e-4, atol=1e-6)

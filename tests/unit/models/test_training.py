@@ -106,6 +106,7 @@ def assert_same(model, history, undisturbed):
 RESULT = {"configuration.json", "history.csv", "model.keras"}
 
 
+@pytest.mark.long
 def test_a_training_leaves_its_result_and_nothing_else(undisturbed):
     folder, _, history = undisturbed
     assert {path.name for path in folder.iterdir()} == RESULT
@@ -123,6 +124,7 @@ def cut_in_second_epoch(epoch):
         raise Cut
 
 
+@pytest.mark.long
 def test_cut_inside_an_epoch_it_goes_on_where_it_was(tmp_path, undisturbed):
     with pytest.raises(Cut):
         train(tmp_path, after_epoch=cut_in_second_epoch)
@@ -161,6 +163,7 @@ def cut_after(written, monkeypatch):
     monkeypatch.setattr(place, name, cut)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("written", "left"), WRITTEN.items())
 def test_cut_between_any_two_files_it_goes_on_where_it_was(
     written, left, tmp_path, monkeypatch, undisturbed
@@ -175,6 +178,7 @@ def test_cut_between_any_two_files_it_goes_on_where_it_was(
     assert {path.name for path in tmp_path.iterdir()} == RESULT
 
 
+@pytest.mark.long
 def test_what_a_write_that_was_cut_leaves_is_thrown_away(tmp_path, monkeypatch, undisturbed):
     with monkeypatch.context() as patched:
         cut_after("CSVLogger", patched)
@@ -190,6 +194,7 @@ def test_what_a_write_that_was_cut_leaves_is_thrown_away(tmp_path, monkeypatch, 
     assert {path.name for path in tmp_path.iterdir()} == RESULT
 
 
+@pytest.mark.long
 def test_going_on_it_knows_how_good_the_best_epoch_was(tmp_path):
     scores = [0.9, 0.1, 0.5]
 
@@ -275,6 +280,7 @@ def test_every_batch_is_trained_on_from_the_first(tmp_path):
     np.testing.assert_array_equal(*summed_batches(tmp_path))
 
 
+@pytest.mark.long
 def test_killed_by_sigkill_it_goes_on_where_it_was(tmp_path, undisturbed):
     script = """
 import os, signal, sys
@@ -295,6 +301,7 @@ train(sys.argv[1], after_epoch=lambda epoch: epoch == 3 and os.kill(os.getpid(),
     assert {path.name for path in tmp_path.iterdir()} == RESULT
 
 
+@pytest.mark.long
 def test_finished_training_is_loaded(undisturbed):
     folder, weights, expected = undisturbed
     model, history, validated = train(folder)
@@ -304,6 +311,7 @@ def test_finished_training_is_loaded(undisturbed):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.long
 def test_other_configuration_is_trained_anew(tmp_path):
     train(tmp_path, epochs=1)
     _, _, validated = train(tmp_path, epochs=1, seed=1)
@@ -313,6 +321,7 @@ def test_other_configuration_is_trained_anew(tmp_path):
     assert len(history) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("monitor", "mode", "best"),
     [("val_score", "max", 2), ("val_score", "min", 1), (None, "max", 3)],
@@ -333,6 +342,7 @@ def test_best_epoch_is_kept_and_the_first_of_equals(tmp_path, monitor, mode, bes
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.long
 def test_the_history_has_every_digit_of_what_validate_returned(tmp_path):
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2)) * 10.0 ** random.integers(-9, 9, (3, 2))
@@ -352,6 +362,7 @@ def test_unknown_mode_is_refused(tmp_path):
         train(tmp_path, mode="best")
 
 
+@pytest.mark.long
 def test_corrupt_checkpoint_is_told(tmp_path):
     train(tmp_path, epochs=1)
     (tmp_path / "model.keras").write_bytes(b"half")
@@ -359,6 +370,7 @@ def test_corrupt_checkpoint_is_told(tmp_path):
         train(tmp_path, epochs=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["last-1.weights.h5", "best-1.weights.h5", "log.csv"])
 def test_a_corrupt_file_of_a_training_that_was_cut_is_told_in_one_line(name, tmp_path):
     with pytest.raises(Cut):
@@ -372,6 +384,7 @@ def test_a_corrupt_file_of_a_training_that_was_cut_is_told_in_one_line(name, tmp
     assert len(str(told.value).splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_head_on_features_and_a_sequential_model_train_too(tmp_path):
     random = np.random.default_rng(0)
     features = random.normal(size=(40, 6)).astype("float16")
@@ -445,6 +458,7 @@ def test_schedule_rises_then_falls_to_nothing():
     assert float(training.cosine_schedule(1e-2, steps=10, warmup=0)(0)) == pytest.approx(1e-2)
 
 
+@pytest.mark.long
 def test_trains_with_jax_and_goes_on_there_too(tmp_path):
     script = """
 import sys

@@ -41,6 +41,7 @@ def test_a_source_becomes_cells_named_after_it(source):
     assert notebook == read_source(source)
 
 
+@pytest.mark.long
 def test_made_notebooks_are_executed_tidy_and_agree(source, tmp_path):
     target = tmp_path / "01_a.ipynb"
     make(source, target, tmp_path / "working")
@@ -94,6 +95,7 @@ def test_sources_by_number_or_name(source, monkeypatch):
         sources("02")
 
 
+@pytest.mark.long
 def test_both_editions_are_made_and_compared(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "SOURCE", source.parent)
     for module in (build, __main__):

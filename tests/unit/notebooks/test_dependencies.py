@@ -1,5 +1,7 @@
 """What makes a finished notebook stale, on a copy of `utils`."""
 
+from functools import cache
+
 import pytest
 
 from utils.config import ROOT
@@ -60,20 +62,27 @@ def test_checks_are_told_apart_and_only_those_asked_for(tmp_path):
     }  # fmt: skip
 
 
-@pytest.fixture
-def stale(monkeypatch):
+@pytest.fixture(scope="module")
+def stale():
     """Return a function: which notebooks of the course a change of one file makes stale."""
+    honest, read, follow = run._sha256, cache(run.read_notebook), cache(run.reached)
 
-    def changed_by(path):
-        before = {job.name: job.key for job in run.plan(NOTEBOOKS, {})}
-        with monkeypatch.context() as patch:
-            honest = run._sha256
-            touched = ROOT / "utils" / path
-            assert touched.is_file()
+    def keys(touched=None):
+        # What the notebooks hold and reach does not change here: it is found out once.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "read_notebook", read)
+            patch.setattr(run, "reached", lambda code: follow(tuple(code)))
             patch.setattr(
                 run, "_sha256", lambda files: honest(files) + b"changed" * (touched in files)
             )
-            after = {job.name: job.key for job in run.plan(NOTEBOOKS, {})}
+            return {job.name: job.key for job in run.plan(NOTEBOOKS, {})}
+
+    before = keys()
+
+    def changed_by(path):
+        touched = ROOT / "utils" / path
+        assert touched.is_file()
+        after = keys(touched)
         return [name for name in before if before[name] != after[name]]
 
     return changed_by

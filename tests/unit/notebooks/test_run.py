@@ -137,6 +137,7 @@ def test_the_peak_memory_is_that_of_the_kernel(tmp_path):
     assert 420 < peak < 520
 
 
+@pytest.mark.long
 def test_the_peak_memory_includes_processes_that_the_kernel_starts(tmp_path):
     source = tmp_path / "01_child.ipynb"
     code = "a = bytearray(300 * 2**20); import time; time.sleep(1)"
@@ -150,6 +151,7 @@ def test_the_peak_memory_includes_processes_that_the_kernel_starts(tmp_path):
     assert 520 < peak < 640
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_leaves_no_kernel(course):
     folder, run_folder = course
     marker = folder / "kernel"
@@ -191,6 +193,7 @@ def test_two_runs_in_one_folder_are_refused(course, capfd):
         pass
 
 
+@pytest.mark.long
 def test_papermill_alone_refuses_an_unknown_parameter(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     source = tmp_path / "01_a.ipynb"

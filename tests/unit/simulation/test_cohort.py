@@ -39,6 +39,7 @@ def patient():
     return simulate_patient(5, 1)
 
 
+@pytest.mark.long
 def test_layout_is_that_of_the_real_cohort(cohort):
     folders = [path for path in cohort.iterdir() if path.is_dir()]
     assert len(folders) == 3
@@ -55,6 +56,7 @@ def test_layout_is_that_of_the_real_cohort(cohort):
                 assert set(np.unique(np.asarray(mask))) <= {0, 255}
 
 
+@pytest.mark.long
 def test_cohort_says_what_it_is(cohort):
     assert json.loads((cohort / "cohort.json").read_text()) == {
         "cohort": "simulated",
@@ -65,6 +67,7 @@ def test_cohort_says_what_it_is(cohort):
     }
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_gives_the_same_bytes_with_other_processes(cohort, tmp_path):
     copy = tmp_path / "b"
     shutil.copytree(cohort, copy)
@@ -77,12 +80,14 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes_with_other_processes(coho
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.long
 def test_a_patient_that_another_process_made_meanwhile_is_kept(cohort, tmp_path):
     shutil.copytree(cohort, tmp_path / "copy")
     assert _write_patient(tmp_path / "copy", 5, 2) == 2
     assert digests(tmp_path / "copy") == digests(cohort)
 
 
+@pytest.mark.long
 def test_patient_has_a_tumour_brighter_than_its_head_in_flair(patient):
     images, masks, _ = patient
     assert images.dtype == masks.dtype == np.uint8
@@ -93,6 +98,7 @@ def test_patient_has_a_tumour_brighter_than_its_head_in_flair(patient):
     assert images[..., 1][inside].mean() > images[..., 1][head].mean()
 
 
+@pytest.mark.long
 def test_seeds_and_numbers_give_different_patients(patient):
     images, _, name = patient
     other, _, other_name = simulate_patient(6, 1)
@@ -114,6 +120,7 @@ def test_arguments_out_of_range_are_named(tmp_path, arguments):
     assert not (tmp_path / "cohort").exists()
 
 
+@pytest.mark.long
 def test_another_cohort_is_not_overwritten(cohort):
     before = digests(cohort)
     with pytest.raises(CourseError, match="3 patients, seed 5"):
@@ -121,6 +128,7 @@ def test_another_cohort_is_not_overwritten(cohort):
     assert digests(cohort) == before
 
 
+@pytest.mark.long
 def test_patients_of_an_older_simulation_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
     root = simulate_cohort(tmp_path / "old", 1, processes=1)
     monkeypatch.setattr(cohort_module, "VERSION", VERSION + 1)

@@ -152,6 +152,7 @@ def _number(cells):
     return "04" if "empty_slices" in text else "03" if "coarsest" in text else "01"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_marker_says_what_the_check_says(name, verdicts):
     said, marked = verdicts[name]
@@ -162,6 +163,7 @@ def test_the_marker_says_what_the_check_says(name, verdicts):
     assert list(marked[exercise]) == verdict
 
 
+@pytest.mark.long
 def test_both_ways_call_some_right_and_some_wrong(verdicts):
     found = [said[-1][1] for said, _ in verdicts.values() if said]
     assert found.count("right") > 20

@@ -50,6 +50,7 @@ def test_what_is_computed_comes_back():
     assert kept == []  # in the copy alone
 
 
+@pytest.mark.long
 @linux_only
 def test_memory_has_a_limit():
     with pytest.raises(Stopped, match="more than 256 MiB of memory"):
@@ -122,6 +123,7 @@ def test_no_process_can_be_started(monkeypatch):
     assert len(os.listdir("/dev/fd")) == before
 
 
+@pytest.mark.long
 @linux_only
 @pytest.mark.parametrize("seconds", [20.0, 1.0])
 def test_what_it_has_started_ends_with_it(seconds, tmp_path):

@@ -12,6 +12,7 @@ NUMBERS = sorted({exercise.notebook for exercise in check.ALL})
 SOURCES = {path.stem[:2]: path for path in SOURCE.glob("[0-9][0-9]_*.py")}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
 @pytest.mark.parametrize("number", [number for number in NUMBERS if number in SOURCES])
 @pytest.mark.parametrize(("edition", "mark"), [(instructors, "right"), (students, "open")])

@@ -132,6 +132,7 @@ def test_the_marks_come_back_if_the_table_is_lost(folder, tmp_path, noted):
     assert (noted, out.read_bytes()) == ([], before)
 
 
+@pytest.mark.long
 def test_a_fault_of_the_marker_is_no_mark(folder, tmp_path, monkeypatch, capsys):
     out, original = tmp_path / "marks.csv", command.rows_of
 
@@ -276,6 +277,7 @@ def test_what_killed_markings_have_left_is_swept(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.long
 def test_what_trusted_code_leaves_behind_is_ended_too(tmp_path, monkeypatch):
     """Without walls it can start processes, also such as leave their session and their parent."""
     noted = tmp_path / "pid"
@@ -339,6 +341,7 @@ def descendants(process, temporary):
     return psutil.Process(process.pid).children(recursive=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_whoever_ends_the_command_ends_all_that_it_started(number, endless, tmp_path):
     temporary = tmp_path / "temporary"
@@ -355,6 +358,7 @@ def test_whoever_ends_the_command_ends_all_that_it_started(number, endless, tmp_
     assert students(tmp_path / "marks.csv") == []
 
 
+@pytest.mark.long
 def test_a_terminal_that_knows_ascii_alone_hears_of_all(folder, tmp_path):
     for name in (b"\xff\xfe.ipynb", "Zoë.ipynb".encode()):
         put(Path(os.fsdecode(os.fsencode(folder) + b"/" + name)))
@@ -366,6 +370,7 @@ def test_a_terminal_that_knows_ascii_alone_hears_of_all(folder, tmp_path):
     assert len(set(students(out))) == 5
 
 
+@pytest.mark.long
 def test_marking_goes_on_without_a_reader(folder, tmp_path):
     to_read, to_write = os.pipe()
     os.close(to_read)

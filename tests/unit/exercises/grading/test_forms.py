@@ -166,6 +166,7 @@ SOME = (
 )
 
 
+@pytest.mark.long
 def test_every_solution_is_right_in_some_forms(tmp_path):
     assert_all_right({name: FORMS[name] for name in SOME}, tmp_path)
 

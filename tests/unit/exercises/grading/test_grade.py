@@ -77,6 +77,7 @@ def test_a_crashing_notebook():
     assert found["answer"] == ("wrong", "code cell 7 is left out: '(' was never closed, line 1")
 
 
+@pytest.mark.long
 def test_an_endless_notebook_ends():
     stubborn = """
 def total(values):
@@ -115,6 +116,7 @@ def test_a_judge_that_an_answer_would_fill_with_memory(monkeypatch):
     assert found[1] == ("right", "right, with 2 inputs")
 
 
+@pytest.mark.long
 def test_the_same_notebook_has_the_same_marks_in_every_run():
     """The order of a set of words, and where an object lies in memory, differ between processes."""
     answer = "answer = [hash('a'), list({'a', 'b', 'c', 'd'})]"
@@ -146,6 +148,7 @@ def test_one_bad_cell_is_named_and_the_rest_is_marked():
     }
 
 
+@pytest.mark.long
 def test_what_only_all_cells_together_make_is_found():
     cells = graded.answered(answer=None)
     hidden = "sys.modules['__main__'].__dict__.update(given=42)\nraise SystemExit"
@@ -255,6 +258,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_a_hostile_notebook_gains_nothing(attack, tmp_path):
     secret, stored = tmp_path / "secret.txt", tmp_path / "marks.csv"
@@ -283,6 +287,7 @@ def submit(folder, name, cells):
     return path
 
 
+@pytest.mark.long
 def test_a_folder_becomes_one_table(tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "out" / "marks.csv"
     submit(folder, "ada/01_explore.ipynb", graded.answered())

@@ -69,6 +69,7 @@ def assert_marking_survives(tmp_path, version):
     return rows
 
 
+@pytest.mark.long
 def test_hostile_notebooks_beside_a_perfect_one(tmp_path):
     """On the oldest kernel: what holds there, later versions of Landlock only add to."""
     assert_marking_survives(tmp_path, 1)

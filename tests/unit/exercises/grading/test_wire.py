@@ -38,6 +38,7 @@ NESTED = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(NESTED)
 def test_plain_values_arrive(value):
     assert repr(sent(value)) == repr(value)
