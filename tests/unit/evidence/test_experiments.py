@@ -104,7 +104,7 @@ def test_a_fold_is_trained_by_one_process_at_a_time(
     work, trained = tmp_path / "work", []
     monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipes.Recipe("tiny", tiny_unet, size=32))
     for name in ("run_fold", "train_final", "run_attempt"):
-        monkeypatch.setattr(experiments, name, lambda *given: trained.append(given))
+        monkeypatch.setattr(folds_module, name, lambda *given: trained.append(given))
     folders = ["data", "--work", str(work), "--out", str(tmp_path)]
     arguments = __main__._parse([*folders, *words])
     with held_elsewhere(work / place) as number:
