@@ -12,7 +12,6 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
@@ -96,7 +95,7 @@ def hold_folder(
 ) -> Iterator[Callable[..., None]]:
     """Hold a folder for this process alone; the system lets go of it when the process ends.
 
-    The file ``.lock`` in it tells other processes who holds it.
+    The file ``.lock`` in it is locked; ``.holder`` tells other processes who holds it.
 
     Parameters
     ----------
@@ -117,45 +116,38 @@ def hold_folder(
     CourseError
         If another process holds it.
     """
+    # Only here: it loads as much as all the rest of this module.
+    from filelock import FileLock, Timeout
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="utf-8") as stream:
-        locked = _lock(stream)
-        stream.seek(0)
-        holder, *left = stream.read().split() or [""]
-        if not locked:
-            raise CourseError(
-                f"{folder}: another run is at work there (process {holder}); wait for it, or "
-                f"{remedy}"
-            )
+    lock, noted = FileLock(folder / ".lock", blocking=False), folder / ".holder"
+
+    def note(*words: object) -> None:
+        noted.write_text(" ".join(map(str, (os.getpid(), *words))), encoding="ascii")
+
+    try:
+        lock.acquire()
+    except Timeout:
+        holder, *_ = _noted(noted)
+        raise CourseError(
+            f"{folder}: another run is at work there (process {holder}); wait for it, or {remedy}"
+        ) from None
+    try:
+        _, *left = _noted(noted)
         inherit(left)
-
-        def note(*words: object) -> None:
-            stream.seek(0)
-            stream.truncate()
-            stream.write(" ".join(map(str, (os.getpid(), *words))))
-            stream.flush()
-
         note()
         yield note
+    finally:
+        lock.release()
 
 
-def _lock(stream: TextIO) -> bool:
-    """Lock an open file for this process; return whether no other process has done so."""
+def _noted(path: Path) -> list[str]:
+    """Return who holds, or last held, a folder, and the words left there."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            # Beyond the text, which others may read to see who holds the lock.
-            stream.seek(4096)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        return path.read_text(encoding="ascii").split() or [""]
+    except FileNotFoundError:
+        return [""]
 
 
 def prepare_folder(folder: str | os.PathLike) -> Path:

@@ -68,7 +68,7 @@ def test_a_folder_is_held_by_one_process_until_that_ends(tmp_path):
     # It was killed: what it left is handed on, once.
     for _ in range(2):
         with hold_folder(folder, "take another", left.extend):
-            assert (folder / ".lock").read_text() == str(os.getpid())
+            assert (folder / ".holder").read_text() == str(os.getpid())
     assert left == ["left", "behind"]
 
 
