@@ -21,9 +21,9 @@ from pathlib import Path
 
 from utils.config import CourseError, atomic_path, command
 from utils.exercises.exercise import Exercise, Mark
-from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.files import Progress, content, scratch, sweep, version
+from utils.exercises.grading.forked import in_forked_process
 from utils.exercises.grading.marks import (
     MISSING,
     NOTEBOOK_SECONDS,

@@ -17,7 +17,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 
-from utils.exercises.grading.wire import decode, encode
+from utils.exercises.grading.encoding import decode, encode
 
 OPEN = "not attempted yet"
 ENDLESS = "endless"
@@ -170,7 +170,7 @@ def call_answer(
     Returns
     -------
     output : object
-        What came back, as `utils.exercises.grading.wire.encode` describes it: as it was at this
+        What came back, as `utils.exercises.grading.encoding.encode` describes it: as it was at this
         moment.
     stopped : str or None
         `ENDLESS`, or what it was stopped by.

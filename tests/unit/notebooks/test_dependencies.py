@@ -51,8 +51,8 @@ def test_checks_are_told_apart_and_only_those_asked_for(tmp_path):
         room__shared="",
         exercises__topics__early="from utils.exercises import judges\nExercise('asked', '01')\n",
         exercises__topics__late="Exercise('other', '01', 'asked')\n",
-        exercises__judges="from utils.room import shared\nimport utils.exercises.grading.wire\n",
-        exercises__grading__wire="",
+        exercises__judges="from utils.room import shared\nimport utils.exercises.grading.marks\n",
+        exercises__grading__marks="",
     )
     found = reached(["from utils import check\nfrom utils.room import shared", "check.asked(1)"],
                     tmp_path)  # fmt: skip

@@ -1,7 +1,7 @@
 """Mark a student's notebook: ask for what each answer returns, and judge it here.
 
 Judges, and what would be right, never leave this process; what comes back is data
-(`utils.exercises.grading.wire`), so that no code of a student's has a hand in the mark.
+(`utils.exercises.grading.encoding`), so that no code of a student's has a hand in the mark.
 """
 
 import json
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from utils.config import CourseError
 from utils.exercises.exercise import ENDLESS, OPEN, Exercise, Mark, Verdict
-from utils.exercises.grading.apart import in_forked_process
 from utils.exercises.grading.child import ALL_SECONDS
 from utils.exercises.grading.confine import MEBIBYTE, Limits
+from utils.exercises.grading.encoding import decode
+from utils.exercises.grading.forked import in_forked_process
 from utils.exercises.grading.process import Process
 from utils.exercises.grading.run import DEFINING_SECONDS
 from utils.exercises.grading.watch import Stopped
-from utils.exercises.grading.wire import decode
 
 LARGEST_NOTEBOOK = 64 * MEBIBYTE
 NOTEBOOK_SECONDS = 240.0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from utils.exercises.exercise import call_answer, describe_exception, is_open, time_limit
 from utils.exercises.grading import cells, needs
-from utils.exercises.grading.wire import encode
+from utils.exercises.grading.encoding import encode
 
 DEFINING_SECONDS = 10.0
 _SHARE = 4  # of what is left of the time, for a statement that is only perhaps needed

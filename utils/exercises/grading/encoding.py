@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from utils.config import CourseError
-from utils.exercises import inputs, inputs as check_inputs
+from utils.exercises import inputs
 
 DEEPEST = 12
 MOST_ITEMS = 100_000  # of what is drawn one by one, and may have no end
@@ -313,7 +313,7 @@ def _read_array(data: dict):
 
 def _read_input(data: dict, depth: int):
     """Return an object without calling anything of its class."""
-    known = getattr(check_inputs, str(data["name"]))
+    known = getattr(inputs, str(data["name"]))
     if not isinstance(known, type) or known.__module__ != inputs.__name__:
         raise ValueError("no class of inputs")
     value = object.__new__(known)

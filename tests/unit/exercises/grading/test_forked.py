@@ -1,4 +1,4 @@
-"""Work that is done apart ends, whatever it meets, and ends nothing else."""
+"""Work that is done in a fork ends, whatever it meets, and ends nothing else."""
 
 import ctypes
 import os
@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from utils.config import CourseError
-from utils.exercises.grading import apart as grade_apart, watch
-from utils.exercises.grading.apart import in_forked_process
+from utils.exercises.grading import forked, watch
+from utils.exercises.grading.forked import in_forked_process
 from utils.exercises.grading.watch import MarkerError, Stopped, Watch, kill_tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -117,7 +117,7 @@ def test_no_process_can_be_started(monkeypatch):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     before = len(os.listdir("/dev/fd"))
-    monkeypatch.setattr(grade_apart.os, "fork", fork)
+    monkeypatch.setattr(forked.os, "fork", fork)
     with pytest.raises(MarkerError, match="no process can be started"):
         done(lambda: 1)
     assert len(os.listdir("/dev/fd")) == before

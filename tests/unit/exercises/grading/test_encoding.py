@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from utils.config import CourseError
 from utils.exercises import inputs
-from utils.exercises.grading.wire import DEEPEST, Unknown, decode, encode
+from utils.exercises.grading.encoding import DEEPEST, Unknown, decode, encode
 
 
 def sent(value):
