@@ -145,7 +145,7 @@ check.dice(dice_of)
 from utils.cohort.table import true_masks
 from utils.course import flair_baseline, segmenter
 from utils.evaluation import segmentation
-from utils.models import inference
+from utils.models.inference import native_probabilities
 from utils.plots import detection as plots_detection, segmentation as plots_segmentation
 from utils.plots.style import show
 
@@ -344,9 +344,9 @@ show(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from utils.models import resunet
+from utils.models.resunet import resunet
 
-network = resunet.resunet(size)
+network = resunet(size)
 print("in", network.input_shape[1:], "out", network.output_shape[1:])
 times = network.count_params() // small.count_params()
 print(f"weights: {network.count_params():,}, {times} times as many as the small network")
@@ -822,7 +822,7 @@ truths = true_masks(test.table)
 
 def masks_of(model, settings):
     """Return the masks that a network and its postprocessing give for the held-out slices."""
-    maps = inference.native_probabilities(model, test)
+    maps = native_probabilities(model, test)
     return np.concatenate([postprocess(one, settings) for one in maps.values()])
 
 

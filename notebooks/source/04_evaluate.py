@@ -77,13 +77,13 @@ SOURCE = run.describe("test")
 # %%
 workers.train_missing(run)  # nothing to do after notebooks 2 and 3
 
-from utils.course.cascade import (
+from utils.course.cascade import (  # loads TensorFlow
     evaluate,
     example_slices,
     kinds_of_error,
     patient_results,
     segmentation_record,
-)  # loads TensorFlow
+)
 
 result = evaluate(run)
 print(SOURCE)

@@ -54,8 +54,7 @@ import pandas as pd
 from utils import check
 from utils.course import workers
 from utils.course.run import open_run
-from utils.evaluation import agreement as agreement_module
-from utils.evaluation.agreement import pixel_reliability
+from utils.evaluation.agreement import agreement as pairwise_agreement, pixel_reliability
 from utils.models import test_time_augmentation
 from utils.models.inference import predict_images, resize_probabilities
 from utils.models.postprocessing import postprocess
@@ -91,8 +90,8 @@ my_patient = ""  # a folder or file of your own
 workers.train_missing(run)  # nothing to do after notebooks 2 and 3
 
 from utils.cohort.features import picture_features
-from utils.course import detector, robustness, segmenter
-from utils.evaluation import out_of_distribution  # loads TensorFlow
+from utils.course import detector, robustness, segmenter  # loads TensorFlow
+from utils.evaluation import out_of_distribution
 
 path = my_patient or robustness.export_example(run)
 person = read_patient(path)
@@ -366,7 +365,7 @@ figure = plots_patient.members(
     spread.deviation[busiest],
     f"{SOURCE}, slice {busiest + 1}",
 )
-agreed = agreement_module.agreement(spread.masks)
+agreed = pairwise_agreement(spread.masks)
 alt = (
     f"Slice {busiest + 1}: the outlines of {len(spread.masks)} members on FLAIR, their mean "
     f"probability, and their standard deviation, at most {spread.deviation[busiest].max():.2f}. "
@@ -425,7 +424,7 @@ check.agreement(agreement)
 
 # %%
 by_patient, members, truths = robustness.agreement_and_dice(run, segment, settings)
-own = agreement_module.agreement(spread.masks[:3])  # the same three members as for the others
+own = pairwise_agreement(spread.masks[:3])  # the same three members as for the others
 figure = plots_patient.agreement_against_dice(
     by_patient, own, person.name, f"{run.describe('validation')}; line: {person.name}"
 )
