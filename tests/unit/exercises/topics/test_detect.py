@@ -226,7 +226,7 @@ def test_what_the_course_itself_uses_is_right(name, answer):
 
 
 def test_the_mean_taken_off_is_that_of_the_network():
-    source = (ROOT / "utils" / "models.py").read_text(encoding="utf-8")
+    source = (ROOT / "utils" / "models" / "resnet50.py").read_text(encoding="utf-8")
     assert assignments(source)["IMAGENET_MEAN"] == detect.IMAGENET_MEAN
 
 
