@@ -304,8 +304,8 @@ check.three_dice(three_dice)
 #
 # Write `hd95_of(truth, prediction)` for two masks (bool) of one slice, by the definition above:
 # distances from each outline pixel to the nearest outline pixel of the other mask, *both ways*, all
-# of them together, and of these the 95th percentile, in pixels. `metrics.outline(mask)` gives you
-# the outline as a mask; `metrics.hd95` itself would be too easy.
+# of them together, and of these the 95th percentile, in pixels. `segmentation.outline(mask)` gives
+# you the outline as a mask; `segmentation.hd95` itself would be too easy.
 #
 # Charge a slice in which only one mask has pixels: return the length of the picture's diagonal, in
 # pixels, whatever size the picture has. If neither has any, there is nothing to judge: return

@@ -106,7 +106,8 @@ def patient_results(run: Run, result: Evaluation) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``patient, institution, slices, tumour_px, predicted_px, overlap_px, dice, hd95_px`` of
-        the segmenter alone, see `metrics.patient_table`, and ``dice_cascade, hd95_px_cascade``.
+        the segmenter alone, see `segmentation.patient_table`, and
+        ``dice_cascade, hd95_px_cascade``.
     """
     patients = patient_table(result.slices, result.truths, result.alone)
     cascade = patient_table(result.cascade_slices, result.truths, result.cascade)
@@ -122,7 +123,7 @@ def segmentation_record(patients: pd.DataFrame, slices: pd.DataFrame, seed: int 
     Parameters
     ----------
     patients : pandas.DataFrame
-        ``patient, dice, hd95_px``, see `metrics.patient_table`.
+        ``patient, dice, hd95_px``, see `segmentation.patient_table`.
     slices : pandas.DataFrame
         The slices table of the same way.
     seed : int
@@ -160,7 +161,7 @@ def kinds_of_error(patients: pd.DataFrame, missing: pd.DataFrame) -> pd.DataFram
     patients : pandas.DataFrame
         From `patient_results`.
     missing : pandas.DataFrame
-        From `exploration.missing_sequences`.
+        From `statistics.missing_sequences`.
 
     Returns
     -------

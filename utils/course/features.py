@@ -62,7 +62,7 @@ class StoredRows:
         return StoredRows(self._path, self._rows[which])
 
 
-# Where `detector.trunk_features` keeps the maps whose means these features are, if notebook 02
+# Where `trunk_features` keeps the maps whose means these features are, if notebook 02
 # was run. Its first rows are those of the run's table, before the augmented copies.
 _DETECTOR_FEATURES = "conv4_block3_out-{cohort_sha256:.8}-{split_sha256:.8}-{size}-{seed}-*.npy"
 

@@ -1,7 +1,7 @@
 """How well slices with tumour are told from slices without: ROC curve, thresholds, errors.
 
 Labels are 0/1 or bool, probabilities are in 0..1, and a slice is flagged when its probability is
-at or above the threshold. Intervals draw whole patients (`intervals.bootstrap_patients`).
+at or above the threshold. Intervals draw whole patients (`bootstrap.bootstrap_patients`).
 """
 
 from typing import NamedTuple
@@ -71,7 +71,7 @@ def auc_interval(slices: pd.DataFrame, score: str = "p_tumour", **options) -> In
     score : str
         On any scale; higher speaks for tumour.
     **options
-        `level, resamples, seed` of `intervals.bootstrap_patients`.
+        `level, resamples, seed` of `bootstrap.bootstrap_patients`.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def operating_point(
         Slices with a score at or above it are flagged.
     score : str
     **options
-        `level, resamples, seed` of `intervals.bootstrap_patients`.
+        `level, resamples, seed` of `bootstrap.bootstrap_patients`.
 
     Returns
     -------
@@ -311,7 +311,7 @@ def sensitivity_by_size(
     bins : int
         Groups of about equally many tumour slices; 3 are terciles.
     **options
-        `level, resamples, seed` of `intervals.bootstrap_patients`.
+        `level, resamples, seed` of `bootstrap.bootstrap_patients`.
 
     Returns
     -------
@@ -422,7 +422,7 @@ def peaks(maps: np.ndarray) -> list[tuple[int, int] | None]:
     Parameters
     ----------
     maps : ndarray (n, height, width)
-        Such as those of `explain.grad_cam`, which are 0 throughout if nothing speaks for tumour.
+        Such as those of `grad_cam.grad_cam`, which are 0 throughout if nothing speaks for tumour.
     """
     return [
         tuple(int(place) for place in np.unravel_index(one.argmax(), one.shape))

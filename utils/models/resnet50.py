@@ -173,7 +173,7 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
 def folded_trunk(size, weights) -> keras.Model:
     """Return ResNet50 with ImageNet's weights up to the middle of its fourth stage.
 
-    It computes what `models.trunk_of` the detector does, up to rounding.
+    It computes what `trunk_of` the detector does, up to rounding.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def fold(detector: keras.Model) -> keras.Model:
     Parameters
     ----------
     detector : keras.Model
-        `models.detector`, or what `models.calibrated` makes of it, with any weights. The layers
+        `detector`, or what `calibrated` makes of it, with any weights. The layers
         after its trunk are shared. A network of another kind comes back as it is.
 
     Returns

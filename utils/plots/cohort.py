@@ -233,7 +233,7 @@ def neighbour_similarity(similarity: pd.DataFrame, source: str) -> Figure:
     Parameters
     ----------
     similarity : DataFrame
-        From `similarity.slice_similarity`.
+        From `statistics.slice_similarity`.
     source : str
     """
     figure = new_figure("How alike two slices are", source, 8, 3.8)

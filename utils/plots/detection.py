@@ -205,7 +205,7 @@ def grad_cam_panels(
     images : ndarray (n, height, width, 3)
     masks : ndarray (n, height, width)
     maps : ndarray (n, height, width), 0..1
-        From `explain.grad_cam`. One that is the same everywhere has no peak, and says so.
+        From `grad_cam.grad_cam`. One that is the same everywhere has no peak, and says so.
     names : sequence of str
         Heads of the columns, with the probability.
     source : str

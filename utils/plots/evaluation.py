@@ -1,6 +1,6 @@
 """Figures of notebook 04: how good the predictions are, for whom, and under which convention.
 
-Overlays of the worst cases are drawn by `plots_segmentation.overlays`.
+Overlays of the worst cases are drawn by `segmentation.overlays`.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ def paired_dice(
     Parameters
     ----------
     first, second : DataFrame
-        `patient, dice` of the same patients, from `metrics.patient_table`.
+        `patient, dice` of the same patients, from `segmentation.patient_table`.
     names : (str, str)
         Of the two methods.
     difference : Interval
-        Of the mean, second minus first, from `intervals.paired_bootstrap`.
+        Of the mean, second minus first, from `bootstrap.paired_bootstrap`.
     source : str
     """
     joined = first.merge(second, on="patient", suffixes=("_first", "_second"))
@@ -71,9 +71,9 @@ def dice_by_patient(patients: pd.DataFrame, mean: Interval, source: str) -> Figu
     Parameters
     ----------
     patients : DataFrame
-        `patient, institution, dice`, from `metrics.patient_table`.
+        `patient, institution, dice`, from `segmentation.patient_table`.
     mean : Interval
-        Of the mean Dice, from `intervals.bootstrap_patients`.
+        Of the mean Dice, from `bootstrap.bootstrap_patients`.
     source : str
     """
     patients = patients.sort_values("dice", ignore_index=True)
@@ -172,7 +172,7 @@ def dice_conventions(table: pd.DataFrame, source: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        `convention, dice, explanation`, from `metrics.dice_conventions`; the first row is the
+        `convention, dice, explanation`, from `segmentation.dice_conventions`; the first row is the
         course's own.
     source : str
     """

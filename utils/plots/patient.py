@@ -141,7 +141,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
     Parameters
     ----------
     tables : mapping
-        Name -> table of `uncertainty.pixel_reliability`.
+        Name -> table of `agreement.pixel_reliability`.
     source : str
     """
     figure = new_figure("Does 0.8 mean 8 of 10 pixels?", source, 6.4, 4.4)

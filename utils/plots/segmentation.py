@@ -223,7 +223,7 @@ def resunet_diagram(
     filters: Sequence[int] = (32, 64, 128, 256),
     source: str = "the network's plan, no data",
 ) -> Figure:
-    """Draw the ResUNet of `models.resunet`: resolution and filters by level, and the skips.
+    """Draw the ResUNet of `resunet.resunet`: resolution and filters by level, and the skips.
 
     Parameters
     ----------

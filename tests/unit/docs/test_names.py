@@ -32,6 +32,21 @@ COMMAND = re.compile(r"-m (utils(?:\.\w+)+|tools\.\w+)")
 CODE = re.compile(r"python -c '([^']+)'")
 
 
+# "`training.fit`": a module without its folder, and what it defines.
+MEMBER = re.compile(r"`(\w+)\.(\w+)(?:\([^`]*\))?`")
+# What is not code, though it is written like a member of a module.
+FILES = {"json", "keras", "md", "html", "csv", "h5", "png", "tif", "npy"}
+
+
+def written() -> dict[str, set[str]]:
+    """Return the words in the modules of each name; a text may speak of parameters too."""
+    words = {}
+    for path in (ROOT / "utils").rglob("*.py"):
+        found = re.findall(r"\w+", path.read_text(encoding="utf-8"))
+        words.setdefault(path.stem, set()).update(found)
+    return words
+
+
 def found(pattern):
     """Return (file, what the pattern finds in it), each once."""
     pairs = {
@@ -68,3 +83,13 @@ def test_what_a_script_imports_is_there(path, code):
         if isinstance(node, ast.ImportFrom):
             for each in node.names:
                 pkgutil.resolve_name(f"{node.module}:{each.name}")
+
+
+def test_a_member_of_a_module_that_is_named_is_there():
+    words = written()
+    missing = [
+        f"{path}: {module}.{member}"
+        for path, (module, member) in found(MEMBER)
+        if module in words and member not in words[module] | FILES
+    ]
+    assert missing == []

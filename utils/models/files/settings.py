@@ -28,7 +28,7 @@ class Postprocessing:
         Keep the largest piece of the volume only.
     neighbours : float
         Weight of each of the two neighbouring slices in the mean that replaces a slice's map, see
-        `predict.smooth_slices`; 0 leaves the maps as they are.
+        `postprocessing.smooth_slices`; 0 leaves the maps as they are.
     """
 
     threshold: float = 0.5
