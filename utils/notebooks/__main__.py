@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from utils.config import command
-from utils.notebooks.build import NOTEBOOKS, editions_of, make, sources
+from utils.notebooks.build import NOTEBOOKS, disagreements, editions_of, make, sources
 from utils.notebooks.execute import NotebookError
 
 
@@ -21,14 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NN", help="this notebook alone")
     parser.add_argument("--check", action="store_true", help="compare, make nothing")
     arguments = parser.parse_args(argv)
-    disagreements = 0
+    count = 0
     for source in sources(arguments.only):
         for target, working, edition in editions_of(source):
             name = target.relative_to(NOTEBOOKS)
             if arguments.check:
                 found = disagreements(source, target, edition)
                 print("\n".join(f"{name}: {line}" for line in found) or f"{name}: agrees")
-                disagreements += len(found)
+                count += len(found)
                 continue
             print(f"executing {name}", flush=True)
             try:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             except NotebookError as error:
                 print(f"failed: {error}", file=sys.stderr)
                 return 1
-    return 1 if disagreements else 0
+    return 1 if count else 0
 
 
 if __name__ == "__main__":
