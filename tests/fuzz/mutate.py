@@ -185,6 +185,7 @@ def _load_all(target: Target, first: int, inputs: int) -> None:
     """Load inputs one after the other and print what became of each (in the worker)."""
     sys.path.insert(0, str(ROOT))
     from utils.config import CourseError
+    from utils.runtime import peak_bytes
 
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     seeds = list(target.seeds())
@@ -211,7 +212,7 @@ def _load_all(target: Target, first: int, inputs: int) -> None:
                 what = f"wrote to standard output or error: {said[:300]!r}"
             noise.truncate(0)
             noise.seek(0)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            peak = peak_bytes(os.getpid())
             if peak > LARGEST_BYTES:
                 what = f"took {peak / 2**30:.1f} GiB"
             print(json.dumps({"number": number, "what": what}), file=told, flush=True)

@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -259,3 +260,20 @@ def test_binder_names_its_limit_in_the_environment(container, monkeypatch):
     own = psutil.Process().memory_info().rss
     monkeypatch.setenv("MEM_LIMIT", str(own + 50_000_000))
     assert runtime.available_bytes() == pytest.approx(50_000_000, abs=20_000_000)
+
+
+def test_the_peak_of_a_process_leaves_out_what_its_parent_had():
+    peak = "import os; from utils.runtime import peak_bytes; print(peak_bytes(os.getpid()) >> 20)"
+    script = (
+        "import subprocess, sys\n"
+        "large = b'x' * (400 << 20)\n"
+        f"subprocess.run([sys.executable, '-c', {peak!r}])\n"
+        f"sys.stdout.flush(); exec({peak!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    child, parent = map(int, done.stdout.split())
+    if not runtime.peak_bytes(os.getpid()):
+        pytest.skip("only Linux keeps the peak of a process")
+    assert child < 100 and 400 < parent < 600

@@ -16,7 +16,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from utils.runtime import memory_of, tree
+from utils.runtime import memory_of, peak_bytes, tree
 
 MEBIBYTE = 2**20
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,7 +63,7 @@ class MemoryWatch(threading.Thread):
     def look(self) -> None:
         """Take the peak as it is now."""
         self._most_files = max(self._most_files, memory_of([self.pid]).files)
-        alone = _peak_bytes(self.pid) - self._most_files
+        alone = peak_bytes(self.pid) - self._most_files
         self.peak_bytes = max(self.peak_bytes, memory_of(tree(self.pid)).own, alone)
 
     def run(self) -> None:
@@ -76,16 +76,6 @@ class MemoryWatch(threading.Thread):
         self._ended.set()
         self.join()
         return self.peak_bytes / MEBIBYTE
-
-
-def _peak_bytes(pid: int) -> int:
-    """Return the peak resident size that Linux has kept of a process; 0 elsewhere."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:  # no /proc here, or the process has ended
-        return 0
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 0
 
 
 def _kernel_manager(
