@@ -8,8 +8,8 @@ export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
-# What stays in one process is said in tests/conftest.py. Each takes up to 2 GiB.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
+# Tests of one file share what they train, so they stay in one process. Each takes up to 2 GiB.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help course check test notebooks lab evidence grade bench lock clean
@@ -30,7 +30,8 @@ check: .venv/.installed ## lint, and the unit tests that do not take long: under
 test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored outputs
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m pytest $(SIDE_BY_SIDE) --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks tests
+	$(PY) -m pytest $(SIDE_BY_SIDE) tests
+	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks
 
 notebooks: .venv/.installed ## make both editions of the notebooks from notebooks/source
 	@$(PY) -m utils.weights
