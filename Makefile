@@ -10,6 +10,9 @@ OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$
 
 # Tests of one file share what they train, so they stay in one process. Each takes up to 2 GiB.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+# They follow each other, because they share a run.
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
+STORED := runs/stored_outputs.log
 
 .DEFAULT_GOAL := help
 .PHONY: help course check test notebooks lab evidence grade bench lock clean
@@ -30,8 +33,10 @@ check: .venv/.installed ## lint, and the unit tests that do not take long: under
 test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored outputs
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m pytest $(SIDE_BY_SIDE) tests
-	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks
+	@echo 'The stored notebooks run beside the tests; what they say comes at the end ($(STORED)).'
+	@mkdir -p runs; $(PY) -m pytest $(NBVAL) notebooks > $(STORED) 2>&1 & notebooks=$$!; \
+		$(PY) -m pytest $(SIDE_BY_SIDE) tests; status=$$?; \
+		wait $$notebooks || status=$$?; cat $(STORED); exit $$status
 
 notebooks: .venv/.installed ## make both editions of the notebooks from notebooks/source
 	@$(PY) -m utils.weights

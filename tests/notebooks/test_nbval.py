@@ -21,7 +21,7 @@ print("14 patients")
 
 def nbval(folder):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    options = re.search(r"-m pytest (--nbval.*?) notebooks$", makefile, re.MULTILINE).group(1)
+    options = re.search(r"^NBVAL := (.*)$", makefile, re.MULTILINE).group(1)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.split()]
     return subprocess.run([*command, folder], cwd=folder, capture_output=True, text=True)
 
