@@ -32,6 +32,10 @@ GROUP_FILES = (
 
 # The numbers of these parameters in glibc's <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
+_PARTS = re.compile(r"^(Rss\w+):\s+(\d+) kB", re.MULTILINE)
+# "I0000 00:00:1795337105.039586    8473 port.cc:153] oneDNN …" and, before those, one headline.
+_INFORMATION = re.compile(rb"I0000 |WARNING: All log messages before absl::InitializeLog\(\)")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def use_one_heap() -> bool:
@@ -190,9 +194,6 @@ def tree(pid: int) -> list[int]:
     return [pid, *(child.pid for child in children)]
 
 
-_PARTS = re.compile(r"^(Rss\w+):\s+(\d+) kB", re.MULTILINE)
-
-
 def use_onednn() -> None:
     """Turn oneDNN on, unless the environment says otherwise; before TensorFlow is imported.
 
@@ -202,10 +203,6 @@ def use_onednn() -> None:
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-
-
-# "I0000 00:00:1795337105.039586    8473 port.cc:153] oneDNN …" and, before those, one headline.
-_INFORMATION = re.compile(rb"I0000 |WARNING: All log messages before absl::InitializeLog\(\)")
 
 
 def quieten_tensorflow() -> None:
@@ -253,9 +250,6 @@ def _without_information() -> Iterator[None]:
             for line in held:
                 if not _INFORMATION.match(line):
                     os.write(2, line)
-
-
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpuinfo(name: str) -> list[str]:

@@ -5,6 +5,11 @@ import pandas as pd
 
 from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, head_pixels
 
+# Columns and rows of the coarse picture in `picture_features`.
+COARSE = 4
+# On the normalised scale: more than 1.9 standard deviations below the head's mean.
+DARK = 20
+
 
 def simple_features(volumes: Volumes) -> pd.DataFrame:
     """Return a few numbers about each slice, for a baseline without any network.
@@ -39,12 +44,6 @@ def _slice_features(image: np.ndarray, head: np.ndarray) -> dict:
     row["bright in FLAIR"] = bright.sum() / max(1, head.sum())
     row["one-sidedness"] = abs(int(left) - int(right)) / max(1, bright.sum())
     return row
-
-
-# Columns and rows of the coarse picture in `picture_features`.
-COARSE = 4
-# On the normalised scale: more than 1.9 standard deviations below the head's mean.
-DARK = 20
 
 
 def picture_features(images: np.ndarray) -> np.ndarray:

@@ -16,6 +16,13 @@ from utils.course.run import Run
 from utils.models.inference import predict_images
 from utils.runtime import release
 
+# Where `trunk_features` keeps the maps whose means `slice_features` are, if notebook 02 was run.
+# Its first rows are those of the run's table, before the augmented copies.
+_DETECTOR_FEATURES = "conv4_block3_out-{cohort_sha256:.8}-{split_sha256:.8}-{size}-{seed}-*.npy"
+BATCH_SIZE = 16
+# Each training slice is seen as it is and in so many changed copies.
+COPIES = 1
+
 
 class StoredRows:
     """Some rows of the array in an .npy file.
@@ -60,11 +67,6 @@ class StoredRows:
     def take(self, which) -> "StoredRows":
         """Return the rows that `which` selects, unread."""
         return StoredRows(self._path, self._rows[which])
-
-
-# Where `trunk_features` keeps the maps whose means these features are, if notebook 02
-# was run. Its first rows are those of the run's table, before the augmented copies.
-_DETECTOR_FEATURES = "conv4_block3_out-{cohort_sha256:.8}-{split_sha256:.8}-{size}-{seed}-*.npy"
 
 
 def slice_features(run: Run) -> np.ndarray:
@@ -114,11 +116,6 @@ def _store(run: Run, maps: Iterable[np.ndarray]) -> None:
 def features_file(run: Run) -> Path:
     name = f"slice-features-{run.identity['cohort_sha256'][:8]}-{run.parameters.size}.npy"
     return run.folder / "cache" / name
-
-
-BATCH_SIZE = 16
-# Each training slice is seen as it is and in so many changed copies.
-COPIES = 1
 
 
 def trunk_features(run: Run) -> StoredRows:

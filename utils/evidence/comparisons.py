@@ -30,6 +30,17 @@ RECIPES = {
     "split by patient": ("seed_patient_split", "ours"),
     "random split of slices": ("seed_random_split", "ours_random_split"),
 }
+NOT_YET = "not computed yet"
+FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
+NAMES = {
+    "ours_random_split": "our recipe, random split of slices",
+    "seed_patient_split": "seed recipe, split by patient",
+    "seed_random_split": "seed recipe, random split of slices",
+    "leave_institution_out": "our recipe, one institution left out",
+    "intensity_patient_split": "with intensity augmentation, split by patient",
+    "intensity_random_split": "with intensity augmentation, random split of slices",
+    "intensity_institution_out": "with intensity augmentation, one institution left out",
+}
 
 
 @dataclass(frozen=True)
@@ -253,19 +264,6 @@ def folds_there(evidence: Evidence, name: str) -> list[str]:
     """Return the folds of an experiment that are computed, sorted."""
     slices = experiment(evidence, name)
     return [] if slices is None else sorted(slices["fold"].unique())
-
-
-NOT_YET = "not computed yet"
-FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
-NAMES = {
-    "ours_random_split": "our recipe, random split of slices",
-    "seed_patient_split": "seed recipe, split by patient",
-    "seed_random_split": "seed recipe, random split of slices",
-    "leave_institution_out": "our recipe, one institution left out",
-    "intensity_patient_split": "with intensity augmentation, split by patient",
-    "intensity_random_split": "with intensity augmentation, random split of slices",
-    "intensity_institution_out": "with intensity augmentation, one institution left out",
-}
 
 
 def aims(evidence: Evidence) -> pd.DataFrame:

@@ -15,6 +15,15 @@ IMAGENET_MEAN = (123.68, 116.779, 103.939)
 # ResNet50 in three parts: what stays as ImageNet left it, what is fine-tuned, and its fifth stage,
 # which is left out: of a 128-pixel picture it keeps 4 x 4 places, too few to see a small tumour.
 TRUNK_END, FEATURES_END = "conv4_block3_out", "conv4_block6_out"
+# Residual blocks of each stage of ResNet50, and the filters inside them. The last block of the
+# fourth stage is left out, so that the trained models fit into the repository.
+STAGES = {2: (3, 64), 3: (4, 128), 4: (5, 256)}
+# Channels of what the last block of the trunk gives.
+TRUNK_FEATURES = 4 * STAGES[4][1]
+# Stages up to this one are not trained.
+FROZEN_STAGES = 2
+# Filters of the decoder, at a sixteenth, an eighth, a quarter and half of the resolution.
+WIDTHS = (256, 128, 64, 32)
 
 
 def detector(size=128, weights=None, seed=0) -> keras.Model:
@@ -112,17 +121,6 @@ def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     x = layers.Rescaling(1 / temperature, name="calibrated_logit", dtype="float32")(model.output)
     outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     return keras.Model(model.input, outputs, name="calibrated_detector")
-
-
-# Residual blocks of each stage of ResNet50, and the filters inside them. The last block of the
-# fourth stage is left out, so that the trained models fit into the repository.
-STAGES = {2: (3, 64), 3: (4, 128), 4: (5, 256)}
-# Channels of what the last block of the trunk gives.
-TRUNK_FEATURES = 4 * STAGES[4][1]
-# Stages up to this one are not trained.
-FROZEN_STAGES = 2
-# Filters of the decoder, at a sixteenth, an eighth, a quarter and half of the resolution.
-WIDTHS = (256, 128, 64, 32)
 
 
 def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:

@@ -21,6 +21,8 @@ from utils.notebooks.execute import Execution, execute
 NOTEBOOKS = ROOT / "notebooks"
 # A cell that trains on the real cohort takes its time.
 CELL_SECONDS = {"simulated": 1800, "lgg": 6 * 3600}
+# How long the kernel of a killed run gets to notice that its parent is gone; it looks every second.
+ORPHAN_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,6 @@ def _progress(cells: int) -> Iterator[tqdm]:
 def _tick(bar: tqdm, stopped: threading.Event) -> None:
     while not stopped.wait(1.0):
         bar.refresh()
-
-
-# How long the kernel of a killed run gets to notice that its parent is gone; it looks every second.
-ORPHAN_SECONDS = 10
 
 
 @contextlib.contextmanager

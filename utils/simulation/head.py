@@ -27,6 +27,9 @@ TISSUES = (
 )
 # fmt: on
 LABEL = {name: number for number, name in enumerate(TISSUES)}
+TEMPLATE_ORIGIN = np.array([-98.0, -134.0, -72.0])
+# Depth in mm of the closing that turns the folded brain into the inside of the skull.
+CLOSING_MM = 12.0
 
 
 def axes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,12 +209,6 @@ def _paint_vessels(painter, cavity):
     painter.rod("vein", (2, 14, -18), (1.5, 40, 4), 1.3)
     painter.ellipsoid("choroid", (23, -38, 10), (3.5, 6, 4.5))
     painter.rod("choroid", (4, -12, 12), (18, -32, 12), 1.6)
-
-
-TEMPLATE_ORIGIN = np.array([-98.0, -134.0, -72.0])
-
-# Depth in mm of the closing that turns the folded brain into the inside of the skull.
-CLOSING_MM = 12.0
 
 
 class Head(NamedTuple):
