@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from utils.config import CourseError
 
@@ -51,3 +52,22 @@ def assert_one_line(words, function, *arguments, **options):
     for word in words:
         assert str(word) in message, message
     return message
+
+
+def write_squares(root, institutions):
+    """Write a patient of four slices, 48 px, for each institution; 2 and 3 have a tumour.
+
+    It is a square that is bright in FLAIR.
+    """
+    rng = np.random.default_rng(0)
+    for number, institution in enumerate(institutions):
+        name = f"TCGA_{institution}_{number:04d}_20000101"
+        (root / name).mkdir(parents=True)
+        for index in range(1, 5):
+            image = rng.integers(80, 120, (48, 48, 3), dtype=np.uint8)
+            mask = np.zeros((48, 48), np.uint8)
+            if index in (2, 3):
+                mask[12:24, 12:24] = 255
+                image[12:24, 12:24, 1] = 250
+            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
+            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")

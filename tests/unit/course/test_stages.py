@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from cohort_files import write_squares
 from tiny_networks import tiny_detector
 
 from utils import config
@@ -20,18 +20,7 @@ from utils.models.files.settings import Postprocessing
 def cohort(tmp_path_factory):
     """Six patients of four slices, 48 px; slices 2 and 3 have a square that is bright in FLAIR."""
     root = tmp_path_factory.mktemp("cohort") / "kaggle_3m"
-    rng = np.random.default_rng(0)
-    for number in range(6):
-        name = f"TCGA_{'DU' if number % 2 else 'HT'}_{number:04d}_20000101"
-        (root / name).mkdir(parents=True)
-        for index in range(1, 5):
-            image = rng.integers(80, 120, (48, 48, 3), dtype=np.uint8)
-            mask = np.zeros((48, 48), np.uint8)
-            if index in (2, 3):
-                mask[12:24, 12:24] = 255
-                image[12:24, 12:24, 1] = 250
-            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
-            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    write_squares(root, ["DU" if number % 2 else "HT" for number in range(6)])
     return root
 
 

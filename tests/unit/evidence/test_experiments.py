@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from cohort_files import write_squares
 from holding import held_elsewhere
-from PIL import Image
 from tiny_networks import tiny_detector
 
 from utils import config
@@ -27,18 +27,7 @@ from utils.models.resnet50 import pretrained_unet
 def cohort(tmp_path_factory):
     """Twelve patients of four slices, 48 px; slices 2 and 3 have a square bright in FLAIR."""
     root = tmp_path_factory.mktemp("cohort") / "kaggle_3m"
-    rng = np.random.default_rng(0)
-    for number in range(12):
-        name = f"TCGA_{'DU' if number % 3 else 'HT'}_{number:04d}_20000101"
-        (root / name).mkdir(parents=True)
-        for index in range(1, 5):
-            image = rng.integers(80, 120, (48, 48, 3), dtype=np.uint8)
-            mask = np.zeros((48, 48), np.uint8)
-            if index in (2, 3):
-                mask[12:24, 12:24] = 255
-                image[12:24, 12:24, 1] = 250
-            Image.fromarray(image).save(root / name / f"{name}_{index}.tif")
-            Image.fromarray(mask).save(root / name / f"{name}_{index}_mask.tif")
+    write_squares(root, ["DU" if number % 3 else "HT" for number in range(12)])
     return root
 
 
