@@ -10,7 +10,6 @@ OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$
 
 # Tests of one file share what they train, so they stay in one process. Each takes up to 2 GiB.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
-# They follow each other, because they share a run.
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
 STORED := runs/stored_outputs.log
 
@@ -34,7 +33,7 @@ test: .venv/.installed ## lint, unit tests, structure of the notebooks, stored o
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	@echo 'The stored notebooks run beside the tests; what they say comes at the end ($(STORED)).'
-	@mkdir -p runs; $(PY) -m pytest $(NBVAL) notebooks > $(STORED) 2>&1 & notebooks=$$!; \
+	@mkdir -p runs; sh tools/stored_notebooks.sh "$(PY)" $(STORED) $(NBVAL) & notebooks=$$!; \
 		$(PY) -m pytest $(SIDE_BY_SIDE) tests; status=$$?; \
 		wait $$notebooks || status=$$?; cat $(STORED); exit $$status
 

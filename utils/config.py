@@ -295,9 +295,18 @@ def write_json(path: str | os.PathLike, values: dict) -> None:
 
 
 def update_json(path: str | os.PathLike, values: dict) -> dict:
-    """Merge `values` into the JSON file at `path`, level by level, and return the result."""
-    merged = _merge(read_json(path), values)
-    write_json(path, merged)
+    """Merge `values` into the JSON file at `path`, level by level, and return the result.
+
+    Two notebooks of one run may do so at the same moment: neither loses what the other wrote.
+    """
+    # Only here: it loads as much as all the rest of this module.
+    from filelock import FileLock
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        merged = _merge(read_json(path), values)
+        write_json(path, merged)
     return merged
 
 
