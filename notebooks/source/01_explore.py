@@ -92,8 +92,7 @@ run.table[["patient", "institution", "slice", "tumour_px", "has_tumour"]].sample
     6, random_state=seed
 ).sort_index()
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("patients:", run.table["patient"].nunique())
 print("slices:", len(run.table))
 print("slices a patient:", *run.table.groupby("patient").size().agg(["min", "max"]))
@@ -134,8 +133,7 @@ def patient_of(path):
     return Path(path).parent.name
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.patient_of(patient_of)
 
 # %% [markdown]
@@ -170,8 +168,7 @@ alt = (
 )
 show(figure, alt, run.figures, "01_channels")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("slice:", image.shape, image.dtype)
 print("mask: ", mask.shape, mask.dtype, "values", np.unique(mask).tolist())
 print("channel 1, FLAIR:", image[..., 1].shape)
@@ -228,8 +225,7 @@ print(
 # %% tags=["solution"]
 volume_megabytes = 30 * 256 * 256 * 3 * 4 / 1e6
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.volume_megabytes(volume_megabytes)
 
 # %% [markdown]
@@ -273,8 +269,7 @@ show(figure, alt, run.figures, "01_class_balance")
 right = 100 * (1 - run.table["has_tumour"].mean())
 print(f"always answering 'no tumour' is right in {right:.0f} % of slices ({run.describe()})")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 counts = run.table["has_tumour"].value_counts()
 print(f"slices with tumour: {counts[True]}, without: {counts[False]}")
 print(
@@ -323,8 +318,7 @@ def tumour_share(table, patient):
     return (rows["tumour_px"] > 0).mean()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.tumour_share(tumour_share)
 
 # %% [markdown]
@@ -411,8 +405,7 @@ alt = (
 )
 show(figure, alt, run.figures, "01_grey_levels_normalised")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 before, after = (
     statistics.spread_between_patients(levels, column) for column in ("raw", "normalised")
 )
@@ -468,8 +461,7 @@ def normalise(channel, head):
     return np.clip(np.round(levels), 0, 255).astype(np.uint8)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.normalise(normalise)
 
 # %% [markdown]
@@ -480,8 +472,7 @@ check.normalise(normalise)
 # post-contrast sequence. The files do not say so. It can be found, though: a true second sequence
 # never equals FLAIR in every pixel.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 missing = statistics.missing_sequences(run.volumes)
 print("patients without pre-contrast: ", missing["pre_contrast"].sum())
 print("patients without post-contrast:", missing["post_contrast"].sum())
@@ -572,8 +563,7 @@ def neighbours_in_training(table):
     )
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.neighbours_in_training(neighbours_in_training)
 
 # %% [markdown]
@@ -613,8 +603,7 @@ scores = pd.DataFrame(
 print(f"copying the most similar training slice; {run.describe()}")
 scores.round(2)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 overlaps = scores.loc["Dice of the copied mask, tumour slices"]
 print("the copied masks fit at least twice as well when split by slice:",
       overlaps["split by slice"] >= 2 * overlaps["by patient"])  # fmt: skip
@@ -653,8 +642,7 @@ alt = (
 )
 show(figure, alt, run.figures, "01_split")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 parts = run.table.merge(run.split[["patient", "part"]], on="patient")
 parts.groupby("part").agg(
     patients=("patient", "nunique"), slices=("slice", "size"), with_tumour=("has_tumour", "sum")
@@ -670,8 +658,7 @@ parts.groupby("part").agg(
 # So the rule is written down as code, and it *stops* the work instead of printing a warning that
 # nobody reads. Here it is given the right split, and then the careless one:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 splits.assert_no_leak(run.split)
 splits.assert_no_leak(by_patient_split)
 print("split by patient: no leak")
@@ -726,8 +713,7 @@ def held_out_patients(names, share, seed):
     return sorted(patients[place] for place in drawn)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.held_out_patients(held_out_patients)
 
 # %%

@@ -51,8 +51,7 @@ print(run.describe())
 # everything else: which [epoch](../docs/glossary.md#epoch), which threshold. The held-out patients,
 # called *test* in the code, are used once, at the end.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 train, validation, test = (run.part(name) for name in ("train", "validation", "test"))
 for name, part in (("train", train), ("validation", validation), ("test", test)):
     print(
@@ -117,8 +116,7 @@ print(f"AUC {auc(validation.labels, p_baseline[in_validation]):.2f}")
 # %% tags=["solution"]
 auc_from_pairs = (1890 + 60 / 2) / (30 * 70)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.auc_from_pairs(auc_from_pairs)
 
 # %% [markdown]
@@ -163,8 +161,7 @@ def area_under_roc(labels, scores):
     return (differences > 0).mean() + (differences == 0).mean() / 2
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.area_under_roc(area_under_roc)
 
 # %% [markdown]
@@ -259,8 +256,7 @@ for name, features in (("right", right), ("divided by 255", wrong)):
     }
 pd.DataFrame(rows).T.round(2)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 told_apart = {name: row["standard deviation / mean"] for name, row in rows.items()}
 print("features:", right.shape[1])
 print(
@@ -305,8 +301,7 @@ def prepare_for_resnet(images):
     return (images.astype(float) - np.array([123.68, 116.779, 103.939]))[..., ::-1]
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.prepare_for_resnet(prepare_for_resnet)
 
 # %% [markdown]
@@ -332,8 +327,7 @@ network = detector.pretrained(run)
 # %% [markdown]
 # *Predict before you run: what does the loop freeze? Look closely at the two names in it.*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(f"as loaded:          {trained(network):>10,} numbers")
 for layer in network.layers:  # noqa: B007
     layers.trainable = False  # the mistake: this is the module keras.layers, not the layer
@@ -357,8 +351,7 @@ print(f"all but the last:   {trained(network):>10,} (1024 weights and a bias)")
 # offset for each channel. For the stored output both were multiplied into the convolution before
 # it, which halves the time and changes the result by no more than rounding.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 workers.train_apart(run, "utils.course.features:trunk_features")
 stored = trunk_features(run)
 again = resnet50.trunk_of(network).predict_on_batch(run.volumes.images[:32].astype("float32"))
@@ -493,8 +486,7 @@ def threshold_for(labels, probabilities, sensitivity):
     return found[int(np.ceil(sensitivity * len(found))) - 1]
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.threshold_for(threshold_for)
 
 # %% [markdown]
@@ -629,8 +621,7 @@ def sensitivity_specificity(labels, flagged):
     return sensitivity, specificity
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.sensitivity_specificity(sensitivity_specificity)
 
 # %% [markdown]
@@ -716,8 +707,7 @@ print(
     f"change {format_interval(change, sign=True, label='95 % CI')}: {became}{sure}"
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 same = np.isclose(auc(has_tumour, slices["p_raw"]), auc(has_tumour, slices["p_tumour"]))
 print("scaling leaves the AUC as it is:", bool(same))
 
@@ -769,8 +759,7 @@ def calibration_error(labels, probabilities, bins):
     return error
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.calibration_error(calibration_error)
 
 # %% [markdown]
@@ -885,8 +874,7 @@ run.record(
     }
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 best = aucs["fine-tuned ResNet50"].estimate
 print("held-out patients:", slices["patient"].nunique())
 print("fine-tuned AUC at least 0.93:", bool(best >= 0.93))

@@ -53,8 +53,7 @@ print(run.describe())
 # other notebooks. The same patients are held out here and there; if the two stages were split
 # each on its own, one stage would have trained on what the other is tested with.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name in ("train", "validation", "test"):
     part = run.part(name)
     print(
@@ -126,8 +125,7 @@ def dice_of(truth, prediction):
     return 2 * (truth & prediction).sum() / areas
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.dice(dice_of)
 
 # %% [markdown]
@@ -286,8 +284,7 @@ small = keras.Model(picture, probability)
 # %% [markdown]
 # *Predict before you run: how many channels does `joined` have?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name, tensor in (
     ("fine", fine), ("coarse", coarse), ("enlarged", enlarged),
     ("joined", joined), ("probability", probability),
@@ -328,8 +325,7 @@ print(f"weights: {small.count_params():,}")
 # %% tags=["solution"]
 coarsest_shape = (128 // 2 // 2**3, 128 // 2 // 2**3, 32 * 2**3)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.coarsest_shape(coarsest_shape)
 
 # %%
@@ -342,8 +338,7 @@ show(
     "03_resunet",
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 from utils.models.resunet import resunet
 
 network = resunet(size)
@@ -430,8 +425,7 @@ def tversky_of(truth, prediction, fn_weight=0.7, fp_weight=0.3):
     return (found + 1) / (found + fn_weight * missed + fp_weight * invented + 1)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.tversky_index(tversky_of)
 
 # %% [markdown]
@@ -457,8 +451,7 @@ show(
 )
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def slope(index, exponent):
     return exponent * (1 - index) ** (exponent - 1)
 
@@ -476,8 +469,7 @@ for exponent in (0.75, 1, 4 / 3, 2):
 # ones can be missed for free. Two pictures, a tumour of 1000 pixels found whole and one of 20
 # missed altogether:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 found, missed = [1000, 0], [0, 20]
 each = [(f + 1) / (f + 0.7 * m + 1) for f, m in zip(found, missed, strict=True)]
 pooled = (sum(found) + 1) / (sum(found) + 0.7 * sum(missed) + 1)
@@ -525,8 +517,7 @@ def focal_tversky_of(truths, predictions, exponent=4 / 3):
     return (1 - indices) ** exponent
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.focal_tversky(focal_tversky_of)
 
 # %% [markdown]
@@ -570,8 +561,7 @@ show(
     "03_augmentation",
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 plan = batches.epoch_plan(
     len(train),
     segmenter.BATCH_SIZE,
@@ -625,8 +615,7 @@ def move_together(picture, mask, mirrored, turns):
     return np.rot90(picture, turns), np.rot90(mask, turns)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.move_together(move_together)
 
 # %% [markdown]
@@ -759,8 +748,7 @@ def largest_piece(mask):
     return numbers == 1 + sizes.argmax()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.largest_piece(largest_piece)
 
 # %% [markdown]
@@ -798,8 +786,7 @@ def choose_threshold(scores):
     return validation.groupby("threshold")["dice"].mean().idxmax()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.choose_threshold(choose_threshold)
 
 # %% [markdown]
@@ -992,8 +979,7 @@ run.record(
     }
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("held-out patients:", len(table))
 print("ResUNet, mean patient Dice at least 0.68:", bool(dice["focal Tversky"].estimate >= 0.68))
 print("plain threshold under 0.5:", bool(dice["plain threshold"].estimate < 0.5))

@@ -96,8 +96,7 @@ result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().rou
 # and `cascade_overlap_px` are the same counts after the detector's veto. The table is kept as
 # `predictions.csv` in the run folder.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 slices = result.slices
 print("held-out patients:", slices["patient"].nunique(), "of", len(run.split))
 print("held-out slices:", len(slices), "with tumour:", int((slices["tumour_px"] > 0).sum()))
@@ -143,8 +142,7 @@ def veto(masks, p_tumour, threshold):
     return left
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.cascade(veto)
 
 # %% [markdown]
@@ -295,8 +293,7 @@ def three_dice(slices):
     }
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.three_dice(three_dice)
 
 # %% [markdown]
@@ -352,8 +349,7 @@ def hd95_of(truth, prediction):
     return float(np.percentile(np.concatenate(nearest), 95))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.hd95(hd95_of)
 
 # %% [markdown]
@@ -425,8 +421,7 @@ table.assign(ratio=table["over patients"] / table["over slices"]).round(3)
 # It needs no model to see a case where it matters. The mean area of the tumour, where there is one,
 # is a property of the masks; and a patient with a large tumour has it in many slices:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 areas = both_intervals(slices[is_tumour], lambda rows: rows["tumour_px"].mean())
 print(f"mean tumour area in slices with tumour; {SOURCE}")
 for kind, area in areas.items():
@@ -486,8 +481,7 @@ def bootstrap_means(slices, draws, rng):
     return rng.choice(dice, size=(draws, len(dice))).mean(axis=1)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.bootstrap_means(bootstrap_means)
 
 # %% [markdown]
@@ -581,8 +575,7 @@ def differences_of(first, second):
     return second - first
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.paired_differences(differences_of)
 
 # %% [markdown]
@@ -671,8 +664,7 @@ def false_alarm_rate(slices):
     return (free["predicted_px"] > 0).mean()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.false_positive_rate(false_alarm_rate)
 
 # %% [markdown]
@@ -698,8 +690,7 @@ alt = (
 )
 show(figure, alt, run.figures, "04_conventions")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 spread = conventions["dice"].max() - conventions["dice"].min()
 print("conventions:", len(conventions))
 print("further apart than 0.1:", bool(spread > 0.1))
@@ -741,8 +732,7 @@ means_by_convention = {
     "left out": (4 * 0.8 + 0) / 5,
 }
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.empty_slices(means_by_convention)
 
 # %% [markdown]
@@ -849,8 +839,7 @@ run.record(
 card = model_card.write_model_card(run.folder)
 Markdown(card.read_text(encoding="utf-8"))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("detection AUC at least 0.9:", bool(auc.estimate >= 0.9))
 print("mean Dice by patient at least 0.68:", bool(mean.estimate >= 0.68))
 print("sections of the model card:", card.read_text(encoding="utf-8").count("\n## "))

@@ -99,8 +99,7 @@ from utils.plots.style import show
 # Every prediction is **[out of fold](../docs/glossary.md#out-of-fold)**: it comes from a model that
 # never saw the patient, and nothing (epoch, threshold, cleaning of the mask) was chosen on it.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 evidence = read_evidence()
 slices, by_patient = evidence.slices, evidence.patients
 SOURCE = f"LGG cohort (real), {len(by_patient)} patients, out of fold"
@@ -111,8 +110,7 @@ print("patients tested in each fold:", *by_patient["fold"].value_counts().sort_i
 print("patients by institution:", by_patient["institution"].value_counts().sort_index().to_dict())
 print("a patient in two folds:", bool(slices.groupby("patient")["fold"].nunique().max() > 1))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 one = slices[slices["patient"] == "TCGA_CS_6188_20010812"]
 columns = ["slice", "tumour_px", "predicted_px", "overlap_px", "p_tumour", "flagged"]
 print(one.loc[one["tumour_px"] + one["predicted_px"] > 0, columns].to_string(index=False))
@@ -155,8 +153,7 @@ def dice_of_patient(rows):
     return 2 * rows["overlap_px"].sum() / total if total else float("nan")
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.dice_of_patient(dice_of_patient)
 
 # %% [markdown]
@@ -169,8 +166,7 @@ check.dice_of_patient(dice_of_patient)
 # *Predict before you run: how wide is the 95 % interval of a mean over so many patients as the cell
 # above counts? ± 0.005, ± 0.03, or ± 0.1?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 result = statistics.segmentation(by_patient)
 print(f"Dice by patient, mean:   {format_interval(result['dice_mean'])}   "
       f"Buda: {BUDA['mean']}, authors' site: {BUDA_SITE['mean']}")  # fmt: skip
@@ -182,8 +178,7 @@ for row in aims(evidence).itertuples():
     verdict = "reached" if row.reached else "NOT reached"
     print(f"aim {row.aim:.2f} for {row.measure}: {row.found.estimate:.3f}, {verdict}")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 references = {"Buda, mean": BUDA["mean"], "Buda, median": BUDA["median"]}
 figure = plots_evidence.dice_of_many(by_patient, result["dice_mean"], references, SOURCE)
 lowest = statistics.worst(by_patient, 3)
@@ -195,8 +190,7 @@ alt = (
 )
 show(figure, alt, FIGURES, "05_dice")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name, key in {"mean": "dice_mean", "median": "dice_median"}.items():
     inside = result[key].low <= BUDA[name] <= result[key].high
     words = "inside" if inside else "outside"
@@ -221,8 +215,7 @@ print(f"patients below 0.6: {below} of {len(by_patient)}")
 # a study of 10, 20 or 40 of them, compute its bootstrap interval, and look whether it holds the
 # truth. Do that 400 times.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 random = np.random.default_rng(0)
 population = by_patient["dice"].to_numpy()
 for number in (5, 10, 20, 40, 80):
@@ -279,8 +272,7 @@ def coverage(intervals, truth):
     return ((known[:, 0] <= truth) & (truth <= known[:, 1])).mean()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.coverage(coverage)
 
 # %% [markdown]
@@ -292,8 +284,7 @@ check.coverage(coverage)
 #
 # *Predict before you run: which is better, the detector, made for the question, or the segmenter?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 aucs = statistics.aucs(slices)
 bands = {
     words: detection.roc_band(slices, score, resamples=200)
@@ -306,8 +297,7 @@ alt = "ROC curves over all slices, the first with its band over patients. " + " 
 )
 show(figure, alt, FIGURES, "05_roc")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for words, auc in by_words.items():
     print(f"AUC, {words}: {format_interval(auc)}")
 point = statistics.operating_point(slices)
@@ -326,8 +316,7 @@ print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 #
 # ## Do the probabilities mean what they say?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 tables, errors = statistics.reliability(slices), statistics.calibration_errors(slices)
 figure = plots_detection.reliability(tables, errors, SOURCE)
 alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
@@ -335,8 +324,7 @@ alt = "Share of slices with tumour over the mean predicted probability, ten bins
 )
 show(figure, alt, FIGURES, "05_calibration")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("calibration error:", {words: round(error, 3) for words, error in errors.items()})
 for words, table in tables.items():
     print(f"\n{words}")
@@ -356,8 +344,7 @@ for words, table in tables.items():
 #
 # *Predict before you run: how much does the random split add to the mean Dice? And to the AUC?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 compared = comparisons.compare_all(evidence)
 columns = ["", "measure", "on", "by patient", "random", "inflation (95 % interval)"]
 
@@ -371,8 +358,7 @@ print()
 show_rows(compared.splits, columns)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def gains(named, measure):
     """Return the differences of the comparisons that can be made, by name."""
     return {name: getattr(found, measure).difference for name, found in named.items() if found}
@@ -395,8 +381,7 @@ draw_differences(
     compared.splits, "Inflation by a random split", "random slices minus patients", "05_splits"
 )
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("\n".join(split_verdicts(compared.splits)))
 
 # %% [markdown]
@@ -440,8 +425,7 @@ def inflation(by_patient, random):
     return gaps.mean() if len(gaps) else float("nan")
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.inflation(inflation)
 
 # %% [markdown]
@@ -452,16 +436,13 @@ check.inflation(inflation)
 # description and trained with a similar budget, it is compared with ours on the same patients,
 # under the same split.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 show_rows(compared.recipes, ["split", "measure", "on", "seed", "ours", "ours minus seed"])
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 draw_differences(compared.recipes, "Our recipe and the seed's", "ours minus seed", "05_recipes")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for split, found in compared.recipes.items():
     if found is None:
         print(f"{split}: {NOT_YET}")
@@ -493,13 +474,11 @@ for split, found in compared.recipes.items():
 # *Predict before you run: look up, in the first output, how many patients each institution has. For
 # which will leaving them out cost the most Dice?* (Who is not in the table is not computed yet.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 columns = ["left out", "measure", "on", "known", "left out ", "difference"]
 show_rows(compared.left_out, columns)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 draw_differences(
     compared.left_out, "An institution left out", "left out minus known", "05_left_out"
 )
@@ -518,8 +497,7 @@ draw_differences(
 # *Predict before you run: how much Dice does one lose at an unknown hospital by leaving the grey
 # levels as they are?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 columns = ["patients", "measure", "on", "with", "without", "without minus with"]
 show_rows(compared.intensity, columns)
 for name, found in compared.intensity.items():
@@ -543,8 +521,7 @@ for name, found in compared.intensity.items():
 # chooses by them has none left to test on. It was done on the
 # [validation patients](../docs/glossary.md#validation-patients) of the folds.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 chosen_on = evidence.folds.pivot_table("validation_dice", "fold", "experiment")
 pair = chosen_on.reindex(columns=["intensity_patient_split", "ours"]).dropna()
 for name, dice in pair.set_axis(["with", "without"], axis=1).items():
@@ -561,8 +538,7 @@ print(f"folds in which leaving it out was better: {better} of {len(pair)}")
 #
 # ## For whom? Institutions
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 table = statistics.by_institution(by_patient, slices)
 values = {
     name: by_patient.loc[by_patient["institution"] == name, "dice"].to_numpy()
@@ -576,8 +552,7 @@ alt += " ".join(
 )
 show(figure, alt, FIGURES, "05_institutions")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(table.round(3).to_string(index=False))
 worst = table["institution"].iloc[0]
 tenth = statistics.worst(by_patient, 10)
@@ -599,8 +574,7 @@ print(f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
 # *Predict before you run: a border that is off by one pixel costs a small tumour more Dice than a
 # large one. Does that show?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 volumes = statistics.by_volume(by_patient)
 values, means = {}, {}
 for row in volumes.itertuples():
@@ -614,8 +588,7 @@ alt = "Dice of each patient, by thirds of the tumour's size in all slices. " + "
 )
 show(figure, alt, FIGURES, "05_size")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("tumour slices, by the tumour's area in the slice:")
 print(statistics.by_area(slices).round(3).to_string(index=False))
 
@@ -630,8 +603,7 @@ print(statistics.by_area(slices).round(3).to_string(index=False))
 # In the [cascade](../docs/glossary.md#cascade) the masks of slices that are not flagged are
 # emptied.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 alone, cascade, gain = statistics.cascade_gain(slices)
 second = segmentation.patient_table(segmentation.cascade(slices))
 figure = plots_evaluation.paired_dice(
@@ -644,8 +616,7 @@ alt = (
 )
 show(figure, alt, FIGURES, "05_cascade")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(f"segmenter alone {format_interval(alone)}, cascade {format_interval(cascade)}")
 print(f"cascade minus alone: {format_interval(gain, sign=True)}")
 invented = ~has_tumour & (slices["predicted_px"] > 0)
@@ -658,8 +629,7 @@ print(f"its share of the whole loss: {100 * change.min() / change.sum():.0f} %, 
       f"being one patient of {len(change)}")  # fmt: skip
 print(f"mean change of all others: {change.drop(hardest).mean():+.3f}")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 misses = statistics.cascade_misses(slices)
 print(
     f"tumour slices lost: {misses['lost'].sum()}, in {len(misses)} patients; the ten most costly:"
@@ -672,8 +642,7 @@ print(misses.head(10).to_string(index=False))
 # up. Here is the patient with the largest loss, whom you know from the second table of this
 # notebook:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 rows = slices[(slices["patient"] == hardest) & (slices["tumour_px"] > 0)]
 of_ours = evidence.folds[evidence.folds["experiment"] == "ours"].set_index("fold")
 drawn = rows[rows["overlap_px"] > 0]
@@ -718,8 +687,7 @@ def lost_to_cascade(slices):
     return int(((slices["overlap_px"] > 0) & (slices["flagged"] == 0)).sum())
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.lost_to_cascade(lost_to_cascade)
 
 # %% [markdown]
@@ -728,8 +696,7 @@ check.lost_to_cascade(lost_to_cascade)
 # The lowest eight, with what went wrong: `missed` is the share of the traced tumour that was not
 # drawn, `invented` the share of what was drawn that is no tumour.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 lowest = statistics.kinds_of_error(statistics.worst(by_patient), slices)
 columns = ["patient", "dice", "hd95_px", "tumour_px", "missed", "invented"]
 named = lowest[columns].rename(columns={"hd95_px": f"{hd95_name(evidence)}, px"})
@@ -744,8 +711,7 @@ print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum(
 # and no more may mean any of these. *Predict before you run: how far apart are the highest and
 # the lowest?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 conventions = statistics.conventions(slices)
 figure = plots_evaluation.dice_conventions(conventions, SOURCE)
 ranked = conventions.sort_values("dice")
@@ -756,8 +722,7 @@ alt = (
 )
 show(figure, alt, FIGURES, "05_conventions")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(conventions[["convention", "dice"]].round(3).to_string(index=False))
 print(f"from lowest to highest: {conventions['dice'].max() - conventions['dice'].min():.3f}")
 
@@ -784,8 +749,7 @@ print(f"from lowest to highest: {conventions['dice'].max() - conventions['dice']
 # %% tags=["solution"]
 dice_of_silence = (2838 - 960) / 2838
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.dice_of_silence(dice_of_silence)
 
 # %% [markdown]

@@ -74,8 +74,7 @@ print(run.describe())
 features = slice_features(run)
 likeness = leak_lab.kernel(features)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("slices, features:", *features.shape)
 print("likeness of every slice with every other:", *likeness.shape)
 
@@ -112,8 +111,7 @@ print("likeness of every slice with every other:", *likeness.shape)
 # %% tags=["solution"]
 predicted_gap = 0.05
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.predicted_gap(predicted_gap)
 
 # %%
@@ -166,8 +164,7 @@ def leaking_patients(patients, parts):
     return sorted(patient for patient, sides in found.items() if len(sides) > 1)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.leaking_patients(leaking_patients)
 
 # %% [markdown]
@@ -206,8 +203,7 @@ run.record({"leak_lab": {
        for key, value in one.record(f"gap_{split.replace(' ', '_')}").items()},
 }})  # fmt: skip
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for split, one in gaps.items():
     print(f"{split}: above patients by more than 0.02: {one.estimate > 0.02}, "
           f"interval above 0: {one.low > 0}")  # fmt: skip
@@ -273,8 +269,7 @@ faulty.iloc[len(faulty) // 2 :].head(8)
 # %% tags=["solution"]
 column_fault = "C"
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.column_fault(column_fault)
 
 # %% [markdown]
@@ -305,12 +300,10 @@ def wrong_rows(table):
     return sum(patient != image.rsplit("_", 1)[0] for patient, image in pairs)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.wrong_rows(wrong_rows)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 believed = leak_lab.faulty_patient_ids(run.table)
 wrong = (believed != run.table["patient"]).sum()
 print(f"wrong: {wrong} of {len(run.table)} rows")
@@ -361,12 +354,10 @@ def expected_share(test_share, slices):
     return ((slices - 2) * middle + 2 * end) / slices
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.expected_share(expected_share)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 near = means["neighbours"]
 print("random slices, over 85 % with a neighbour in training:", near["random slices"] > 0.85)
 print("faulty patient_id, over 80 %:", near["faulty patient_id"] > 0.8)
@@ -412,8 +403,7 @@ def assert_no_leak(train, test):
         raise ValueError(f"{len(both)} patients are in training and in test: {names}")
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.assert_no_leak(assert_no_leak)
 
 # %% [markdown]
@@ -447,8 +437,7 @@ for split in ("random slices", "patients"):
     print(f"best by {split}: C = {best:g}, which gives {on_patients:.3f} on new patients")
 print(run.describe())
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("the gap is at least twice as wide for the freest machine as for the stiffest:",
       widths.iloc[-1] > 2 * widths.iloc[0])  # fmt: skip
 print("at C = 10 the means are those of the first figure:",
@@ -483,8 +472,7 @@ print("random slices lose less than 0.001:", lost["random slices"] < 0.001)
 #
 # *Predict before you run: will the gap of these networks lie above 0, too?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 compared = comparisons.compare_named(read_evidence(), comparisons.SPLITS)
 columns = ["", "measure", "on", "by patient", "random", "random minus by patient"]
 print("real LGG cohort, split by slice against split by patient (95 % intervals)")

@@ -62,8 +62,7 @@ print(run.describe())
 #
 # Two of them are innocent.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for letter, suspect in bugs.SUSPECTS.items():
     print(f"{letter}  {suspect}")
 
@@ -133,8 +132,7 @@ def mend_split(table, seed, share=0.25):
     return np.where(table["patient"].isin(drawn), "test", "train")
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_01(suspect_01)
 check.mend_split(mend_split)
 
@@ -196,8 +194,7 @@ def mend_stages(patients, seed):
     return {"detector": tested, "segmenter": tested}
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_02(suspect_02)
 check.mend_stages(mend_stages)
 
@@ -208,8 +205,7 @@ check.mend_stages(mend_stages)
 # patients drawn for the test differ. (To make this repeatable, the two processes get the hash
 # seeds 1 and 2, instead of the random ones that Python draws when it starts.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ids = [f"SIM_DU_{number:04d}" for number in range(1, 13)]
 for process in (1, 2):
     names = bug_symptoms.in_new_process(bugs.names_to_shuffle, ids * 3, process)
@@ -247,8 +243,7 @@ def mend_names(ids):
     return sorted(set(ids))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_03(suspect_03)
 check.mend_names(mend_names)
 
@@ -313,8 +308,7 @@ def mend_input(images):
     return images[..., ::-1].astype(np.float32) - means
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_04(suspect_04)
 check.mend_input(mend_input)
 
@@ -377,8 +371,7 @@ def mend_prediction(model, volume):
     return model(bugs.standardise(volume))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_05(suspect_05)
 check.mend_prediction(mend_prediction)
 
@@ -443,8 +436,7 @@ def mend_augmentation(picture, mask, mirrored, quarter_turns):
     return tuple(moved)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_06(suspect_06)
 check.mend_augmentation(mend_augmentation)
 
@@ -511,8 +503,7 @@ def mend_rows(has_tumour, seed):
     return np.sort(np.concatenate([positive, drawn]))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_07(suspect_07)
 check.mend_rows(mend_rows)
 
@@ -572,8 +563,7 @@ def mend_freezing(model):
     return model
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_08(suspect_08)
 check.mend_freezing(mend_freezing)
 
@@ -634,8 +624,7 @@ def mend_focal(index):
     return (1 - np.asarray(index)) ** (4 / 3)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_09(suspect_09)
 check.mend_focal(mend_focal)
 
@@ -700,8 +689,7 @@ def mend_tversky(truths, predictions, alpha=0.7, beta=0.3):
     return float(index.mean())
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_10(suspect_10)
 check.mend_tversky(mend_tversky)
 
@@ -760,8 +748,7 @@ def mend_dice(truths, predictions):
     }
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_11(suspect_11)
 check.mend_dice(mend_dice)
 
@@ -826,8 +813,7 @@ def mend_batches(predict, images, labels, batch_size):
     return float(np.mean(right))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_12(suspect_12)
 check.mend_batches(mend_batches)
 
@@ -885,8 +871,7 @@ def mend_threshold(validation, test):
     return float(threshold), float(((scores >= threshold) == labels).mean())
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_13(suspect_13)
 check.mend_threshold(mend_threshold)
 
@@ -948,8 +933,7 @@ def mend_gallery(dice, count):
     return np.argsort(dice)[ranks].tolist()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.suspect_14(suspect_14)
 check.mend_gallery(mend_gallery)
 

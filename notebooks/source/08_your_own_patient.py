@@ -126,8 +126,7 @@ print(np.array2string(grid.affine, precision=3, suppress_small=True))
 # *Predict before you run: along the first axis of this array, do you move to the patient's left or
 # right?*
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("axes point to:", *nibabel.aff2axcodes(grid.affine))
 
 # %% [markdown]
@@ -161,8 +160,7 @@ def axis_letters(affine):
     return letters
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.axis_letters(axis_letters)
 
 # %% [markdown]
@@ -207,8 +205,7 @@ def to_8_bit(values):
     return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.to_8_bit(to_8_bit)
 
 # %% [markdown]
@@ -243,8 +240,7 @@ maps = predict_images(segment, pictures)
 p_tumour = slice_probabilities(predict_images(detect, pictures), maps, decided)
 masks = postprocess(resize_probabilities(maps, person.images.shape[1:3]), settings)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("pictures:", pictures.dtype, pictures.shape[1:], "in three sequences")
 print("one probability a slice:", p_tumour.shape == (len(person.images),))
 print("masks of the size of the slices:", masks.shape == person.images.shape[:3])
@@ -275,8 +271,7 @@ files = save_masks(person, masks, run.folder / "own_patient" / "masks")
 for file in (files[0], files[-1]):
     print(file.relative_to(run.folder).as_posix())
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("a PNG for each slice:", len(person.images) == sum(file.suffix == ".png" for file in files))
 if person.grid is not None:
     saved, own = nibabel.load(files[-1]), person.grid
@@ -304,8 +299,7 @@ if person.grid is not None:
 # %% tags=["solution"]
 voxels_per_ml = round(1000 / (0.9375 * 0.9375 * 6))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.voxels_per_ml(voxels_per_ml)
 
 # %% [markdown]
@@ -333,8 +327,7 @@ def volume_ml(mask, affine):
     return np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.volume_ml(volume_ml)
 
 # %% [markdown]
@@ -411,8 +404,7 @@ def agreement(masks):
     return float(np.mean(scores))
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.agreement(agreement)
 
 # %% [markdown]
@@ -572,8 +564,7 @@ def flagged(new, validation, rate):
     return ~(np.asarray(new) <= limit)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 check.flagged(flagged)
 
 # %% [markdown]
@@ -601,8 +592,7 @@ passed = {
 for what, names in passed.items():
     print(f"{what}: {', '.join(names) or 'none'}")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 foreign = list(perturbations.FOREIGN)
 print(
     "photographs and microscope pictures, all flagged:", bool(table.loc[foreign, "flagged"].all())

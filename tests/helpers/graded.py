@@ -50,5 +50,5 @@ def answered(halve=RIGHT_HALVE, total=RIGHT_TOTAL, answer=RIGHT_ANSWER):
     cells = [IMPORTS, RIGHT_HELPER]
     for name, source in (("halve", halve), ("total", total), ("answer", answer)):
         if source is not None:
-            cells += [source, f"# NBVAL_CHECK_OUTPUT\ncheck.{name}({name})"]
+            cells += [source, f"check.{name}({name})"]
     return cells

@@ -15,7 +15,7 @@ from utils import check
 from utils.config import CourseError
 from utils.exercises.exercise import Mark
 from utils.notebooks.build import SOURCE, read_source
-from utils.notebooks.editions import stub, students
+from utils.notebooks.editions import COMPARED, stub, students
 
 SOURCES = {path.stem: read_source(path) for path in sorted(SOURCE.glob("[0-9][0-9]_*.py"))}
 CALL = re.compile(r"^check\.(\w+)\((.*)\)$", re.MULTILINE)
@@ -112,7 +112,7 @@ def test_every_task_has_two_folded_hints_and_a_check_whose_output_is_compared(na
         hints = HINTS.findall(task.text.source)
         assert [title for title, _ in hints] == ["Hint 1", "Hint 2"], task.text.source[:60]
         assert all(text.strip() for _, text in hints)
-        assert task.check.source.startswith("# NBVAL_CHECK_OUTPUT\n")
+        assert COMPARED in task.check.metadata.tags
         assert CALL.search(task.check.source)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from utils.course.run import assignments, check_values, notebook_parameters, read_parameters
 from utils.notebooks.build import KERNEL, NOTEBOOKS, SOURCE, differences, read_source
-from utils.notebooks.editions import EDITIONS, STUB, is_solution
+from utils.notebooks.editions import COMPARED, EDITIONS, STUB, is_solution
 
 NAMES = sorted(path.stem for path in SOURCE.glob("[0-9][0-9]_*.py"))
 STORED = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -20,7 +20,6 @@ BOTH = [
     for path in sorted((NOTEBOOKS / folder).glob("*.ipynb"))
 ]
 LINES_OF_CODE = 25
-MARK = "# NBVAL_CHECK_OUTPUT"
 # What TensorFlow, absl and the C++ libraries print, and what a progress bar leaves behind.
 LOG_LINES = re.compile(
     r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] |^[IWEF]\d{4} \d\d:|WARNING:(absl|tensorflow)"
@@ -119,7 +118,7 @@ def test_pictures_are_described(notebook):
 
 
 def test_some_outputs_are_checked_and_none_that_loads_tensorflow(notebook):
-    checked = [cell for cell in code_cells(notebook) if MARK in cell.source]
+    checked = [cell for cell in code_cells(notebook) if COMPARED in cell.metadata.get("tags", [])]
     assert checked
     for cell in checked:
         assert cell.outputs, f"nothing stored to compare with:\n{cell.source}"

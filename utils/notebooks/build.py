@@ -8,7 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from utils.config import ROOT, RUNS, CourseError, atomic_path
-from utils.notebooks.editions import EDITIONS, students
+from utils.notebooks.editions import EDITIONS, HIDDEN, students
 from utils.notebooks.execute import execute
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -83,10 +83,17 @@ def tidy(executed: NotebookNode) -> NotebookNode:
     executed.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     for cell in executed.cells:
         tags = _tags(cell)
-        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+        cell.metadata = _metadata(tags)
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)
     return executed
+
+
+def _metadata(tags: list[str]) -> NotebookNode:
+    metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+    if HIDDEN in tags:
+        metadata.jupyter = NotebookNode(source_hidden=True)  # what JupyterLab folds away
+    return metadata
 
 
 def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:

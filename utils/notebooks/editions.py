@@ -14,9 +14,11 @@ An exercise is three cells in a row: the task (with two folded hints), the solut
     def patient_of(path):
         ...
 
-    # %%
-    # NBVAL_CHECK_OUTPUT
+    # %% tags=["nbval-check-output"]
     check.patient_of(patient_of)
+
+Tags say the rest: ``nbval-check-output``, that the stored output is compared; ``hide-input``, that
+the code of a cell is folded away, because what it does is not what the course teaches.
 """
 
 import ast
@@ -29,6 +31,7 @@ from nbformat import NotebookNode
 from utils.config import CourseError
 
 SOLUTION, STUB = "solution", "exercise"
+COMPARED, HIDDEN = "nbval-check-output", "hide-input"
 _TODO = "# Your code here"
 _HELPERS = 'sys.path.insert(0, "..")'
 # A link to a file of this repository; notebooks link to their neighbours, found in both editions.

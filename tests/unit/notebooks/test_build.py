@@ -18,8 +18,7 @@ seed = 1
 print("seed")
 print(seed)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 seed + 1
 """
 
