@@ -7,7 +7,12 @@ from pathlib import Path
 
 from mutate import Target
 
-from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
+from utils.models.files.settings import (
+    CHANNELS,
+    Postprocessing,
+    detector_settings,
+    segmenter_settings,
+)
 
 SEGMENTER = {
     "trained_on": 80,
@@ -78,10 +83,10 @@ def _repeat(data: bytes, draw: random.Random) -> bytes:
 
 
 def _segmenter(path: Path) -> None:
-    postprocessing, channels = segmenter_settings(path)
+    postprocessing, channels, *_ = segmenter_settings(path)
     assert isinstance(postprocessing, Postprocessing)
     assert 0 < postprocessing.threshold <= 1
-    assert channels in ("sequences", "neighbours")
+    assert channels in CHANNELS
 
 
 def _detector(path: Path) -> None:

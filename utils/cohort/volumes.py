@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy import ndimage
 
+from utils.cohort.framing import Square, cut_out, head_square
 from utils.cohort.table import cohort_sha256
 from utils.cohort.tiff import read_mask, read_slice
-from utils.config import CourseError, atomic_path
+from utils.config import CourseError, atomic_path, read_json, write_json
 
 # Where the mean of the head lands, and how many grey levels one standard deviation takes, on the
 # scale 0..255: from 2.4 standard deviations below the mean to 4.0 above it is kept.
@@ -23,6 +25,15 @@ HEAD_MEAN = 96
 GREY_LEVELS_PER_SD = 40
 # A pixel is head if it is brighter than this share of this percentile of its channel.
 _HEAD_SHARE, _HEAD_PERCENTILE = 0.1, 99.5
+# Whose neighbouring slices are channels, see `arrange_channels`.
+SEQUENCES = {"neighbours": (1,), "all": (0, 1, 2)}
+# How many channels each arrangement has.
+CHANNELS = {"sequences": 3, "neighbours": 3, "all": 9}
+# Where the mode of the brain lands on that scale: three times its brightness is the brightest.
+BRAIN_MODE = 85
+# What is nearer to the edge of the head, as a share of the picture's side, is scalp and skull
+# rather than brain; and over how many grey levels a histogram is smoothed before its mode is taken.
+_SCALP, _SMOOTHED_LEVELS = 0.05, 3.0
 # A patient's slices are kept in memory between two readings if they take no more than this.
 _KEPT_BYTES = 128 << 20
 
@@ -121,6 +132,40 @@ def normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
     return tables
 
 
+def mode_normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
+    """Return what each grey level of a patient becomes if its brain is to have one brightness.
+
+    The most frequent grey level of the brain becomes `BRAIN_MODE`, and all others in proportion,
+    so that 0 stays 0. Unlike mean and deviation of the head, it depends neither on how much scalp
+    is in the picture nor on how large the tumour is.
+
+    Parameters
+    ----------
+    slices : iterable of ndarray of uint8, each of shape (height, width, 3)
+        All slices of the patient. It is gone through twice, one slice at a time.
+
+    Returns
+    -------
+    ndarray of uint8, shape (3, 256)
+        One table for each channel; without a brain as `normalisation` has them.
+    """
+    floors = _head_floors(slices)
+    counts = np.zeros((3, 256))
+    for image in slices:
+        thin = image[::2, ::2]  # enough for a mode, and a quarter of the time
+        depth = ndimage.distance_transform_edt(ndimage.binary_fill_holes(_brighter(thin, floors)))
+        counts += _grey_levels(thin, depth > _SCALP * max(thin.shape[:2]))
+    levels = np.arange(256)
+    tables = np.empty((3, 256), np.uint8)
+    for channel, (count, floor) in enumerate(zip(counts, floors, strict=True)):
+        count[: max(1, int(floor))] = 0
+        if not count.any():
+            return normalisation(slices)
+        mode = ndimage.gaussian_filter1d(count, _SMOOTHED_LEVELS, mode="constant").argmax()
+        tables[channel] = np.clip(np.round(levels * (BRAIN_MODE / max(1, mode))), 0, 255)
+    return tables
+
+
 def normalise_image(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
     """Return a slice or a volume with its grey levels replaced.
 
@@ -181,24 +226,25 @@ def normalise_volume(images: np.ndarray) -> np.ndarray:
 
 
 def arrange_channels(images: np.ndarray, channels: str) -> np.ndarray:
-    """Return the three channels that a model sees of each slice.
+    """Return the channels that a model sees of each slice.
 
     Parameters
     ----------
     images : ndarray, shape (slices, height, width, 3)
         All slices of one patient, in order: pre-contrast, FLAIR, post-contrast.
-    channels : {"sequences", "neighbours"}
+    channels : {"sequences", "neighbours", "all"}
         ``"sequences"``: as they are. ``"neighbours"``: FLAIR of the slice before, of the slice
         itself and of the one after; the first and the last slice stand in for what they lack.
+        ``"all"``: so for each of the three sequences, one after the other.
 
     Returns
     -------
-    ndarray, shape (slices, height, width, 3)
+    ndarray, shape (slices, height, width, 3), for ``"all"`` (slices, height, width, 9)
 
     Raises
     ------
     ValueError
-        If `channels` is neither.
+        If `channels` is none of these.
 
     Examples
     --------
@@ -212,11 +258,19 @@ def arrange_channels(images: np.ndarray, channels: str) -> np.ndarray:
     """
     if channels == "sequences":
         return images
-    if channels != "neighbours":
-        raise ValueError(f"channels={channels!r}: unknown; choose sequences or neighbours")
-    flair = images[..., 1]
-    padded = np.concatenate([flair[:1], flair, flair[-1:]])
-    return np.stack([padded[:-2], flair, padded[2:]], axis=-1)
+    if channels not in SEQUENCES:
+        raise ValueError(f"channels={channels!r}: unknown; choose sequences, neighbours or all")
+    padded = np.concatenate([images[:1], images, images[-1:]])
+    result = np.empty((*images.shape[:-1], 3 * len(SEQUENCES[channels])), images.dtype)
+    for place, sequence in enumerate(SEQUENCES[channels]):
+        for offset in range(3):
+            result[..., 3 * place + offset] = padded[offset : offset + len(images), ..., sequence]
+    return result
+
+
+def flair_of(images: np.ndarray) -> np.ndarray:
+    """Return FLAIR of each slice itself, whatever the channels are: the middle one of them."""
+    return images[..., images.shape[-1] // 2]
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -310,33 +364,76 @@ class SliceFiles:
             self._kept = kept
 
 
-def read_resized(
-    rows: pd.DataFrame, sizes: Iterable[int]
-) -> tuple[tuple[int, int], dict[int, np.ndarray]]:
-    """Return one patient's normalised pictures at one or more sizes, read slice by slice.
+@dataclass(frozen=True)
+class View:
+    """How a model is shown the slices of a patient.
+
+    Attributes
+    ----------
+    size : int
+        Side of the pictures, in pixels.
+    grey_levels : {"head_mean", "brain_mode"}
+        What is made alike in all patients, see `normalise_volume` and `mode_normalisation`.
+    frame : {"picture", "head"}
+        Whether the whole picture is shown, or the square around the head.
+    """
+
+    size: int
+    grey_levels: str = "head_mean"
+    frame: str = "picture"
+
+
+NORMALISATIONS = {"head_mean": normalisation, "brain_mode": mode_normalisation}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The slices of one patient as a model is shown them, and where that is in the files.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width of the pictures in the files.
+    square : Square or None
+        What is shown of them; None: the whole picture, stretched to a square if it is none.
+    images : ndarray of uint8, shape (slices, size, size, 3)
+    """
+
+    shape: tuple[int, int]
+    square: Square | None
+    images: np.ndarray
+
+
+def read_views(rows: pd.DataFrame, views: Iterable[View]) -> dict[View, Prepared]:
+    """Return one patient's normalised pictures in one or more views, read slice by slice.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         The patient's rows of the cohort table.
-    sizes : iterable of int
-        Sides of the pictures that are returned, in pixels.
+    views : iterable of View
 
     Returns
     -------
-    (int, int)
-        Height and width of the pictures in the files.
     dict
-        Size -> ndarray of uint8, shape (slices, size, size, 3); see `normalise_volume`.
+        View -> Prepared.
     """
-    slices = SliceFiles(rows["image_path"])
-    tables = normalisation(slices)
-    resized = {size: np.empty((len(rows), size, size, 3), np.uint8) for size in sizes}
+    slices, views = SliceFiles(rows["image_path"]), list(dict.fromkeys(views))
+    tables = {name: NORMALISATIONS[name](slices) for name in {one.grey_levels for one in views}}
+    square = None
+    if any(view.frame == "head" for view in views):
+        floors = _head_floors(slices)
+        square = head_square(_brighter(image, floors) for image in slices)
+    images = {view: np.empty((len(rows), view.size, view.size, 3), np.uint8) for view in views}
     for place, image in enumerate(slices):
-        normalised = normalise_image(image, tables)
-        for size, pictures in resized.items():
-            pictures[place] = resize_image(normalised, (size, size))
-    return image.shape[:2], resized
+        for view, pictures in images.items():
+            shown = image if view.frame == "picture" else cut_out(image, square)
+            normalised = normalise_image(shown, tables[view.grey_levels])
+            pictures[place] = resize_image(normalised, (view.size, view.size))
+    return {
+        view: Prepared(image.shape[:2], square if view.frame == "head" else None, pictures)
+        for view, pictures in images.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -351,11 +448,14 @@ class Volumes:
         Normalised pictures, see `normalise_volume`.
     masks : ndarray of uint8, shape (n, size, size), or None
         1 in the tumour; None for a cohort without masks.
+    squares : dict of str to Square, or None
+        Patient -> what of the files is shown; None: the whole pictures.
     """
 
     table: pd.DataFrame
     images: np.ndarray
     masks: np.ndarray | None
+    squares: dict[str, Square] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -377,6 +477,7 @@ class Volumes:
             table=self.table[chosen].reset_index(drop=True),
             images=self.images[chosen],
             masks=None if self.masks is None else self.masks[chosen],
+            squares=self.squares,
         )
 
 
@@ -384,6 +485,9 @@ def load_volumes(
     table: pd.DataFrame,
     size: int = 128,
     cache: str | Path | None = None,
+    *,
+    grey_levels: str = View.grey_levels,
+    frame: str = View.frame,
 ) -> Volumes:
     """Return the normalised slices of a cohort at `size` x `size` pixels.
 
@@ -395,7 +499,9 @@ def load_volumes(
         Side of the pictures that are returned, in pixels.
     cache : path-like, optional
         Folder in which the arrays are kept; they are found again by the contents of the cohort
-        and the size, and then mapped into memory instead of read.
+        and the view, and then mapped into memory instead of read.
+    grey_levels, frame : str
+        See `View`.
 
     Returns
     -------
@@ -408,36 +514,53 @@ def load_volumes(
     """
     if size < 32:
         raise CourseError(f"size={size}: too small to show a tumour; choose at least 32 pixels")
+    view = View(size, grey_levels, frame)
     table = table.reset_index(drop=True)
     if cache is None:
-        return Volumes(table, *_read_arrays(table, size))
-    folder = Path(cache) / f"volumes-{cohort_sha256(table)[:12]}-{size}"
+        return Volumes(table, *_read_arrays(table, view))
+    folder = Path(cache) / f"volumes-{cohort_sha256(table)[:12]}-{_name(view)}"
     names = ["images", "masks"] if _has_masks(table) else ["images"]
-    if not all((folder / f"{name}.npy").exists() for name in names):
-        for name, array in zip(names, _read_arrays(table, size), strict=False):
+    kept = folder / "squares.json"  # written last
+    if not all((folder / f"{name}.npy").exists() for name in names) or not kept.exists():
+        *arrays, squares = _read_arrays(table, view)
+        for name, array in zip(names, arrays, strict=False):
             with atomic_path(folder / f"{name}.npy") as temporary:
                 np.save(temporary, array)
+        write_json(kept, {} if squares is None else squares)
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
-    return Volumes(table, arrays[0], arrays[1] if _has_masks(table) else None)
+    squares = {patient: Square(*values) for patient, values in read_json(kept).items()}
+    return Volumes(table, arrays[0], arrays[1] if _has_masks(table) else None, squares or None)
+
+
+def _name(view: View) -> str:
+    """Return what the cache of a view is called."""
+    values = [str(view.size), view.grey_levels, view.frame]
+    usual = [None, View.grey_levels, View.frame]
+    return "-".join(one for one, other in zip(values, usual, strict=True) if one != other)
 
 
 def _has_masks(table: pd.DataFrame) -> bool:
     return bool(table["tumour_px"].notna().all())
 
 
-def _read_arrays(table, size):
-    """Return images and masks (or None), read by patient with two threads."""
+def _read_arrays(table, view):
+    """Return images, masks (or None) and squares (or None), read by patient with two threads."""
+    size = view.size
     images = np.empty((len(table), size, size, 3), np.uint8)
     with_masks = _has_masks(table)
     masks = np.zeros((len(table), size, size), np.uint8) if with_masks else None
 
-    def read_patient(rows: pd.DataFrame) -> None:
-        images[rows.index] = read_resized(rows, [size])[1][size]
+    def read_patient(rows: pd.DataFrame) -> Square | None:
+        prepared = read_views(rows, [view])[view]
+        images[rows.index] = prepared.images
         if with_masks:
             for row, path in rows.loc[rows["has_tumour"].astype(bool), "mask_path"].items():
-                masks[row] = resize_mask(read_mask(path), (size, size))
+                mask = read_mask(path)
+                shown = mask if prepared.square is None else cut_out(mask, prepared.square)
+                masks[row] = resize_mask(shown, (size, size))
+        return prepared.square
 
-    groups = [rows for _, rows in table.groupby("patient", sort=False)]
+    groups = dict(iter(table.groupby("patient", sort=False)))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(read_patient, groups))
-    return images, masks
+        squares = dict(zip(groups, pool.map(read_patient, groups.values()), strict=True))
+    return images, masks, squares if view.frame == "head" else None

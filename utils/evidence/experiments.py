@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -72,10 +72,10 @@ def all_in_training(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
     return split[["patient", "institution", "part"]]
 
 
-def with_scaled_epochs(recipe):
-    """Return the recipe with as many epochs as show each of all patients as often as in a fold."""
+def scaled_epochs(epochs: int) -> int:
+    """Return how many epochs show each of all patients as often as so many do in a fold."""
     share = (1 - 1 / FOLDS) * (1 - 1 / VALIDATING)
-    return replace(recipe, epochs=max(1, round(recipe.epochs / share)))
+    return max(1, round(epochs / share))
 
 
 def slices_as_patients(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,9 +115,12 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     from utils.evidence import recipes
     from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
 
-    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "intensity": recipes.INTENSITY}
+    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "flair": recipes.FLAIR}
     if arguments.epochs:
-        chosen = {name: replace(one, epochs=arguments.epochs) for name, one in chosen.items()}
+        chosen = {
+            name: recipes.with_epochs(one, lambda _: arguments.epochs)
+            for name, one in chosen.items()
+        }
     pairs = [] if arguments.no_folds else chosen_folds(arguments)
     todo = [pair for pair in pairs if not is_done(arguments.work, *pair)]
     started = time.monotonic()
@@ -133,10 +136,12 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             units = slices_as_patients(table) if dealt == "slices" else table
             split = fold_split(units, dealt, fold)
             run_fold(units, split, chosen[name], name == "seed", folder)
+            if chosen[name].pooled and dealt != "slices":
+                _choose_together(table, chosen[name], experiment, arguments.work)
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
-        recipe = with_scaled_epochs(chosen["ours"])
+        recipe = recipes.with_epochs(chosen["ours"], scaled_epochs)
         folder = arguments.work / "final" / "0"
         with hold_folder(folder, "leave out --final"):
             train_final(table, all_in_training(table), recipe, folder, arguments.out)
@@ -157,3 +162,17 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         with hold_folder(training.parent, "leave out --attempt"):
             run_attempt(table, split, name, folder, training)
     collect(arguments.work, arguments.out, table, FOLDS)
+
+
+def _choose_together(table: pd.DataFrame, recipe, experiment: str, work: Path) -> None:
+    """Let the folds of an experiment choose together, once the last of them is done."""
+    from utils.evidence.folds import is_done
+    from utils.evidence.pooling import choose_together
+
+    names = fold_names(experiment)
+    if not all(is_done(work, experiment, name) for name in names):
+        return
+    dealt = EXPERIMENTS[experiment].dealt
+    with hold_folder(work / experiment, "choose another experiment with --experiment"):
+        folds = {work / experiment / name: fold_split(table, dealt, name) for name in names}
+        choose_together(table, recipe, folds)

@@ -1,11 +1,13 @@
 """One fold of the evidence: both networks trained, everything chosen on validation, rows written.
 
-A fold has a folder of its own. ``fold.json`` is written last: where it is, the fold is done.
+A fold has a folder of its own. ``fold.json`` is written last: where it is, the fold is done. The
+maps of its patients and the detector's answers stay in it too, so that what is chosen can be
+chosen again without training anew, see `utils.evidence.pooling`.
 """
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -15,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from utils import config
 from utils.cohort.table import true_masks
-from utils.cohort.volumes import load_volumes
+from utils.cohort.volumes import View, flair_of, load_volumes
 from utils.course import detector
 from utils.course.run import Parameters, Run
 from utils.evaluation import segmentation
@@ -34,7 +36,7 @@ from utils.evidence.tables import EXPERIMENTS
 from utils.models import resnet50
 from utils.models.files import saving
 from utils.models.files.settings import Postprocessing
-from utils.models.inference import predict_images, resize_probabilities
+from utils.models.inference import predict_images
 from utils.models.postprocessing import (
     combine,
     postprocess,
@@ -42,6 +44,7 @@ from utils.models.postprocessing import (
     slice_scores,
     smooth_slices,
 )
+from utils.models.refinement import refine
 from utils.runtime import release
 from utils.tables import read_table, write_table
 
@@ -80,7 +83,8 @@ def run_fold(
     seed_detector : bool
         Whether the detector is the seed course's instead of ours.
     folder : Path
-        Gets ``slices.csv``, ``patients.csv`` and ``fold.json``; the checkpoints stay in it.
+        Gets ``slices.csv``, ``patients.csv`` and ``fold.json``, and ``maps.npz`` and
+        ``detector.csv`` for `read_predicted`; the checkpoints stay in it.
     """
     rows, settings = _detect(_run(table, split, DETECTOR_SIZE, folder), seed_detector)
     _forget_models()
@@ -90,8 +94,10 @@ def run_fold(
     )
     maps = _maps(run, model, ("validation", "test"))
     del model
+    write_table(folder / "detector.csv", rows)
+    with config.atomic_path(folder / "maps.npz") as temporary:
+        np.savez(temporary, **maps)
     settings |= _choose_on_validation(run, maps, rows)
-    slices, patients = _tested(run, maps, rows, settings)
     settings |= {
         "training_patients": len(set(patient_of_row(run.part("train").table))),
         "validation_patients": len(set(patient_of_row(run.part("validation").table))),
@@ -99,10 +105,60 @@ def run_fold(
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
         "hd95": HD95_NOW,
     }
+    write_fold(folder, run, maps, rows, settings)
+    _forget_models()
+
+
+def write_fold(folder: Path, run: Run, maps: dict, rows: pd.DataFrame, settings: dict) -> None:
+    """Write the rows of a fold's tested part, with what was chosen, and ``fold.json`` last.
+
+    Parameters
+    ----------
+    folder : Path
+    run : Run
+        With pictures as the recipe takes them.
+    maps : dict
+        Patient -> float32 (slices, size, size), of all tested patients.
+    rows : pandas.DataFrame
+        One row a slice of the run: ``p_tumour, p_detector, p_segmenter``.
+    settings : dict
+        ``postprocessing``, ``detection_threshold`` and what else ``fold.json`` holds.
+    """
+    slices, patients = _tested(run, maps, rows, settings)
     for name, frame in (("slices", slices), ("patients", patients)):
         write_table(folder / f"{name}.csv", frame)
     config.write_json(folder / "fold.json", settings)
-    _forget_models()
+
+
+def read_predicted(
+    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, folder: Path
+) -> tuple[Run, dict[str, np.ndarray], pd.DataFrame, dict]:
+    """Return what a fold that is done left: its run, maps, detector's answers and ``fold.json``.
+
+    Parameters
+    ----------
+    table, split, recipe
+        As `run_fold` was given them.
+    folder : Path
+
+    Returns
+    -------
+    Run
+    dict
+        Patient -> float32 (slices, size, size), of its validation and tested patients.
+    pandas.DataFrame
+        One row a slice of the run: ``patient, institution, slice, p_detector``.
+    dict
+    """
+    with np.load(folder / "maps.npz") as kept:
+        maps = dict(kept)
+    rows = read_table(folder / "detector.csv")
+    return (
+        _run(table, split, recipe.size, folder, recipe),
+        maps,
+        rows,
+        config.read_json(folder / "fold.json"),
+    )
 
 
 def _forget_models() -> None:
@@ -114,10 +170,17 @@ def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
     """Return the run that a fold is, with pictures as a recipe takes them."""
     parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
     named = table.assign(patient=patient_of_row(table))
-    volumes = load_volumes(named, size, cache=folder.parent.parent / "cache")
+    view = View(size) if recipe is None else recipe.view
+    volumes = load_volumes(
+        named,
+        size,
+        cache=folder.parent.parent / "cache",
+        grey_levels=view.grey_levels,
+        frame=view.frame,
+    )
     if recipe is not None:
         volumes = recipes.prepare(recipe, volumes)
-    volumes = type(volumes)(table.reset_index(drop=True), volumes.images, volumes.masks)
+    volumes = replace(volumes, table=table.reset_index(drop=True))
     return Run(parameters, folder, volumes.table, split, volumes)
 
 
@@ -222,13 +285,32 @@ def fit_combination(run: Run, maps: dict, rows: pd.DataFrame, chosen: np.ndarray
 
     Adds ``p_segmenter``, the segmenter's score calibrated alone, and ``p_tumour`` to `rows`.
     """
-    labels, scores = run.volumes.labels, segmenter_scores(run, maps)
-    known = ~np.isnan(scores)
-    both = np.stack([logits(rows["p_detector"]), logits(scores)], axis=1)
-    alone = LogisticRegression().fit(both[chosen][:, 1:], labels[chosen])
+    scores = segmenter_scores(run, maps)
+    fitted = rows[chosen].assign(label=run.volumes.labels[chosen], score=scores[chosen])
+    return combined(fitted, rows, scores)
+
+
+def combined(fitted: pd.DataFrame, rows: pd.DataFrame, scores: np.ndarray):
+    """Return the weights of detector and segmenter, and the probabilities of all rows.
+
+    Adds ``p_segmenter``, the segmenter's score calibrated alone, and ``p_tumour`` to `rows`.
+
+    Parameters
+    ----------
+    fitted : pandas.DataFrame
+        What is fitted on: ``p_detector, score, label``.
+    rows : pandas.DataFrame
+        With ``p_detector``.
+    scores : ndarray, shape (n,)
+        `segmenter_scores` of `rows`.
+    """
+    labels, known = fitted["label"], ~np.isnan(scores)
+    both = np.stack([logits(fitted["p_detector"]), logits(fitted["score"])], axis=1)
+    alone = LogisticRegression().fit(both[:, 1:], labels)
     rows["p_segmenter"] = np.nan
-    rows.loc[known, "p_segmenter"] = alone.predict_proba(both[known][:, 1:])[:, 1]
-    regression = LogisticRegression().fit(both[chosen], labels[chosen])
+    own = logits(scores[known])[:, None]
+    rows.loc[known, "p_segmenter"] = alone.predict_proba(own)[:, 1]
+    regression = LogisticRegression().fit(both, labels)
     names = ("detector", "segmenter")
     weights = dict(zip(names, map(float, regression.coef_[0]), strict=True))
     weights |= {"intercept": float(regression.intercept_[0])}
@@ -241,13 +323,16 @@ def _tested(run: Run, maps: dict, rows: pd.DataFrame, settings: dict):
     tested = run.in_part("test")
     owner = patient_of_row(run.table).to_numpy()
     choice = Postprocessing(**settings["postprocessing"])
+    squares = run.volumes.squares or {}
     slices, truths, masks = [], [], []
     for patient in sorted(set(owner[tested])):
         own = np.flatnonzero((owner == patient) & tested)
         table = run.table.iloc[own].assign(patient=patient)
         truth = true_masks(table)
-        native = resize_probabilities(maps[patient], truth.shape[1:])
-        mask = postprocess(native, choice)[tested[owner == patient]]
+        shown = flair_of(run.volumes.images[owner == patient])
+        refined = refine(maps[patient], shown, choice.refinement)
+        mask = postprocess(refined, choice, truth.shape[1:], squares.get(patient))
+        mask = mask[tested[owner == patient]]
         probabilities = {
             name: np.round(rows[name].to_numpy()[own], 6)
             for name in ("p_tumour", "p_detector", "p_segmenter")

@@ -7,12 +7,20 @@ chooses everything else on the validation part.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from keras import layers
 
-from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes, arrange_channels
+from utils.cohort.volumes import (
+    GREY_LEVELS_PER_SD,
+    HEAD_MEAN,
+    View,
+    Volumes,
+    arrange_channels,
+)
 from utils.course import detector
 from utils.course.run import Run
 from utils.models import batches, losses, resnet50, resunet, training
@@ -22,6 +30,8 @@ from utils.models.precision import set_precision
 from utils.models.resnet50 import pretrained_unet
 from utils.models.validation import validate_segmenter
 
+# Of the nine channels of "all", those that show FLAIR.
+FLAIR_OF_ALL = slice(3, 6)
 # Of the detector that goes with every recipe of ours.
 DETECTOR_SIZE = 128
 DETECTOR_EPOCHS = 6
@@ -39,7 +49,7 @@ class Recipe:
         What is particular about it, for the table of attempts; where empty, `description` makes
         it of the values below.
     network : callable
-        `network(size, seed)` -> keras.Model.
+        `network(size, seed)` -> keras.Model; None with `members`.
     size : int
         Side of the pictures.
     epochs, steps, batch_size : int
@@ -56,14 +66,22 @@ class Recipe:
         Whether slices without tumour are left out of the training.
     slicewise : bool
         Whether each slice is standardised by itself, rather than each volume.
-    channels : {"sequences", "neighbours"}
-        What the three channels are, see `volumes.arrange_channels`.
+    channels : {"sequences", "neighbours", "all"}
+        What the channels are, see `volumes.arrange_channels`.
+    grey_levels, frame : str
+        See `volumes.View`.
     flips : bool
         Whether the prediction is the mean of that for the picture and for its mirror image.
+    members : tuple of Recipe
+        Of networks that are trained one by one, each with its own seed, and whose probabilities
+        are averaged. They are given the pictures of this recipe, and those with the channels
+        ``"neighbours"`` see only these of ``"all"``. What else this recipe says is then of no use.
+    pooled : bool
+        Whether the folds of an experiment choose together, see `utils.evidence.pooling`.
     """
 
     words: str
-    network: Callable
+    network: Callable | None
     size: int = 192
     epochs: int = 15
     steps: int = 60
@@ -75,13 +93,24 @@ class Recipe:
     tumour_only: bool = False
     slicewise: bool = False
     channels: str = "sequences"
+    grey_levels: str = View.grey_levels
+    frame: str = View.frame
     flips: bool = True
+    members: tuple["Recipe", ...] = ()
+    pooled: bool = False
+
+    @property
+    def view(self) -> View:
+        """How the networks are shown the slices."""
+        return View(self.size, self.grey_levels, self.frame)
 
     @property
     def description(self) -> str:
         """What it is, in words: its own, or those of its values."""
         if self.words:
             return self.words
+        if self.members:
+            return "mean of " + " and of ".join(one.description for one in self.members)
         parts = [
             NETWORKS.get(self.network, self.network.__name__),
             CHANNELS[self.channels],
@@ -89,6 +118,8 @@ class Recipe:
             LOSSES[type(self.loss())],
             "not augmented" if self.strength is None else _augmentation(self.strength),
         ]
+        parts += ["cut to the head"] * (self.frame == "head")
+        parts += ["grey levels by the brain's mode"] * (self.grey_levels == "brain_mode")
         parts += ["each slice standardised by itself"] * self.slicewise
         parts += ["tumour slices only"] * self.tumour_only
         return ", ".join(parts)
@@ -99,12 +130,18 @@ def _augmentation(strength: batches.Strength) -> str:
     verbs = [verb for verb, amount in moved.items() if amount]
     text = f"{', '.join(verbs)} and mirrored" if verbs else "mirrored"
     recoloured = ", grey levels changed" if strength.gain or strength.gamma else ""
+    shaded = ", shaded as by coils" if strength.field else ""
+    cysts = ", tumours darkened in part" if strength.cysts else ""
     dropped = ", channels replaced by FLAIR" if strength.drop else ""
-    return f"{text}{recoloured}{dropped} at random"
+    return f"{text}{recoloured}{shaded}{cysts}{dropped} at random"
 
 
 def _pretrained(size, seed):
     return pretrained_unet(size, imagenet_resnet50(), seed)
+
+
+def _pretrained_all(size, seed):
+    return pretrained_unet(size, imagenet_resnet50(), seed, sequences=3)
 
 
 def _seed_resunet(size, seed):
@@ -116,16 +153,21 @@ def _plain_resunet(size, seed):
 
 
 # What the parts of a recipe are called.
-NETWORKS = {_pretrained: "U-Net on ImageNet's ResNet50"}
+NETWORKS = {
+    _pretrained: "U-Net on ImageNet's ResNet50",
+    _pretrained_all: "U-Net on ImageNet's ResNet50, whose first stages see each sequence",
+}
 CHANNELS = {
     "sequences": "pre-contrast, FLAIR and post-contrast",
     "neighbours": "FLAIR of three neighbouring slices",
+    "all": "all sequences of three neighbouring slices",
 }
 LOSSES = {losses.DiceCrossEntropy: "Dice + cross-entropy", losses.FocalTversky: "focal Tversky"}
 # Stronger than in the notebooks: 80 real patients differ more than simulated ones. Grey levels
 # are left as they are; `INTENSITY` was the first recipe, and did worse on validation patients.
 PLACES = batches.Strength(rotation=18, scale=0.15, shift=0.08, gain=0.0, gamma=0.0, drop=0.0)
-OURS = Recipe(
+# The recipe before the present one, and the one before that.
+FLAIR = Recipe(
     words="",
     network=_pretrained,
     epochs=20,
@@ -133,11 +175,24 @@ OURS = Recipe(
     channels="neighbours",
 )
 INTENSITY = replace(
-    OURS,
+    FLAIR,
     strength=replace(PLACES, gain=0.25, gamma=0.4, drop=0.15),
     words="as ours, but grey levels changed at random, each channel by itself, and channels "
     "replaced by another",
 )
+# Cut to the head, 128 pixels show as much as 180 of the whole picture.
+_HEAD = Recipe(
+    words="", network=_pretrained, size=128, epochs=18, grey_levels="brain_mode", frame="head"
+)
+FLAIR_MEMBER = replace(_HEAD, strength=replace(PLACES, cysts=0.5), channels="neighbours")
+ALL_MEMBER = replace(
+    _HEAD,
+    network=_pretrained_all,
+    strength=replace(PLACES, gain=0.1, gamma=0.15, field=0.25, cysts=0.5, drop=0.1),
+    channels="all",
+)
+# Two networks that err differently: where FLAIR misleads one, the other sees all sequences.
+OURS = replace(_HEAD, network=None, channels="all", members=(FLAIR_MEMBER, ALL_MEMBER), pooled=True)
 # The course that this one grew from, rebuilt from its description, at the same number of steps.
 SEED = Recipe(
     words="seed course: ResUNet of 1.2 M weights, focal Tversky 0.7 with exponent 0.75, each slice "
@@ -152,29 +207,31 @@ SEED = Recipe(
     slicewise=True,
     flips=False,
 )
-# One change each, to see what it is worth. The first ones were changes to `INTENSITY`.
+# One change each, to see what it is worth.
 ATTEMPTS = {
     "ours": OURS,
+    "FLAIR alone": FLAIR_MEMBER,
+    "all sequences": ALL_MEMBER,
     "three sequences of one slice": replace(
-        OURS, channels="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
+        FLAIR, channels="sequences", words="as ours, pre-contrast, FLAIR and post-contrast instead"
     ),
     "with intensity augmentation": INTENSITY,
     "128 px": replace(INTENSITY, size=128, words="with intensity augmentation, at 128 px"),
-    "256 px": replace(OURS, size=256, words="as ours, at 256 px"),
-    "focal Tversky": replace(OURS, loss=losses.FocalTversky, words="as ours, focal Tversky loss"),
+    "256 px": replace(FLAIR, size=256, words="as ours, at 256 px"),
+    "focal Tversky": replace(FLAIR, loss=losses.FocalTversky, words="as ours, focal Tversky loss"),
     "gentle augmentation": replace(
-        OURS, strength=batches.Strength(), words="as ours, augmentation of the notebooks"
+        FLAIR, strength=batches.Strength(), words="as ours, augmentation of the notebooks"
     ),
     "channels alike": replace(
-        OURS,
+        FLAIR,
         strength=replace(PLACES, gain=0.15, gamma=0.25, alike=True),
         words="as ours, but grey levels changed a little, for the three slices alike",
     ),
     "tumour slices only": replace(
-        OURS, tumour_only=True, tumour_share=None, words="as ours, never shown a tumour-free slice"
+        FLAIR, tumour_only=True, tumour_share=None, words="as ours, never shown a tumour-free slice"
     ),
     "each slice standardised": replace(
-        OURS, slicewise=True, words="as ours, each slice standardised by itself"
+        FLAIR, slicewise=True, words="as ours, each slice standardised by itself"
     ),
     "ResUNet from scratch": replace(
         INTENSITY,
@@ -185,6 +242,12 @@ ATTEMPTS = {
     ),
     "seed course": SEED,
 }
+
+
+def with_epochs(recipe: Recipe, change: Callable[[int], int]) -> Recipe:
+    """Return the recipe with other numbers of epochs, in its members too."""
+    members = tuple(with_epochs(one, change) for one in recipe.members)
+    return replace(recipe, epochs=change(recipe.epochs), members=members)
 
 
 def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=None):
@@ -209,6 +272,8 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     pandas.DataFrame
         One row an epoch.
     """
+    if recipe.members:
+        return _train_members(run, recipe, Path(folder), last_epoch, report)
     set_precision()
     train, validation = (run.part(part) for part in ("train", "validation"))
     if recipe.tumour_only:
@@ -260,12 +325,53 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     return (flip_averaged(model) if recipe.flips else model), history
 
 
+def _train_members(run, recipe, folder, last_epoch, report):
+    models, histories = [], []
+    for number, member in enumerate(recipe.members):
+        images = run.volumes.images
+        if member.channels != recipe.channels:
+            images = images[..., FLAIR_OF_ALL]
+        parameters = replace(run.parameters, seed=len(recipe.members) * run.seed + number)
+        own = replace(run, parameters=parameters, volumes=replace(run.volumes, images=images))
+        model, history = train_segmenter(own, member, folder / str(number), last_epoch, report)
+        models.append(model)
+        histories.append(history.assign(member=number))
+    return averaged(models, recipe.channels), pd.concat(histories, ignore_index=True)
+
+
+def averaged(models, channels: str) -> keras.Model:
+    """Return a model whose output is the mean of several.
+
+    Parameters
+    ----------
+    models : list of keras.Model
+        Of one size. Where `channels` is ``"all"``, those that take three channels are given FLAIR.
+    channels : str
+        Of the pictures, see `volumes.arrange_channels`.
+
+    Returns
+    -------
+    keras.Model
+        (batch, size, size, channels), 0..255 -> (batch, size, size, 1) probabilities, float32.
+    """
+    size = models[0].input_shape[1]
+    inputs = layers.Input((size, size, 9 if channels == "all" else 3), name="picture")
+    flair = keras.ops.split(inputs, 3, axis=-1)[1] if channels == "all" else inputs
+    outputs = []
+    for number, model in enumerate(models):
+        member = keras.Model(model.input, model.output, name=f"member{number}")
+        outputs.append(member(inputs if model.input_shape == inputs.shape else flair))
+    mean = layers.Average(name="mean_of_members", dtype="float32")(outputs)
+    return keras.Model(inputs, mean, name="mean_of_segmenters")
+
+
 def _rows(volumes: Volumes, chosen: np.ndarray) -> Volumes:
     """Return some rows of the volumes; `chosen` is bool, shape (n,)."""
     return Volumes(
         volumes.table[chosen].reset_index(drop=True),
         volumes.images[chosen],
         None if volumes.masks is None else volumes.masks[chosen],
+        volumes.squares,
     )
 
 
@@ -289,7 +395,7 @@ def prepare(recipe: Recipe, volumes: Volumes) -> Volumes:
                 for _, rows in volumes.table.groupby("patient", sort=False)
             ]
         )
-    return Volumes(volumes.table, images, volumes.masks)
+    return replace(volumes, images=images)
 
 
 def standardise_slices(images: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from keras import ops
 from utils import config
 
 PREFETCHED = 2
+# How many places a coil's shading is drawn at, along each side.
+FIELD_GRID = 4
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,18 @@ class Strength:
     scale, shift : float
         Shares of the picture's side.
     gain, gamma : float
-        Natural logarithms of the factor and of the exponent, for each channel.
+        Natural logarithms of the factor and of the exponent, for each sequence.
     drop : float
         Probability that the pre- or the post-contrast channel becomes a copy of FLAIR, as in the
         patients of the real cohort who lack a sequence.
     alike : bool
         Whether the three channels get the same factor and exponent, as where they are slices of
         one sequence rather than three sequences.
+    field : float
+        Natural logarithm of the factor by which a sequence may be brighter at one end than in the
+        mean, smoothly, as coils make it; in half of the sequences.
+    cysts : float
+        Probability that a part of the tumour is darkened, as fluid is in FLAIR.
     """
 
     rotation: float = 15.0
@@ -44,6 +51,8 @@ class Strength:
     gamma: float = 0.25
     drop: float = 0.1
     alike: bool = False
+    field: float = 0.0
+    cysts: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,8 @@ def draw_parameters(count, *, seed, epoch, strength=None) -> dict:
         `transform` float32 (count, 6): the first two rows of the matrix that maps a place in the
         output, relative to the centre and in shares of the side, to its place in the input.
         `gain`, `gamma` float32 (count, 3). `flair` float32 (count, 3): 1 where a channel becomes
-        a copy of FLAIR.
+        a copy of FLAIR. If there are to be any: `field` float32 (count, 4, 4, 3), natural
+        logarithms on a coarse grid, and `cyst` float32 (count, 6), see `_with_cysts`.
     """
     strength = strength or Strength()
     random = np.random.default_rng((seed, epoch, 1))
@@ -175,12 +185,28 @@ def draw_parameters(count, *, seed, epoch, strength=None) -> dict:
     if strength.alike:
         drawn[...] = drawn[..., :1]
     gain, gamma = np.exp([strength.gain * drawn[0], strength.gamma * drawn[1]])
-    return {
-        "transform": transform.astype("float32"),
-        "gain": gain.astype("float32"),
-        "gamma": gamma.astype("float32"),
-        "flair": (dropped[:, None] == np.arange(3)).astype("float32"),
+    parameters = {
+        "transform": transform,
+        "gain": gain,
+        "gamma": gamma,
+        "flair": dropped[:, None] == np.arange(3),
     }
+    if strength.field:
+        random = np.random.default_rng((seed, epoch, 2))
+        bent = random.choice([0.0, strength.field], (count, 1, 1, 3))
+        parameters["field"] = bent * random.uniform(-1, 1, (count, FIELD_GRID, FIELD_GRID, 3))
+    if strength.cysts:
+        parameters["cyst"] = _draw_cysts(count, strength.cysts, seed, epoch)
+    return {name: values.astype("float32") for name, values in parameters.items()}
+
+
+def _draw_cysts(count, probability, seed, epoch):
+    random = np.random.default_rng((seed, epoch, 3))
+    present = random.random(count) < probability
+    place = random.random(count)
+    radius, aspect = random.uniform(0.3, 0.8, count), random.uniform(0.6, 1.6, count)
+    angle, depth = random.uniform(0, np.pi, count), random.uniform(0.3, 0.8, count)
+    return np.stack([present * depth, place, radius, aspect, np.cos(angle), np.sin(angle)], axis=1)
 
 
 def augment(images, masks, parameters):
@@ -188,8 +214,9 @@ def augment(images, masks, parameters):
 
     Parameters
     ----------
-    images : tensor, shape (batch, height, width, 3)
-        Values 0..255; 0 is outside the head and stays 0.
+    images : tensor, shape (batch, height, width, 3) or (batch, height, width, 9)
+        Values 0..255; 0 is outside the head and stays 0. Nine channels are three of each
+        sequence, see `volumes.arrange_channels`.
     masks : tensor, shape (batch, height, width, 1), or None
         Values 0 and 1.
     parameters : dict
@@ -208,27 +235,72 @@ def augment(images, masks, parameters):
     if masks is not None:
         masks = ops.image.affine_transform(masks, matrix, interpolation="nearest")
         masks = ops.cast(masks, "float32")
-    return _with_flair(_recoloured(images, parameters), parameters["flair"]), masks
+        if "cyst" in parameters:
+            images = _with_cysts(images, masks, parameters["cyst"])
+    images = _recoloured(images, parameters)
+    return _with_flair(images, parameters["flair"]), masks
+
+
+def _with_cysts(images, masks, cyst):
+    """Return pictures with a dark, soft ellipse in their tumours.
+
+    Parameters
+    ----------
+    images, masks : tensor
+        As `augment` returns them.
+    cyst : tensor, shape (batch, 6)
+        How much darker, 0..1; which pixel of the tumour, from the first (0) to the last (1), is
+        the centre; radius, 1 being that of a disc as large as the tumour; ratio of the axes;
+        cosine and sine of the angle.
+
+    Returns
+    -------
+    tensor, in the shape of `images`
+    """
+    height, width = masks.shape[1:3]
+    depth, place, radius, aspect, cosine, sine = (cyst[:, n, None, None] for n in range(6))
+    counted = ops.cumsum(ops.reshape(masks, (-1, height * width)), axis=1)
+    area = counted[:, -1:]
+    centre = ops.argmax(ops.cast(counted > place[:, 0] * area, "int32"), axis=1)
+    row = ops.cast(centre // width, "float32")[:, None, None]
+    column = ops.cast(centre % width, "float32")[:, None, None]
+    down = ops.arange(height, dtype="float32")[None, :, None] - row
+    across = ops.arange(width, dtype="float32")[None, None, :] - column
+    along, beside = cosine * across + sine * down, cosine * down - sine * across
+    # At least a pixel: a picture without tumour has no radius.
+    size = ops.maximum(radius * ops.sqrt(area[:, :, None] / np.pi), 1.0)
+    distance = ((along / aspect) ** 2 + (beside * aspect) ** 2) / size**2
+    dark = depth * ops.exp(-(distance**2))
+    return images * (1.0 - dark[..., None] * masks)
 
 
 def _recoloured(images, parameters):
-    """Return 255 gain (images / 255) ^ gamma, at most 255.
+    """Return 255 gain field (images / 255) ^ gamma, at most 255.
 
     By way of the logarithm, which takes a third of the time of `ops.power`: augmentation runs
     beside the training and takes the time from it. 0 stays 0: exp(log 0) is exactly that.
     """
-    gain = parameters["gain"][:, None, None, :]
-    gamma = parameters["gamma"][:, None, None, :]
+    each = images.shape[-1] // 3  # channels of one sequence
+    gain, gamma = (
+        ops.repeat(parameters[name], each, axis=-1)[:, None, None, :] for name in ("gain", "gamma")
+    )
     offset = ops.log(255.0 * gain) - gamma * np.log(255.0)
+    if "field" in parameters:
+        field = ops.image.resize(parameters["field"], images.shape[1:3], interpolation="bicubic")
+        offset = offset + ops.repeat(field, each, axis=-1)
     return ops.minimum(ops.exp(gamma * ops.log(images) + offset), 255.0)
 
 
 def _with_flair(images, flair):
-    """Return pictures with FLAIR in the channels that `flair` (batch, 3) marks with 1."""
+    """Return pictures with FLAIR in the sequences that `flair` (batch, 3) marks with 1."""
     as_is = ops.eye(3)
     mixing = as_is + flair[:, None, :] * (as_is[:, 1:2] - as_is)
-    flat = ops.reshape(images, (ops.shape(images)[0], -1, 3))
-    return ops.reshape(ops.matmul(flat, mixing), ops.shape(images))
+    batch, each = ops.shape(images)[0], images.shape[-1] // 3
+    sequences = ops.reshape(images, (batch, -1, 3, each))
+    if each == 1:
+        return ops.reshape(ops.matmul(sequences[..., 0], mixing), ops.shape(images))
+    mixed = ops.einsum("bpsk,bst->bptk", sequences, mixing)
+    return ops.reshape(mixed, ops.shape(images))
 
 
 def _pixel_transform(transform, height, width):

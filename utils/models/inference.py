@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 from PIL import Image
 
+from utils.cohort.framing import Square, put_back
 from utils.cohort.tiff import read_slice
 from utils.cohort.volumes import Volumes
 
@@ -165,7 +166,10 @@ def resize_probabilities(probabilities: np.ndarray, size: tuple[int, int]) -> np
     return np.stack([resize_map(one, size) for one in probabilities])
 
 
-def resize_map(one: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_map(one: np.ndarray, size: tuple[int, int], square: Square | None = None) -> np.ndarray:
+    """Return one map at another size; of a square of the picture: with 0 around it."""
+    if square is not None:
+        return put_back(resize_map(one, (square.side, square.side)), square, size)
     if one.shape == tuple(size):
         return one
     return np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR))

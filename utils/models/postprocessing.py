@@ -9,10 +9,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from utils.cohort.framing import Square
 from utils.evaluation.calibration import logits
 from utils.evaluation.segmentation import dice
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import resize_map
+
+# A pixel of which a network is surer than this counts no more, in logits.
+MOST_EVIDENCE = 6.0
 
 
 def smooth_slices(probabilities: np.ndarray, neighbours: float) -> np.ndarray:
@@ -96,9 +100,16 @@ def combine(p_detector: np.ndarray, scores: np.ndarray, weights: dict) -> np.nda
 
 
 def postprocess(
-    probabilities: np.ndarray, settings: Postprocessing, size: tuple[int, int] | None = None
+    probabilities: np.ndarray,
+    settings: Postprocessing,
+    size: tuple[int, int] | None = None,
+    square: Square | None = None,
 ) -> np.ndarray:
     """Return the masks of one patient from its maps of probability.
+
+    Which piece is the tumour is a matter of evidence: the sum over its pixels of their logits, up
+    to 6 each and from 0, so that a small piece of which the network is sure can outweigh a large
+    one of which it is not.
 
     Slice by slice: at the size of the files, the maps and the numbers of the pieces of a large
     patient would take 16 bytes a pixel.
@@ -111,6 +122,8 @@ def postprocess(
     size : (int, int), optional
         Height and width of the masks, if other than those of the maps, see
         `resize_probabilities`.
+    square : Square, optional
+        What the maps show of pictures of that size; outside it there is no tumour.
 
     Returns
     -------
@@ -130,11 +143,22 @@ def postprocess(
     """
     size = probabilities.shape[1:] if size is None else tuple(size)
     masks = np.empty((len(probabilities), *size), bool)
-    for place, smoothed in enumerate(_smoothed(probabilities, settings.neighbours, size)):
+    evidence = [] if settings.least_share else None
+    for place, smoothed in enumerate(_smoothed(probabilities, settings.neighbours, size, square)):
         np.greater_equal(smoothed, settings.threshold, out=masks[place])
-    if settings.minimum_px > 1 or settings.largest_only:
-        _drop_pieces(masks, settings)
+        if evidence is not None:
+            evidence.append(_evidence(smoothed, masks[place]))
+    if settings.minimum_px > 1 or settings.largest_only or settings.least_share:
+        _drop_pieces(masks, settings, evidence)
     return masks.view(np.uint8)
+
+
+def _evidence(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return how much speaks for each piece of a slice, in the order in which they are numbered."""
+    box = _box(mask)
+    pieces, count = _numbered(mask, box)
+    speaking = logits(probabilities[box]).clip(0, MOST_EVIDENCE)
+    return np.bincount(pieces.ravel(), weights=speaking.ravel(), minlength=count + 1)[1:]
 
 
 def search_postprocessing(
@@ -180,24 +204,26 @@ def search_postprocessing(
     return tried
 
 
-def _smoothed(probabilities, neighbours: float, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def _smoothed(
+    probabilities, neighbours: float, size: tuple[int, int], square: Square | None
+) -> Iterator[np.ndarray]:
     """Yield each slice's map at `size`, as `smooth_slices` makes it of all maps at once."""
     last = len(probabilities) - 1
     before = own = None
     for place, one in enumerate(probabilities):
-        own = resize_map(one, size) if own is None else own
+        own = resize_map(one, size, square) if own is None else own
         if not neighbours:
             yield own
             own = None
             continue
-        after = own if place == last else resize_map(probabilities[place + 1], size)
+        after = own if place == last else resize_map(probabilities[place + 1], size, square)
         yield (
             neighbours * ((own if before is None else before) + after) + (1 - 2 * neighbours) * own
         )
         before, own = own, after
 
 
-def _drop_pieces(masks: np.ndarray, settings: Postprocessing) -> None:
+def _drop_pieces(masks: np.ndarray, settings: Postprocessing, evidence: list | None) -> None:
     """Set to False, in place, the connected pieces that are not to be kept.
 
     Pieces are numbered within each slice first, and those that touch pieces of the next slice, at
@@ -225,6 +251,9 @@ def _drop_pieces(masks: np.ndarray, settings: Postprocessing) -> None:
     kept = totals >= max(1, settings.minimum_px)
     if settings.largest_only:
         kept &= np.arange(len(totals)) == totals.argmax()
+    if evidence is not None:
+        speaking = np.bincount(piece, weights=np.concatenate(evidence))
+        kept &= speaking >= settings.least_share * speaking.max()
     first = 0
     for mask, box, count in zip(masks, boxes, counts, strict=True):
         if count:

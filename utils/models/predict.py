@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import tee
 from pathlib import Path
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from utils.cohort.layout import LONGEST_NAME
 from utils.cohort.table import cohort_to_predict, read_cohort
-from utils.cohort.volumes import arrange_channels, read_resized
+from utils.cohort.volumes import CHANNELS, Prepared, View, arrange_channels, flair_of, read_views
 from utils.config import RESULTS, RUNS, CourseError, atomic_path, prepare_folder
 from utils.models.files.checks import (
     check_detector,
@@ -25,6 +25,7 @@ from utils.models.files.checks import (
 from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
 from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
+from utils.models.refinement import refine
 from utils.tables import write_table
 
 
@@ -41,6 +42,8 @@ class Networks:
     postprocessing : Postprocessing
     channels : str
         The channels that the segmenter takes, see `volumes.arrange_channels`.
+    view : View
+        How it is shown the slices.
     files : tuple of path-like
         Where the two come from, for messages.
     """
@@ -50,6 +53,7 @@ class Networks:
     segmenter: object
     postprocessing: Postprocessing
     channels: str
+    view: View
     files: tuple = ("the detector", "the segmenter")
 
 
@@ -180,18 +184,24 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     from utils.models.files.saving import load_model
 
     segmenter = load_model(segmenter_file)
-    check_segmenter(segmenter, segmenter_file)
-    postprocessing, channels = segmenter_settings(segmenter_file)
-    files = detector_file, segmenter_file
-    return Networks(detector, settings, segmenter, postprocessing, channels, files)
+    chosen = segmenter_settings(segmenter_file)
+    check_segmenter(segmenter, segmenter_file, CHANNELS[chosen.channels])
+    view = View(segmenter.input_shape[1], chosen.grey_levels, chosen.frame)
+    return Networks(
+        detector,
+        settings,
+        segmenter,
+        chosen.postprocessing,
+        chosen.channels,
+        view,
+        (detector_file, segmenter_file),
+    )
 
 
 def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
     """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does."""
-    views = [
-        (networks.detector.input_shape[1], "sequences"),
-        (networks.segmenter.input_shape[1], networks.channels),
-    ]
+    views = [View(networks.detector.input_shape[1]), networks.view]
+    channels = ["sequences", networks.channels]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
     written: list[Future] = []
     with (
@@ -199,17 +209,19 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
         ThreadPoolExecutor(max_workers=1) as writers,
         tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
     ):
-        patients, sizes = tee(_read_ahead(readers, groups, views))
+        patients, shown = tee(_read_ahead(readers, groups, views, channels))
         predicted = predict_together(
             [networks.detector, networks.segmenter], (inputs for _, inputs in patients)
         )
-        for rows, (size, _), (detected, own) in zip(groups, sizes, predicted, strict=True):
+        for rows, (prepared, inputs), (detected, own) in zip(groups, shown, predicted, strict=True):
             for values, file in zip((detected, own), networks.files, strict=True):
                 check_probabilities(values, file)
             detected = slice_probabilities(detected, own, networks.detector_settings)
-            choices = networks.postprocessing
+            flair, choices = flair_of(inputs[1]), networks.postprocessing
             written.append(
-                writers.submit(_write_patient, rows, detected, own, size, choices, Path(out))
+                writers.submit(
+                    _write_patient, rows, detected, own, flair, prepared, choices, Path(out)
+                )
             )
             bar.update(len(rows))
         slices = pd.concat([patient.result() for patient in written], ignore_index=True)
@@ -253,29 +265,35 @@ def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
     return combine(p_detector, scores, settings["combination"])
 
 
-def _read_ahead(readers: ThreadPoolExecutor, groups: list, views: list, ahead: int = 2):
+def _read_ahead(
+    readers: ThreadPoolExecutor, groups: list, views: list, channels: list, ahead: int = 2
+):
     """Yield what `_read_patient` returns for each group, having started the next ones."""
     waiting: list[Future] = []
     for rows in groups:
-        waiting.append(readers.submit(_read_patient, rows, views))
+        waiting.append(readers.submit(_read_patient, rows, views, channels))
         if len(waiting) > ahead:
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
 
 
-def _read_patient(rows: pd.DataFrame, views: list) -> tuple[tuple, list[np.ndarray]]:
-    """Return the size of a patient's pictures and, for each model, the pictures it takes.
+def _read_patient(
+    rows: pd.DataFrame, views: list[View], channels: list[str]
+) -> tuple[Prepared, list[np.ndarray]]:
+    """Return what the last view shows of a patient, and for each model the pictures it takes."""
+    prepared = read_views(rows, views)
+    inputs = [
+        arrange_channels(prepared[view].images, name)
+        for view, name in zip(views, channels, strict=True)
+    ]
+    return replace(prepared[views[-1]], images=None), inputs
 
-    A view is the size of the pictures and the name of their channels, see `arrange_channels`.
-    """
-    own, resized = read_resized(rows, {size for size, _ in views})
-    return own, [arrange_channels(resized[size], name) for size, name in views]
 
-
-def _write_patient(rows, p_tumour, probabilities, size, settings, out) -> pd.DataFrame:
+def _write_patient(rows, p_tumour, probabilities, flair, prepared, settings, out) -> pd.DataFrame:
     """Write the masks of one patient; return its rows of the table."""
-    masks = postprocess(probabilities, settings, size)
+    refined = refine(probabilities, flair, settings.refinement)
+    masks = postprocess(refined, settings, prepared.shape, prepared.square)
     for row, mask in zip(rows.itertuples(), masks, strict=True):
         name = mask_name(row.patient, row.slice)
         # In memory first: Pillow takes three times as long to write to a file.

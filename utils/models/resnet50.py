@@ -22,6 +22,8 @@ STAGES = {2: (3, 64), 3: (4, 128), 4: (5, 256)}
 TRUNK_FEATURES = 4 * STAGES[4][1]
 # Stages up to this one are not trained.
 FROZEN_STAGES = 2
+# How the convolutions that join several sequences are named.
+JOIN = "join"
 # Filters of the decoder, at a sixteenth, an eighth, a quarter and half of the resolution.
 WIDTHS = (256, 128, 64, 32)
 
@@ -123,12 +125,16 @@ def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     return keras.Model(model.input, outputs, name="calibrated_detector")
 
 
-def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
+def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> keras.Model:
     """Return a residual U-Net with the first stages of ResNet50 as its encoder.
 
     The decoder adds a skip connection at each resolution and a residual block after it, without
     normalisation. The first two stages of the encoder, the dearest to train, stay as they are.
     Masks are computed at half the resolution and enlarged bilinearly.
+
+    Of several sequences, each goes through those first two stages by itself, as three channels of
+    its own; a convolution of one pixel then joins them. At the start it lets FLAIR through as it
+    is and nothing of the others.
 
     Parameters
     ----------
@@ -140,11 +146,13 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
         Same seed, same random weights.
     prior : float
         The probability that the untrained network gives to a pixel, about the share of tumour.
+    sequences : {1, 3}
+        How many the picture holds, see `volumes.arrange_channels`.
 
     Returns
     -------
     keras.Model
-        (batch, size, size, 3), 0..255 -> (batch, size, size, 1) probabilities, float32.
+        (batch, size, size, 3 sequences), 0..255 -> (batch, size, size, 1) probabilities, float32.
 
     References
     ----------
@@ -153,8 +161,8 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
     https://doi.org/10.1109/CVPR.2017.106, for a decoder without normalisation.
     """
     keras.utils.set_random_seed(seed)
-    inputs = layers.Input((size, size, 3), name="picture")
-    skips = _encoder(inputs)
+    inputs = layers.Input((size, size, 3 * sequences), name="picture")
+    skips = _encoder(inputs, sequences)
     x = _convolution(skips.pop(), WIDTHS[0], 1, "up_from", relu=True)
     for width in WIDTHS[1:]:
         x = _decoder_level(x, skips.pop(), width)
@@ -163,6 +171,9 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02) -> keras.Model:
     x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarged", dtype="float32")(x)
     outputs = layers.Activation("sigmoid", name="probability", dtype="float32")(x)
     model = keras.Model(inputs, outputs, name="pretrained_unet")
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D) and layer.name.startswith(JOIN):
+            _let_flair_through(layer, sequences)
     if weights is not None:
         _fold_into(model, _imagenet(weights))
     return model
@@ -225,6 +236,15 @@ def _folded_trunk(size, source: keras.Model) -> keras.Model:
     return trunk
 
 
+def _let_flair_through(join, sequences):
+    """Make a joining convolution the identity for the middle sequence and 0 for the others."""
+    kernel, bias = join.get_weights()
+    count = kernel.shape[-1]
+    kernel = np.zeros((sequences, count, count), kernel.dtype)
+    kernel[sequences // 2] = np.eye(count)
+    join.set_weights([kernel.reshape(1, 1, sequences * count, count), bias])
+
+
 def _convolution(x, width, size, name, stride=1, relu=False, trainable=True, padding="same"):
     x = layers.Conv2D(
         width,
@@ -238,9 +258,10 @@ def _convolution(x, width, size, name, stride=1, relu=False, trainable=True, pad
     return layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
 
 
-def _encoder(inputs):
+def _encoder(inputs, sequences=1):
     """Return the output of the first convolution and of each stage, named as in Keras."""
     frozen = {"trainable": False}
+    inputs = _one_by_one(inputs, sequences)
     offset = [-value for value in IMAGENET_MEAN]
     x = layers.Rescaling(1.0, offset=offset, name="mean_removed", dtype="float32")(inputs)
     x = keras.ops.flip(x, axis=-1)
@@ -254,7 +275,30 @@ def _encoder(inputs):
             stride = 2 if block == 1 and stage > 2 else 1
             x = _bottleneck(x, width, stride, f"conv{stage}_block{block}", block == 1, stage)
         outputs.append(x)
+        if stage == FROZEN_STAGES and sequences > 1:
+            outputs = [_joined(one, sequences) for one in outputs]
+            x = outputs[-1]
     return outputs
+
+
+def _one_by_one(pictures, sequences):
+    """Return every sequence as a picture of its own: (batch sequences, height, width, 3)."""
+    if sequences == 1:
+        return pictures
+    height, width = pictures.shape[1:3]
+    x = keras.ops.reshape(pictures, (-1, height, width, sequences, 3))
+    x = keras.ops.transpose(x, (0, 3, 1, 2, 4))
+    return keras.ops.reshape(x, (-1, height, width, 3))
+
+
+def _joined(features, sequences):
+    """Return the features of a picture's sequences as one map with as many channels as each."""
+    height, width, count = features.shape[1:]
+    x = keras.ops.reshape(features, (-1, sequences, height, width, count))
+    x = keras.ops.transpose(x, (0, 2, 3, 1, 4))
+    x = keras.ops.reshape(x, (-1, height, width, sequences * count))
+    x = layers.Conv2D(count, 1, kernel_initializer="zeros", name=f"{JOIN}{height}")(x)
+    return layers.Activation("relu", name=f"{JOIN}{height}_relu")(x)
 
 
 def _bottleneck(x, width, stride, name, widen, stage):

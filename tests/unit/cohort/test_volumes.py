@@ -8,17 +8,21 @@ from PIL import Image
 from utils.cohort import volumes as volumes_module
 from utils.cohort.table import read_cohort
 from utils.cohort.volumes import (
+    BRAIN_MODE,
     GREY_LEVELS_PER_SD,
     HEAD_MEAN,
     SliceFiles,
+    View,
     _percentile,
     arrange_channels,
+    flair_of,
     head_pixels,
     load_volumes,
+    mode_normalisation,
     normalisation,
     normalise_image,
     normalise_volume,
-    read_resized,
+    read_views,
     read_volume,
     resize_image,
     resize_mask,
@@ -191,13 +195,14 @@ def test_a_large_patient_is_never_in_memory_as_a_whole(tmp_path, monkeypatch):
     volume = normalise_volume(read_volume(rows))  # 9.4 MB
     expected = np.stack([resize_image(image, (64, 64)) for image in volume])
     monkeypatch.setattr(volumes_module, "_KEPT_BYTES", 0)
-    read_resized(rows, [64])
+    view = View(64)
+    read_views(rows, [view])
     tracemalloc.start()
-    size, resized = read_resized(rows, [64])
+    prepared = read_views(rows, [view])[view]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert size == (512, 512)
-    np.testing.assert_array_equal(resized[64], expected)
+    assert prepared.shape == (512, 512)
+    np.testing.assert_array_equal(prepared.images, expected)
     # A slice takes 0.8 MB, and a few of its kind are made of it.
     assert peak < 6_500_000 < volume.nbytes
 
@@ -215,3 +220,60 @@ def test_a_small_patient_is_read_once_and_a_large_one_again(tmp_path, monkeypatc
     slices = SliceFiles(rows["image_path"])
     assert [len(list(slices)) for _ in range(2)] == [3, 3]
     assert len(read) == 9
+
+
+def test_the_brain_gets_its_brightness_however_bright_scalp_and_tumour_are():
+    # A brain of 60 in a scalp of 200, 4 pixels thick; a tumour of 120 in a quarter of the brain.
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[10:90, 10:90] = 200
+    image[14:86, 14:86] = 60
+    image[14:50, 14:50] = 120
+    tables = mode_normalisation([image])
+    assert tables[:, 60].tolist() == [BRAIN_MODE] * 3
+    assert tables[:, 120].tolist() == [2 * BRAIN_MODE] * 3
+    assert tables[:, 0].tolist() == [0] * 3
+    assert tables[:, 200].tolist() == [255] * 3  # 200 / 60 * 85 = 283
+
+
+@given(st.floats(0.5, 1.5))
+def test_a_brighter_patient_looks_the_same(gain):
+    rng = np.random.default_rng(0)
+    image = np.zeros((80, 80, 3), np.float64)
+    image[8:72, 8:72] = rng.normal(100, 3, (64, 64, 1))
+    image[30:40, 30:40] *= 1.5
+    shown = [
+        normalise_image(one, mode_normalisation([one]))
+        for one in ((image * factor).round().astype(np.uint8) for factor in (1, gain))
+    ]
+    difference = np.abs(shown[0].astype(int) - shown[1])
+    # The mode of noise is known to a few levels of a hundred.
+    assert difference.max() <= 0.1 * BRAIN_MODE
+
+
+def test_without_a_brain_grey_levels_follow_mean_and_deviation():
+    image = np.zeros((40, 40, 3), np.uint8)
+    np.testing.assert_array_equal(mode_normalisation([image]), normalisation([image]))
+
+
+def test_cut_to_the_head_pictures_and_masks_are_of_the_same_square(tmp_path):
+    table = read_cohort(write_cohort(tmp_path / "cohort"))
+    # A head of 48 pixels: the square has 48 / 0.96 = 50, from row and column 7.
+    for _ in range(2):  # computed, then from the cache
+        volumes = load_volumes(table, size=100, cache=tmp_path / "cache", frame="head")
+        assert volumes.squares == dict.fromkeys(volumes.patients, (7, 7, 50))
+        # Of 20 x 20 pixels of the mask, each is shown twice as large.
+        assert volumes.masks.sum(axis=(1, 2)).tolist() == [0, 40 * 40, 0] * 2
+    whole = load_volumes(table, size=40)
+    assert whole.squares is None
+    assert load_volumes(table, size=32, cache=tmp_path / "cache").squares is None
+
+
+def test_all_channels_are_three_slices_of_each_sequence():
+    images = np.arange(9, dtype=np.uint8).reshape(3, 1, 1, 3)  # 0 1 2, 3 4 5, 6 7 8
+    arranged = arrange_channels(images, "all")
+    assert arranged[1].ravel().tolist() == [0, 3, 6, 1, 4, 7, 2, 5, 8]
+    assert arranged[0].ravel().tolist() == [0, 0, 3, 1, 1, 4, 2, 2, 5]
+    np.testing.assert_array_equal(arranged[..., 3:6], arrange_channels(images, "neighbours"))
+    for channels in ("sequences", "neighbours", "all"):
+        shown = flair_of(arrange_channels(images, channels))
+        np.testing.assert_array_equal(shown, images[..., 1])

@@ -128,6 +128,59 @@ def test_gamma_gain_and_dropped_channel_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(moved)[0, 1, 1], [51, 10.2, 10.2], rtol=1e-4)
 
 
+def test_three_channels_of_a_sequence_get_what_is_drawn_for_it():
+    images = np.full((1, 2, 2, 9), 51, "uint8")
+    parameters = identity(1)
+    parameters["gain"][0] = (1, 2, 3)
+    moved, _ = batches.augment(images, None, parameters)
+    expected = [51] * 3 + [102] * 3 + [153] * 3
+    np.testing.assert_allclose(ops.convert_to_numpy(moved)[0, 1, 1], expected, rtol=1e-4)
+    parameters["flair"][0, 0] = 1
+    moved, _ = batches.augment(images, None, parameters)
+    expected = [102] * 6 + [153] * 3
+    np.testing.assert_allclose(ops.convert_to_numpy(moved)[0, 1, 1], expected, rtol=1e-4)
+
+
+def test_shading_is_smooth_and_as_strong_as_drawn():
+    strength = batches.Strength(
+        rotation=0, scale=0, shift=0, gain=0, gamma=0, drop=0, field=np.log(1.5)
+    )
+    parameters = batches.draw_parameters(40, seed=0, epoch=0, strength=strength)
+    shaded = np.abs(parameters["field"]).max(axis=(1, 2)) > 0
+    assert 0.3 < shaded.mean() < 0.7  # half of 120 sequences
+    images = np.full((40, 32, 32, 9), 100, "uint8")
+    factor = ops.convert_to_numpy(batches.augment(images, None, parameters)[0]) / 100
+    # A cubic through values between 1 / 1.5 and 1.5 may leave them a little.
+    assert factor.min() > 0.5 and factor.max() < 2
+    np.testing.assert_allclose(factor[..., 0], factor[..., 2], rtol=1e-5)  # one sequence
+    assert np.abs(np.diff(factor, axis=1)).max() < 0.15
+    np.testing.assert_allclose(factor[..., 0][~shaded[:, 0]], 1, rtol=1e-4)
+
+
+def test_a_cyst_darkens_a_part_of_the_tumour_and_nothing_else():
+    strength = batches.Strength(rotation=0, scale=0, shift=0, gain=0, gamma=0, drop=0, cysts=1.0)
+    parameters = batches.draw_parameters(20, seed=0, epoch=0, strength=strength)
+    images = np.full((20, 64, 64, 3), 100, "uint8")
+    masks = np.zeros((20, 64, 64, 1), "uint8")
+    masks[:19, 20:44, 12:52] = 1  # the last one shows no tumour
+    moved, moved_masks = (
+        ops.convert_to_numpy(one) for one in batches.augment(images, masks, parameters)
+    )
+    np.testing.assert_array_equal(moved_masks, masks)  # the mirror leaves these as they are
+    np.testing.assert_allclose(moved[masks[..., 0] == 0], 100, rtol=1e-3)
+    darkest = moved[:19].min(axis=(1, 2, 3))
+    # At its centre a cyst is 0.3 to 0.8 darker.
+    np.testing.assert_allclose(darkest, 100 * (1 - parameters["cyst"][:19, 0]), rtol=0.03)
+    dark = (moved[:19, ..., 0] < 90).sum(axis=(1, 2)) / (24 * 40)
+    assert dark.min() > 0.03 and dark.max() < 0.9
+
+
+def test_cysts_come_as_often_as_is_said():
+    drawn = batches.draw_parameters(400, seed=0, epoch=0, strength=batches.Strength(cysts=0.5))
+    assert 0.4 < (drawn["cyst"][:, 0] > 0).mean() < 0.6
+    assert "cyst" not in batches.draw_parameters(4, seed=0, epoch=0, strength=batches.Strength())
+
+
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=10)
 def test_picture_and_mask_move_together(seed):

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from utils import config
+from utils.cohort.framing import Square
 from utils.config import ROOT, CourseError, write_json
 from utils.models.files.settings import Postprocessing, read_settings
 from utils.models.inference import predict_stream, predict_together, resize_probabilities
@@ -136,6 +137,34 @@ def test_pieces_that_touch_at_a_corner_of_the_next_slice_are_one():
     masks = postprocess(maps, Postprocessing(largest_only=True))
     assert masks.sum() == 3
     assert masks[0, 0, 0] and masks[1, 1, 1] and masks[2, 0, 2]
+
+
+@pytest.mark.parametrize(("share", "pixels"), [(0.0, 20), (0.1, 20), (0.5, 20), (0.6, 8), (1.0, 8)])
+def test_the_piece_for_which_most_speaks_is_kept_not_the_largest(share, pixels):
+    # 12 pixels at a logit of 2 make 24 in all, 8 pixels at a logit of 5 make 40: 24 is 0.6 of it,
+    # a hair less in float32.
+    maps = np.zeros((1, 8, 8), np.float32)
+    maps[0, 0:3, 0:4] = 1 / (1 + np.exp(-1.999))
+    maps[0, 5:7, 4:8] = 1 / (1 + np.exp(-5))
+    masks = postprocess(maps, Postprocessing(least_share=share))
+    assert masks.sum() == pixels
+    assert masks[0, 5:7, 4:8].all()
+
+
+def test_evidence_is_added_up_across_slices():
+    maps = np.zeros((3, 8, 8), np.float32)
+    maps[:, 1, 1:3] = 0.9  # 6 pixels at a logit of 2.2: 13
+    maps[0, 5, 1:3] = 0.99  # 2 pixels at a logit of 4.6: 9
+    assert postprocess(maps, Postprocessing(least_share=1.0)).sum() == 6
+
+
+def test_maps_of_the_head_are_put_back_into_the_picture():
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, 2:4, 2:4] = 1
+    masks = postprocess(maps, Postprocessing(), (40, 50), Square(top=10, left=20, side=16))
+    expected = np.zeros((2, 40, 50), np.uint8)
+    expected[0, 14:18, 24:28] = 1
+    np.testing.assert_array_equal(masks, expected)
 
 
 def test_the_masks_of_a_large_patient_take_a_byte_a_pixel(tmp_path):

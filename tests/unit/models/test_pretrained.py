@@ -100,6 +100,34 @@ def test_same_seed_same_network(unet):
 
 
 @pytest.mark.long
+def test_a_unet_of_three_sequences_starts_as_that_of_flair(unet, weights):
+    several = resnet50.pretrained_unet(64, weights, seed=1, sequences=3)
+    for layer in unet.layers:
+        several.get_layer(layer.name).set_weights(layer.get_weights())
+    pictures = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 9)).astype("float32")
+    expected = np.asarray(unet(pictures[..., 3:6]))
+    np.testing.assert_allclose(several(pictures), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
+def test_a_unet_of_three_sequences_learns_to_see_each_of_them(weights, tmp_path):
+    model = resnet50.pretrained_unet(64, weights, seed=1, sequences=3)
+    joins = [layer for layer in model.layers if layer.name in ("join32", "join16")]
+    assert len(joins) == 2 and all(layer.trainable for layer in joins)
+    for layer in joins:
+        kernel, bias = layer.get_weights()
+        layer.set_weights([np.full_like(kernel, 0.01), bias])
+    pictures = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 9)).astype("float32")
+    before = np.asarray(model(pictures))
+    for first in (0, 3, 6):
+        changed = pictures.copy()
+        changed[..., first : first + 3] = 0
+        assert np.abs(np.asarray(model(changed)) - before).max() > 1e-6
+    again = saving.load_model(saving.save_model(model, tmp_path / "all.keras"), "float32")
+    np.testing.assert_allclose(again(pictures), before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
 def test_unet_survives_saving(tmp_path, unet):
     again = saving.load_model(saving.save_model(unet, tmp_path / "unet.keras"), "float32")
     np.testing.assert_allclose(again(PICTURES), unet(PICTURES), rtol=1e-4, atol=1e-6)

@@ -242,8 +242,8 @@ def check_weights(model, path) -> None:
             )
 
 
-def check_segmenter(model, path) -> None:
-    """Refuse a network that does not draw outlines in pictures of three channels.
+def check_segmenter(model, path, channels: int = 3) -> None:
+    """Refuse a network that does not draw outlines in pictures of so many channels.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def check_segmenter(model, path) -> None:
             f"{path}: gives {_each(made)} a picture and draws nothing, so it is no segmenter; "
             "give a detector as --detector"
         )
-    _check_pictures(given, path)
+    _check_pictures(given, path, channels)
     if made != (*given[:2], 1):
         raise CourseError(
             f"{path}: makes {_by(made)} of pictures of {_by(given)}; a segmenter makes "
@@ -305,10 +305,11 @@ def _shapes(model, path, role: str) -> tuple[tuple, tuple]:
     return given, made
 
 
-def _check_pictures(given: tuple, path) -> None:
-    if len(given) != 3 or given[2] != 3:
+def _check_pictures(given: tuple, path, channels: int = 3) -> None:
+    if len(given) != 3 or given[2] != channels:
         raise CourseError(
-            f"{path}: takes an input of {_by(given)}; the pictures here are height x width x 3"
+            f"{path}: takes an input of {_by(given)}; the pictures here are height x width x "
+            f"{channels}"
         )
     if None in given or given[0] != given[1]:
         raise CourseError(

@@ -18,6 +18,8 @@ FLOAT32_LAYERS = (
     "mean_removed",
     "logit",
     "enlarged",
+    "mean_of_both",
+    "mean_of_members",
     "calibrated_logit",
     "probability",
 )

@@ -8,10 +8,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.config import CourseError, read_json
 
-CHANNELS = ("sequences", "neighbours")
+CHANNELS = ("sequences", "neighbours", "all")
+GREY_LEVELS = ("head_mean", "brain_mode")
+FRAMES = ("picture", "head")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,19 @@ class Postprocessing:
     neighbours : float
         Weight of each of the two neighbouring slices in the mean that replaces a slice's map, see
         `postprocessing.smooth_slices`; 0 leaves the maps as they are.
+    refinement : float
+        How far the patient's own grey levels correct the maps, see `refinement.refine`; 0: not.
+    least_share : float
+        Connected pieces with less than this share of the strongest one's evidence are dropped,
+        see `postprocessing.postprocess`; 0 keeps all.
     """
 
     threshold: float = 0.5
     minimum_px: int = 0
     largest_only: bool = False
     neighbours: float = 0.0
+    refinement: float = 0.0
+    least_share: float = 0.0
 
 
 def read_settings(model_file: Path) -> dict:
@@ -85,14 +95,27 @@ def detector_settings(model_file: Path) -> dict:
     return check.values
 
 
-def segmenter_settings(model_file: Path) -> tuple[Postprocessing, str]:
-    """Return how a segmenter's maps become masks, and which channels it takes.
+class SegmenterSettings(NamedTuple):
+    """What was decided with a segmenter.
 
-    Returns
-    -------
-    Postprocessing
-    str
-        The name of the three channels, see `volumes.arrange_channels`.
+    Attributes
+    ----------
+    postprocessing : Postprocessing
+        How its maps become masks.
+    channels : str
+        Which channels it takes, see `volumes.arrange_channels`.
+    grey_levels, frame : str
+        How it is shown the slices, see `volumes.View`.
+    """
+
+    postprocessing: Postprocessing
+    channels: str = CHANNELS[0]
+    grey_levels: str = GREY_LEVELS[0]
+    frame: str = FRAMES[0]
+
+
+def segmenter_settings(model_file: Path) -> SegmenterSettings:
+    """Return what was decided with a segmenter, checked.
 
     Raises
     ------
@@ -105,12 +128,18 @@ def segmenter_settings(model_file: Path) -> tuple[Postprocessing, str]:
     inner.may_have("minimum_px", _count, "a whole number of at least 0")
     inner.may_have("largest_only", lambda value: isinstance(value, bool), "true or false")
     inner.may_have("neighbours", _share, "a number from 0 to 0.5")
+    inner.may_have("refinement", _strength, "a number from 0 to 10")
+    inner.may_have("least_share", _probability, "a number from 0 to 1")
     names = [field.name for field in fields(Postprocessing)]
     inner.has_only(names)
     if "pictures" in check.values:  # left out of account, the segmenter would be given others
         raise CourseError(f'{check.file}: "pictures" is called "channels" now; rename it there')
-    check.may_have("channels", CHANNELS.__contains__, " or ".join(CHANNELS))
-    return Postprocessing(**inner.values), check.values.get("channels", CHANNELS[0])
+    given = {}
+    for name, known in (("channels", CHANNELS), ("grey_levels", GREY_LEVELS), ("frame", FRAMES)):
+        check.may_have(name, known.__contains__, " or ".join(known))
+        if name in check.values:
+            given[name] = check.values[name]
+    return SegmenterSettings(Postprocessing(**inner.values), **given)
 
 
 class _Checked:
@@ -182,6 +211,10 @@ def _threshold(value: object) -> bool:
 
 def _share(value: object) -> bool:
     return _number(value) and 0 <= value <= 0.5
+
+
+def _strength(value: object) -> bool:
+    return _number(value) and 0 <= value <= 10
 
 
 def _count(value: object) -> bool:

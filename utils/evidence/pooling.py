@@ -1,0 +1,124 @@
+"""What is chosen on the validation patients of all folds of an experiment together.
+
+The eleven validation patients of one fold are too few: a threshold that suits them may not suit
+others. A fold may use the validation patients of the others too, each predicted by the network of
+its own fold, which never saw it; but none of those that it tests itself.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.cohort.volumes import flair_of
+from utils.evaluation.detection import threshold_at_sensitivity
+from utils.evaluation.segmentation import dice
+from utils.evidence.folds import (
+    combined,
+    read_predicted,
+    segmenter_scores,
+    write_fold,
+)
+from utils.evidence.recipes import Recipe
+from utils.models.files.settings import Postprocessing
+from utils.models.postprocessing import postprocess, smooth_slices
+from utils.models.refinement import refine
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+NEIGHBOURS = (0.0, 0.25)
+REFINEMENTS = (0.0, 0.4, 0.8, 1.2)
+# All pieces; those with a tenth or a third of the strongest one's evidence; the strongest alone;
+# the largest alone.
+PIECES = ((0.0, False), (0.1, False), (0.3, False), (1.0, False), (0.0, True))
+
+
+def choices() -> list[Postprocessing]:
+    """Return all settings that are tried."""
+    return [
+        Postprocessing(threshold, 0, largest, neighbours, refinement, share)
+        for refinement, neighbours, threshold, (share, largest) in product(
+            REFINEMENTS, NEIGHBOURS, THRESHOLDS, PIECES
+        )
+    ]
+
+
+def patient_scores(
+    maps: np.ndarray, flair: np.ndarray, truth: np.ndarray, tried: Iterable[Postprocessing]
+) -> list[float]:
+    """Return the Dice of one patient with each of the settings, at the size of the maps.
+
+    Parameters
+    ----------
+    maps : ndarray of float, shape (slices, size, size)
+    flair : ndarray of uint8, in the shape of `maps`
+    truth : ndarray of 0 and 1, in the shape of `maps`
+    tried : iterable of Postprocessing
+    """
+    refined, scores = {}, []
+    for one in tried:
+        key = one.refinement, one.neighbours
+        if key not in refined:
+            refined[key] = smooth_slices(refine(maps, flair, one.refinement), one.neighbours)
+        rest = replace(one, refinement=0.0, neighbours=0.0)  # done already
+        scores.append(dice(truth, postprocess(refined[key], rest), empty=1.0))
+    return scores
+
+
+def choose_together(
+    table: pd.DataFrame, recipe: Recipe, folds: Mapping[Path, pd.DataFrame]
+) -> pd.DataFrame:
+    """Choose for every fold of an experiment anew, on all folds' validation, and write its rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A cohort table.
+    recipe : Recipe
+    folds : mapping of Path to pandas.DataFrame
+        Folder -> split of the folds, all of them done.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient`` and Dice with each of `choices`, of every validation patient of every fold.
+    """
+    tried, scores, rows = choices(), [], []
+    for folder, split in folds.items():
+        run, maps, detected, _ = read_predicted(table, split, recipe, folder)
+        chosen = run.in_part("validation")
+        rows.append(
+            detected[chosen].assign(
+                label=run.volumes.labels[chosen], score=segmenter_scores(run, maps)[chosen]
+            )
+        )
+        owner = run.table["patient"].to_numpy()
+        for patient in sorted(set(owner[chosen])):
+            own = owner == patient
+            flair = flair_of(run.volumes.images[own])
+            values = patient_scores(maps[patient], flair, run.volumes.masks[own], tried)
+            scores.append([patient, *values])
+    scores = pd.DataFrame(scores, columns=["patient", *range(len(tried))])
+    rows = pd.concat(rows, ignore_index=True)
+    for folder, split in folds.items():
+        run, maps, detected, settings = read_predicted(table, split, recipe, folder)
+        tested = set(split.loc[split["part"] == "test", "patient"])
+        means = scores[~scores["patient"].isin(tested)].drop(columns="patient").mean()
+        fitted = rows[~rows["patient"].isin(tested)]
+        weights, _ = combined(fitted, detected, segmenter_scores(run, maps))
+        p_fitted = fitted.drop(columns=["label"])
+        combined(fitted, p_fitted, p_fitted["score"].to_numpy())
+        threshold = threshold_at_sensitivity(
+            fitted["label"].to_numpy(), p_fitted["p_tumour"].to_numpy()
+        )
+        settings |= {
+            "postprocessing": asdict(tried[int(means.idxmax())]),
+            "combination": weights,
+            "detection_threshold": float(threshold),
+            "choosing_patients": len(set(fitted["patient"])),
+            "choosing_dice": round(float(means.max()), 6),
+        }
+        write_fold(folder, run, maps, detected, settings)
+    return scores
