@@ -32,6 +32,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fold", metavar="K", action="append", help="only this one (repeatable)")
     parser.add_argument("--final", action="store_true", help="train the models to ship, too")
     parser.add_argument("--attempt", action="append", help="score a variation on validation, too")
+    parser.add_argument("--seed", metavar="S", type=int, action="append", help="of --attempt")
     parser.add_argument("--no-folds", action="store_true", help="only --final and --attempt")
     parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
     parser.add_argument("--patients", type=int, default=0, help="a subset, to try it out")

@@ -9,6 +9,7 @@ from utils.course.titles import LGG, LGG_SOURCE
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.detection import SENSITIVITY
 from utils.evidence import statistics
+from utils.evidence.attempts import differences, summary
 from utils.evidence.comparisons import (
     NOT_YET,
     AllComparisons,
@@ -18,8 +19,8 @@ from utils.evidence.comparisons import (
     hd95_name,
     hd95_words,
 )
-from utils.evidence.recipes import ATTEMPTS_FOLD, DETECTOR_SIZE, OURS, Recipe
-from utils.evidence.tables import Evidence
+from utils.evidence.recipes import DETECTOR_SIZE, OURS, Recipe
+from utils.evidence.tables import CHOICES, Evidence
 from utils.rendering import render
 
 
@@ -62,8 +63,12 @@ def card(evidence: Evidence, compared: AllComparisons, recipe: Recipe = OURS) ->
         buda_site=statistics.BUDA_SITE,
         calibration_errors=statistics.calibration_errors(slices),
         aims=_rows(aims(evidence)),
-        attempts=[] if evidence.attempts is None else _rows(evidence.attempts),
-        attempts_fold=folds[folds["fold"] == ATTEMPTS_FOLD].squeeze(),
+        attempts=_attempts(evidence),
+        choices=len(CHOICES),
+        failures=_rows(statistics.failures(patients)),
+        failed=statistics.FAILED,
+        most_failed=statistics.MOST_FAILED,
+        readers=statistics.READERS,
         not_yet=NOT_YET,
         fewest=statistics.FEWEST,
         by_institution=_rows(statistics.by_institution(patients, slices), "dice_mean"),
@@ -79,6 +84,14 @@ def card(evidence: Evidence, compared: AllComparisons, recipe: Recipe = OURS) ->
         rows=comparison_rows,
         worst=_rows(worst),
     )
+
+
+def _attempts(evidence: Evidence) -> list:
+    """Return the rows of `attempts.summary`, each with what it has more than the first attempt."""
+    if evidence.attempts is None or evidence.attempt_patients is None:
+        return []
+    table = summary(evidence.attempts, evidence.attempt_patients)
+    return _rows(table.assign(difference=differences(evidence.attempt_patients, table["attempt"])))
 
 
 def _rows(table: pd.DataFrame, estimate: str | None = None) -> list:

@@ -29,7 +29,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         Holds ``<experiment>/<fold>/slices.csv, patients.csv, fold.json``.
     out : Path
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
-        ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv`` and
+        ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv``,
+        ``attempts_patients.csv`` and
         ``provenance.json``, which also tells the seconds of all training and the machines. What
         stands there of other folds and attempts stays, if it was computed from the same cohort:
         the work may be shared among machines. HD95 alone does not stay where it was computed
@@ -61,10 +62,16 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
             patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
             patients, hd95 = _one_definition(patients, done, hd95 or HD95_BEFORE)
             write_table(path, patients.sort_values("patient"))
-    attempts = [config.read_json(file) for file in sorted(work.glob("attempts/*/attempt.json"))]
+    attempts = sorted(work.glob("attempts/*/*/attempt.json"))
     if attempts:
-        path = out / "attempts.csv"
-        write_table(path, _merged(pd.DataFrame(attempts), path, ["attempt"], kept))
+        keys = ["attempt", "fold", "seed"]
+        runs = pd.DataFrame([config.read_json(file) for file in attempts])
+        patients = pd.concat([read_table(file.parent / "patients.csv") for file in attempts])
+        for name, rows in (("attempts", runs), ("attempts_patients", patients)):
+            path = out / f"{name}.csv"
+            rows = _merged(rows, path, keys, kept)
+            by = [*keys, *rows.columns.intersection(["patient"])]
+            write_table(path, rows.sort_values(by))
     path = out / "folds.csv"
     if settings:
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)

@@ -23,23 +23,23 @@ from utils.evidence.tables import EXPERIMENTS, KEYS, OTHERS, Evidence
 # Name -> the experiment that the difference is measured from, and the other one.
 SPLITS = {
     "our recipe": ("ours", "ours_random_split"),
-    "with intensity augmentation": ("intensity_patient_split", "intensity_random_split"),
-    "seed recipe": ("seed_patient_split", "seed_random_split"),
+    "earlier recipe": ("earlier_patient_split", "earlier_random_split"),
+    "baseline recipe": ("baseline_patient_split", "baseline_random_split"),
 }
 RECIPES = {
-    "split by patient": ("seed_patient_split", "ours"),
-    "random split of slices": ("seed_random_split", "ours_random_split"),
+    "split by patient": ("baseline_patient_split", "ours"),
+    "random split of slices": ("baseline_random_split", "ours_random_split"),
 }
 NOT_YET = "not computed yet"
 FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
 NAMES = {
     "ours_random_split": "our recipe, random split of slices",
-    "seed_patient_split": "seed recipe, split by patient",
-    "seed_random_split": "seed recipe, random split of slices",
+    "baseline_patient_split": "baseline recipe, split by patient",
+    "baseline_random_split": "baseline recipe, random split of slices",
     "leave_institution_out": "our recipe, one institution left out",
-    "intensity_patient_split": "with intensity augmentation, split by patient",
-    "intensity_random_split": "with intensity augmentation, random split of slices",
-    "intensity_institution_out": "with intensity augmentation, one institution left out",
+    "earlier_patient_split": "earlier recipe, split by patient",
+    "earlier_random_split": "earlier recipe, random split of slices",
+    "earlier_institution_out": "earlier recipe, one institution left out",
 }
 
 
@@ -81,14 +81,14 @@ class Comparison:
 class AllComparisons(NamedTuple):
     """All comparisons by name.
 
-    Of splits, of recipes, of institutions known and left out, and of trainings with and without
-    intensity augmentation.
+    Of splits, of recipes, of institutions known and left out, and of the recipe before the present
+    one with it.
     """
 
     splits: dict[str, Comparison | None]
     recipes: dict[str, Comparison | None]
     left_out: dict[str, Comparison | None]
-    intensity: dict[str, Comparison | None]
+    earlier: dict[str, Comparison | None]
 
 
 def experiment(evidence: Evidence, name: str) -> pd.DataFrame | None:
@@ -214,10 +214,10 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     return _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
 
 
-def without_intensity_augmentation(evidence: Evidence) -> dict[str, Comparison | None]:
-    """Return what it changes that our recipe leaves the grey levels as they are.
+def since_the_earlier_recipe(evidence: Evidence) -> dict[str, Comparison | None]:
+    """Return what our recipe changed, compared with the one before it.
 
-    First is the same recipe with intensity augmentation, second ours.
+    First is the earlier recipe, second ours.
 
     Returns
     -------
@@ -225,10 +225,9 @@ def without_intensity_augmentation(evidence: Evidence) -> dict[str, Comparison |
         Of all patients under the split by patient; then by institution, of models that knew no
         patient of it, for those that both experiments hold, as `institutions_left_out` does.
     """
-    known = compare(experiment(evidence, "intensity_patient_split"), evidence.slices)
+    known = compare(experiment(evidence, "earlier_patient_split"), evidence.slices)
     first, second = (
-        experiment(evidence, name)
-        for name in ("intensity_institution_out", "leave_institution_out")
+        experiment(evidence, name) for name in ("earlier_institution_out", "leave_institution_out")
     )
     if first is None or second is None:
         return {"known institutions": known}
@@ -256,7 +255,7 @@ def compare_all(evidence: Evidence) -> AllComparisons:
         compare_named(evidence, SPLITS),
         compare_named(evidence, RECIPES),
         institutions_left_out(evidence) or {"any institution": None},
-        without_intensity_augmentation(evidence),
+        since_the_earlier_recipe(evidence),
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -112,10 +113,10 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         for an attempt that is not known.
     """
     # Only here: it loads TensorFlow.
-    from utils.evidence import recipes
-    from utils.evidence.folds import is_done, run_attempt, run_fold, train_final
+    from utils.evidence import recipes, trial
+    from utils.evidence.folds import is_done, run_fold, train_final
 
-    chosen = {"ours": recipes.OURS, "seed": recipes.SEED, "flair": recipes.FLAIR}
+    chosen = {"ours": recipes.OURS, "baseline": recipes.BASELINE, "earlier": recipes.EARLIER}
     if arguments.epochs:
         chosen = {
             name: recipes.with_epochs(one, lambda _: arguments.epochs)
@@ -135,7 +136,7 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             name, dealt = EXPERIMENTS[experiment]
             units = slices_as_patients(table) if dealt == "slices" else table
             split = fold_split(units, dealt, fold)
-            run_fold(units, split, chosen[name], name == "seed", folder)
+            run_fold(units, split, chosen[name], name == "baseline", folder)
             if chosen[name].pooled and dealt != "slices":
                 _choose_together(table, chosen[name], experiment, arguments.work)
         collect(arguments.work, arguments.out, table, FOLDS)
@@ -149,19 +150,28 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         if name not in recipes.ATTEMPTS:
             known = ", ".join(recipes.ATTEMPTS)
             raise CourseError(f"--attempt {name}: unknown; choose one of {known}")
-        print(f"attempt: {name}", flush=True)
-        split = fold_split(table, "patients", recipes.ATTEMPTS_FOLD)
-        folder = arguments.work / "attempts" / name
-        # What that fold of an experiment trains too is trained once, for both.
-        same = [
-            arguments.work / experiment / recipes.ATTEMPTS_FOLD
-            for experiment, (recipe, dealt) in EXPERIMENTS.items()
-            if dealt == "patients" and chosen[recipe] == recipes.ATTEMPTS[name]
-        ]
-        training = (*same, folder)[0] / "segmenter"
-        with hold_folder(training.parent, "leave out --attempt"):
-            run_attempt(table, split, name, folder, training)
+        for fold, seed in product(arguments.fold or trial.FOLDS, arguments.seed or trial.SEEDS):
+            _attempt(table, name, fold, seed, chosen, arguments.work)
     collect(arguments.work, arguments.out, table, FOLDS)
+
+
+def _attempt(table, name: str, fold: str, seed: int, chosen: dict, work: Path) -> None:
+    from utils.evidence import recipes, trial
+
+    folder = work / "attempts" / name / f"{fold}-{seed}"
+    # What that fold of an experiment trains too is trained once, for both.
+    by_patient = {
+        experiment: chosen[recipe]
+        for experiment, (recipe, dealt) in EXPERIMENTS.items()
+        if dealt == "patients"
+    }
+    recipe = recipes.ATTEMPTS[name]
+    training = trial.reusable(work, fold, seed, recipe, by_patient) or folder / "segmenter"
+    with hold_folder(training, "leave out --attempt"):
+        if not (folder / "attempt.json").exists():
+            print(f"attempt: {name}, fold {fold}, seed {seed}", flush=True)
+            split = fold_split(table, "patients", fold)
+            trial.run_attempt(table, split, name, fold, seed, folder, training)
 
 
 def _choose_together(table: pd.DataFrame, recipe, experiment: str, work: Path) -> None:

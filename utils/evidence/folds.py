@@ -7,7 +7,7 @@ chosen again without training anew, see `utils.evidence.pooling`.
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import keras
@@ -22,11 +22,10 @@ from utils.course import detector
 from utils.course.run import Parameters, Run
 from utils.evaluation import segmentation
 from utils.evaluation.calibration import apply_temperature, fit_temperature, logits
-from utils.evaluation.detection import auc, threshold_at_sensitivity
-from utils.evaluation.segmentation import HD95_NOW, dice, patient_table
+from utils.evaluation.detection import threshold_at_sensitivity
+from utils.evaluation.segmentation import HD95_NOW, patient_table
 from utils.evidence import recipes
 from utils.evidence.recipes import (
-    ATTEMPTS_FOLD,
     DETECTOR_EPOCHS,
     DETECTOR_SIZE,
     Recipe,
@@ -67,7 +66,7 @@ def is_done(work: Path, experiment: str, fold: str) -> bool:
 
 
 def run_fold(
-    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, seed_detector: bool, folder: Path
+    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, baseline_detector: bool, folder: Path
 ) -> None:
     """Train both networks on one fold and write the rows of its tested part.
 
@@ -80,19 +79,19 @@ def run_fold(
         ``patient, institution, part``.
     recipe : Recipe
         Of the segmenter.
-    seed_detector : bool
-        Whether the detector is the seed course's instead of ours.
+    baseline_detector : bool
+        Whether the detector is the baseline's instead of ours.
     folder : Path
         Gets ``slices.csv``, ``patients.csv`` and ``fold.json``, and ``maps.npz`` and
         ``detector.csv`` for `read_predicted`; the checkpoints stay in it.
     """
-    rows, settings = _detect(_run(table, split, DETECTOR_SIZE, folder), seed_detector)
-    _forget_models()
-    run = _run(table, split, recipe.size, folder, recipe)
+    rows, settings = _detect(evidence_run(table, split, DETECTOR_SIZE, folder), baseline_detector)
+    forget_models()
+    run = evidence_run(table, split, recipe.size, folder, recipe)
     model, history = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", report=_reporter(recipe.epochs)
+        run, recipe, folder / "segmenter", report=reporter(recipe.epochs)
     )
-    maps = _maps(run, model, ("validation", "test"))
+    maps = patient_maps(run, model, ("validation", "test"))
     del model
     write_table(folder / "detector.csv", rows)
     with config.atomic_path(folder / "maps.npz") as temporary:
@@ -106,7 +105,7 @@ def run_fold(
         "hd95": HD95_NOW,
     }
     write_fold(folder, run, maps, rows, settings)
-    _forget_models()
+    forget_models()
 
 
 def write_fold(folder: Path, run: Run, maps: dict, rows: pd.DataFrame, settings: dict) -> None:
@@ -154,19 +153,20 @@ def read_predicted(
         maps = dict(kept)
     rows = read_table(folder / "detector.csv")
     return (
-        _run(table, split, recipe.size, folder, recipe),
+        evidence_run(table, split, recipe.size, folder, recipe),
         maps,
         rows,
         config.read_json(folder / "fold.json"),
     )
 
 
-def _forget_models() -> None:
+def forget_models() -> None:
+    """Give the memory of the networks that are done back."""
     keras.utils.clear_session()
     release()
 
 
-def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
+def evidence_run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
     """Return the run that a fold is, with pictures as a recipe takes them."""
     parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
     named = table.assign(patient=patient_of_row(table))
@@ -184,7 +184,7 @@ def _run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
     return Run(parameters, folder, volumes.table, split, volumes)
 
 
-def _reporter(epochs: int):
+def reporter(epochs: int):
     """Return a function that prints one line an epoch."""
     count = itertools.count(1)
 
@@ -194,10 +194,10 @@ def _reporter(epochs: int):
     return report
 
 
-def _detect(run: Run, seed_detector: bool) -> tuple[pd.DataFrame, dict]:
+def _detect(run: Run, baseline_detector: bool) -> tuple[pd.DataFrame, dict]:
     """Return the detector's calibrated probability of every slice, and what was chosen."""
-    if seed_detector:
-        model, history = recipes.train_seed_detector(run)
+    if baseline_detector:
+        model, history = recipes.train_baseline_detector(run)
         raw = detector.probabilities(model, run.volumes)
     else:
         model, history = detector.fine_tune(run)
@@ -209,7 +209,7 @@ def _detect(run: Run, seed_detector: bool) -> tuple[pd.DataFrame, dict]:
     return rows, {"temperature": temperature, "seconds": history["seconds"].sum()}
 
 
-def _maps(run: Run, model, parts: Iterable[str]) -> dict[str, np.ndarray]:
+def patient_maps(run: Run, model, parts: Iterable[str]) -> dict[str, np.ndarray]:
     """Return the probability maps of all slices of the patients with a slice in these parts.
 
     Where slices are dealt into folds, the neighbours of a tested slice are predicted too: they
@@ -348,50 +348,6 @@ def _tested(run: Run, maps: dict, rows: pd.DataFrame, settings: dict):
     return slices, patients[["patient", "institution", "dice", "hd95_px", "tumour_px"]].round(6)
 
 
-def run_attempt(
-    table: pd.DataFrame, split: pd.DataFrame, name: str, folder: Path, training: Path
-) -> None:
-    """Train one of `recipes.ATTEMPTS` and write how it does on the validation patients.
-
-    The tested patients of the fold stay unseen: what is chosen by attempts is not chosen on them.
-
-    Parameters
-    ----------
-    table, split : pandas.DataFrame
-        See `run_fold`.
-    name : str
-    folder : Path
-        Gets ``attempt.json``.
-    training : Path
-        Of the segmenter. One that is found whole there is read, not repeated.
-    """
-    recipe = recipes.ATTEMPTS[name]
-    run = _run(table, split, recipe.size, folder, recipe)
-    model, history = recipes.train_segmenter(run, recipe, training, report=_reporter(recipe.epochs))
-    maps = _maps(run, model, ("validation",))
-    chosen = run.in_part("validation")
-    best, mean = choose_postprocessing(run, maps, chosen)
-    by_patient = []
-    for patient, own in maps.items():
-        rows = run.table["patient"] == patient
-        by_patient.append(dice(run.volumes.masks[rows], postprocess(own, best)))
-    scores = segmenter_scores(run, maps)[chosen]
-    config.write_json(
-        folder / "attempt.json",
-        {
-            "attempt": name,
-            "recipe": recipe.description,
-            "scored_on": f"validation patients of fold {ATTEMPTS_FOLD}",
-            "patients": len(by_patient),
-            "dice_mean": round(mean, 4),
-            "dice_median": round(float(np.median(by_patient)), 4),
-            "auc": round(auc(run.volumes.labels[chosen], scores), 4),
-            "minutes": round(history["seconds"].sum() / 60, 1),
-        },
-    )
-    _forget_models()
-
-
 def train_final(
     table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, folder: Path, out: Path
 ) -> None:
@@ -418,14 +374,14 @@ def train_final(
         If no fold of our recipe is done yet.
     """
     temperature = float(_choices(out / "folds.csv", "temperature")["temperature"].median())
-    run = _run(table, split, DETECTOR_SIZE, folder)
+    run = evidence_run(table, split, DETECTOR_SIZE, folder)
     model, _ = detector.fine_tune(run)
     shipped = resnet50.calibrated(resnet50.last_blocks_of(model), temperature)
     saving.save_half(shipped, out / "detector.keras")
-    _forget_models()
-    run = _run(table, split, recipe.size, folder, recipe)
+    forget_models()
+    run = evidence_run(table, split, recipe.size, folder, recipe)
     model, _ = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", last_epoch=True, report=_reporter(recipe.epochs)
+        run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe.epochs)
     )
     saving.save_half(model, out / "segmenter.keras")
     # Read anew: other processes may have finished more of them meanwhile.
@@ -449,14 +405,18 @@ def train_final(
         {
             "trained_on": len(run.split["patient"].unique()),
             "channels": recipe.channels,
+            "grey_levels": recipe.grey_levels,
+            "frame": recipe.frame,
             "postprocessing": {
-                "threshold": float(folds["threshold"].median()),
-                "minimum_px": int(folds["minimum_px"].median()),
-                "largest_only": bool(folds["largest_only"].mode()[0]),
-                "neighbours": float(folds["neighbours"].median()),
+                one.name: _usual(folds[one.name], one.type) for one in fields(Postprocessing)
             },
         },
     )
+
+
+def _usual(chosen: pd.Series, kind: type) -> float | int | bool:
+    """Return the median of a setting's values, or the most frequent one if it is no number."""
+    return bool(chosen.mode()[0]) if kind is bool else kind(chosen.median())
 
 
 def _choices(path: Path, needed: str) -> pd.DataFrame:

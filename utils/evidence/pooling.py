@@ -27,9 +27,9 @@ from utils.models.files.settings import Postprocessing
 from utils.models.postprocessing import postprocess, smooth_slices
 from utils.models.refinement import refine
 
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 NEIGHBOURS = (0.0, 0.25)
-REFINEMENTS = (0.0, 0.4, 0.8, 1.2)
+REFINEMENTS = (0.0, 0.4, 0.8, 1.2, 1.6)
 # All pieces; those with a tenth or a third of the strongest one's evidence; the strongest alone;
 # the largest alone.
 PIECES = ((0.0, False), (0.1, False), (0.3, False), (1.0, False), (0.0, True))

@@ -13,7 +13,7 @@ from utils.evaluation.text import (
 )
 from utils.evidence import card as card_module, comparisons, statistics
 from utils.evidence.comparisons import NOT_YET, AllComparisons, Comparison, aims
-from utils.evidence.statistics import BUDA
+from utils.evidence.statistics import BUDA, FAILED, MOST_FAILED, READERS
 from utils.evidence.tables import Evidence
 
 README = config.ROOT / "README.md"
@@ -29,15 +29,29 @@ def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
         aim = f"{row.aim:.2f}, " + ("reached" if row.reached else "**not reached**")
         cited = format_number(reference, 2)
         rows.append((row.measure, format_interval(row.found), aim, cited))
+    failed = len(statistics.failures(evidence.patients))
+    reached = "reached" if failed <= MOST_FAILED else "**not reached**"
+    rows.append(
+        (
+            f"Patients with a Dice below {FAILED}",
+            f"{failed} of {len(evidence.patients)}",
+            f"at most {MOST_FAILED}, {reached}",
+            "–",
+        )
+    )
     heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
-    sentences = [_institution_sentence(evidence), _cascade_sentence(evidence)]
+    sentences = [
+        _reader_sentence(),
+        _institution_sentence(evidence),
+        _cascade_sentence(evidence),
+    ]
     compared_rows = [
         _compared_row(title, name, one)
         for title, named in (
             ("split by patient → random slices", compared.splits),
-            ("seed course's recipe → ours", compared.recipes),
+            ("baseline recipe → ours", compared.recipes),
             ("institution known in training → never seen", compared.left_out),
-            ("intensity augmentation → none", compared.intensity),
+            ("earlier recipe → ours", compared.earlier),
         )
         for name, one in named.items()
     ]
@@ -51,6 +65,11 @@ def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
         "patients:\n\n"
         + markdown_table(("From → to", "For", "Dice by patient", "AUC", "On"), compared_rows)
     )
+
+
+def _reader_sentence() -> str:
+    each = " and ".join(f"{words} {format_number(value, 2)}" for words, value in READERS.items())
+    return f"**People do not agree fully either.** Their Dice with each other: {each}."
 
 
 def _institution_sentence(evidence: Evidence) -> str:

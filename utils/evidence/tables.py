@@ -14,6 +14,7 @@ from utils import config, tables
 from utils.cohort.splits import assert_no_leak, split_sha256
 from utils.config import CourseError
 from utils.evaluation.segmentation import HD95_BEFORE, HD95_NOW, patient_table
+from utils.models.files.settings import Postprocessing
 
 LGG = config.RESULTS / "lgg"
 
@@ -29,12 +30,12 @@ class Experiment(NamedTuple):
 EXPERIMENTS = {
     "ours": Experiment("ours", "patients"),
     "ours_random_split": Experiment("ours", "slices"),
-    "seed_patient_split": Experiment("seed", "patients"),
-    "seed_random_split": Experiment("seed", "slices"),
+    "baseline_patient_split": Experiment("baseline", "patients"),
+    "baseline_random_split": Experiment("baseline", "slices"),
     "leave_institution_out": Experiment("ours", "institutions"),
-    "intensity_patient_split": Experiment("intensity", "patients"),
-    "intensity_random_split": Experiment("intensity", "slices"),
-    "intensity_institution_out": Experiment("intensity", "institutions"),
+    "earlier_patient_split": Experiment("earlier", "patients"),
+    "earlier_random_split": Experiment("earlier", "slices"),
+    "earlier_institution_out": Experiment("earlier", "institutions"),
 }
 OTHERS = tuple(name for name in EXPERIMENTS if name != "ours")
 KEYS = ["patient", "slice"]
@@ -44,8 +45,20 @@ SLICE_COLUMNS = ["fold", "patient", "institution", "slice", *COUNTS, *PROBABILIT
 PATIENT_COLUMNS = ["fold", "patient", "institution", "dice", "hd95_px", "tumour_px"]
 FOLD_COLUMNS = ["experiment", "fold", "training_patients", "validation_patients",
                 "detection_threshold", "epochs", "validation_dice", "seconds"]  # fmt: skip
-ATTEMPT_COLUMNS = ["attempt", "recipe", "scored_on", "patients", "dice_mean", "dice_median",
-                   "auc", "minutes"]  # fmt: skip
+# What is done with the maps of an attempt: threshold, refinement, and which pieces are kept.
+CHOICES = {
+    f"t{threshold} r{refinement} {pieces}": Postprocessing(
+        threshold,
+        largest_only=pieces == "largest",
+        refinement=refinement,
+        least_share=0.1 if pieces == "tenth" else 0.0,
+    )
+    for refinement in (0.0, 0.8)
+    for threshold in (0.4, 0.5, 0.6)
+    for pieces in ("largest", "tenth")
+}
+ATTEMPT_COLUMNS = ["attempt", "fold", "seed", "recipe", "auc", "minutes"]
+ATTEMPT_PATIENT_COLUMNS = ["attempt", "fold", "seed", "patient", *CHOICES]
 ROUNDED = 1e-6  # the tables hold six decimals
 
 
@@ -69,8 +82,9 @@ class Evidence:
     others : dict of str to pandas.DataFrame
         The slices tables of the experiments in `OTHERS` that are there, some perhaps with
         some of their folds only.
-    attempts : pandas.DataFrame or None
-        What other recipes gave on validation patients.
+    attempts, attempt_patients : pandas.DataFrame or None
+        What variations of the recipe gave on validation patients: one row a training, and one row
+        a training and patient, see `attempts.summary`.
     shipped : dict of str to dict
         Settings of ``"segmenter"`` and ``"detector"`` trained on all patients; empty for a model
         that is not there yet.
@@ -82,6 +96,7 @@ class Evidence:
     provenance: dict = field(repr=False)
     others: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     attempts: pd.DataFrame | None = field(default=None, repr=False)
+    attempt_patients: pd.DataFrame | None = field(default=None, repr=False)
     shipped: dict[str, dict] = field(default_factory=dict, repr=False)
 
     @property
@@ -108,14 +123,21 @@ def read_evidence(folder: str | Path = LGG) -> Evidence:
         for name in OTHERS
         if (folder / f"slices_{name}.csv").exists()
     }
-    attempts = folder / "attempts.csv"
+    attempts, attempt_patients = (
+        read_table(folder / f"{name}.csv", columns) if (folder / f"{name}.csv").exists() else None
+        for name, columns in (
+            ("attempts", ATTEMPT_COLUMNS),
+            ("attempts_patients", ATTEMPT_PATIENT_COLUMNS),
+        )
+    )
     evidence = Evidence(
         read_table(folder / "slices.csv", SLICE_COLUMNS),
         read_table(folder / "patients.csv", PATIENT_COLUMNS),
         read_table(folder / "folds.csv", FOLD_COLUMNS),
         provenance,
         others,
-        read_table(attempts, ATTEMPT_COLUMNS) if attempts.exists() else None,
+        attempts,
+        attempt_patients,
         {name: config.read_json(folder / f"{name}.json") for name in ("segmenter", "detector")},
     )
     check_evidence(evidence)

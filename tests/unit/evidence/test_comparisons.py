@@ -90,12 +90,12 @@ def test_a_table_that_is_not_there_yet_compares_to_nothing():
     assert comparisons.compare(OURS.iloc[[2]], OTHER) is None  # no shared slice
     found = comparisons.compare_named(evidence(ours_random_split=OTHER), comparisons.SPLITS)
     assert found["our recipe"].slices == 5
-    assert found["seed recipe"] is None
+    assert found["baseline recipe"] is None
 
 
 def test_the_recipes_are_compared_under_one_split_each():
-    found = comparisons.compare_named(evidence(seed_patient_split=OTHER), comparisons.RECIPES)
-    # From the seed's recipe to ours: 1.0 to 0.5.
+    found = comparisons.compare_named(evidence(baseline_patient_split=OTHER), comparisons.RECIPES)
+    # From the baseline recipe to ours: 1.0 to 0.5.
     assert found["split by patient"].dice.difference.estimate == -0.5
     assert found["random split of slices"] is None
 
@@ -116,27 +116,27 @@ def test_intensity_augmentation_is_judged_where_both_experiments_hold_the_patien
     before = OURS.assign(fold=OURS["institution"])
     before = before[before["institution"] == "HT"]
     found = comparisons.without_intensity_augmentation(
-        evidence(leave_institution_out=ours, intensity_institution_out=before)
+        evidence(leave_institution_out=ours, earlier_institution_out=before)
     )
     assert found["known institutions"] is None
     assert list(found) == ["known institutions", "HT left out"]
     # From with to without: of B's tumour 10 of 20 pixels are met, then all.
     assert (found["HT left out"].dice.first, found["HT left out"].dice.second) == (0.5, 1.0)
 
-    found = comparisons.without_intensity_augmentation(evidence(intensity_patient_split=OTHER))
+    found = comparisons.without_intensity_augmentation(evidence(earlier_patient_split=OTHER))
     assert list(found) == ["known institutions"]
     assert (found["known institutions"].dice.first, found["known institutions"].slices) == (1.0, 5)
 
 
 def test_the_folds_that_are_there():
-    some = evidence(seed_patient_split=OTHER)
+    some = evidence(baseline_patient_split=OTHER)
     assert comparisons.folds_there(some, "ours") == ["0", "1"]
-    assert comparisons.folds_there(some, "seed_patient_split") == ["0"]
-    assert comparisons.folds_there(some, "seed_random_split") == []
+    assert comparisons.folds_there(some, "baseline_patient_split") == ["0"]
+    assert comparisons.folds_there(some, "baseline_random_split") == []
 
 
 def test_all_comparisons_have_their_names_before_they_are_made():
     found = comparisons.compare_all(evidence())
-    assert list(found.splits) == ["our recipe", "with intensity augmentation", "seed recipe"]
+    assert list(found.splits) == ["our recipe", "with intensity augmentation", "baseline recipe"]
     assert list(found.recipes) == ["split by patient", "random split of slices"]
     assert {one for named in found for one in named.values()} == {None}

@@ -1,6 +1,7 @@
 """The folds hold every patient once, choose nothing on the tested part, and make whole tables."""
 
 import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,8 +15,9 @@ from utils import config
 from utils.cohort.table import read_cohort
 from utils.course import detector
 from utils.evaluation import segmentation
-from utils.evidence import __main__, collect, experiments, folds as folds_module, recipes
-from utils.evidence.folds import THRESHOLDS, is_done, run_attempt, run_fold, train_final
+from utils.evidence import __main__, collect, experiments, folds as folds_module, recipes, trial
+from utils.evidence.folds import THRESHOLDS, is_done, run_fold, train_final
+from utils.evidence.tables import CHOICES
 from utils.models import imagenet, resnet50, resunet
 from utils.models.files import saving
 from utils.models.files.settings import read_settings
@@ -84,7 +86,11 @@ def test_a_trial_never_overwrites_the_evidence():
     [
         (["--experiment", "ours", "--fold", "1"], "ours/1", "choose another fold with --fold"),
         (["--no-folds", "--final"], "final/0", "leave out --final"),
-        (["--no-folds", "--attempt", "tiny"], "attempts/tiny", "leave out --attempt"),
+        (
+            ["--no-folds", "--attempt", "tiny", "--fold", "4", "--seed", "1"],
+            "attempts/tiny/4-1/segmenter",
+            "leave out --attempt",
+        ),
     ],
 )
 def test_a_fold_is_trained_by_one_process_at_a_time(
@@ -92,8 +98,12 @@ def test_a_fold_is_trained_by_one_process_at_a_time(
 ):
     work, trained = tmp_path / "work", []
     monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipes.Recipe("tiny", tiny_unet, size=32))
-    for name in ("run_fold", "train_final", "run_attempt"):
-        monkeypatch.setattr(folds_module, name, lambda *given: trained.append(given))
+    for module, name in (
+        (folds_module, "run_fold"),
+        (folds_module, "train_final"),
+        (trial, "run_attempt"),
+    ):
+        monkeypatch.setattr(module, name, lambda *given: trained.append(given))
     folders = ["data", "--work", str(work), "--out", str(tmp_path)]
     arguments = __main__._parse([*folders, *words])
     with held_elsewhere(work / place) as number:
@@ -251,9 +261,14 @@ def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
     here, there = tmp_path / "out", tmp_path / "work"
     shutil.copytree(done[1], here)
     before = config.read_json(here / "provenance.json")["seconds"]
-    config.write_json(there / "attempts" / "one" / "attempt.json", {"attempt": "one"})
+    key = {"attempt": "one", "fold": "0", "seed": 1}
+    folder = there / "attempts" / "one" / "0-1"
+    config.write_json(folder / "attempt.json", key)
+    pd.DataFrame([key | {"patient": "P"}]).to_csv(folder / "patients.csv", index=False)
     collect.collect(there, here, table, folds=2)
     assert config.read_json(here / "provenance.json")["seconds"] == before > 0
+    for name in ("attempts", "attempts_patients"):
+        assert pd.read_csv(here / f"{name}.csv")["seed"].tolist() == [1]
 
 
 @pytest.mark.long
@@ -318,8 +333,8 @@ def test_each_slice_is_standardised_by_itself():
     assert (recipes.standardise_slices(np.full((1, 4, 4, 3), 7, np.uint8)) == 96).all()
 
 
-def test_the_seed_networks_are_of_the_described_size():
-    network = recipes.SEED.network(64, 0)
+def test_the_baseline_network_is_of_the_described_size():
+    network = recipes.BASELINE.network(64, 0)
     assert abs(network.count_params() / 1.21e6 - 1) < 0.02
 
 
@@ -347,9 +362,42 @@ def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkey
     recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
     monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipe)
     split = experiments.fold_split(table, "patients", "0")
-    run_attempt(table, split, "tiny", tmp_path, training)
-    found = config.read_json(tmp_path / "attempt.json")
-    assert found["patients"] == (split["part"] == "validation").sum()
-    assert 0 <= found["dice_mean"] <= 1
+    trial.run_attempt(table, split, "tiny", "0", 0, tmp_path, training)
+    found = pd.read_csv(tmp_path / "patients.csv")
+    assert sorted(found["patient"]) == sorted(split.loc[split["part"] == "validation", "patient"])
+    assert found[list(CHOICES)].apply(lambda dice: dice.between(0, 1)).all(axis=None)
+    assert config.read_json(tmp_path / "attempt.json")["seed"] == 0
     assert (training / "history.csv").stat().st_mtime_ns == written
-    assert [path.name for path in tmp_path.iterdir()] == ["attempt.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attempt.json", "patients.csv"]
+
+
+@pytest.mark.long
+def test_the_members_of_a_recipe_are_trained_one_by_one_and_averaged(table, tmp_path):
+    def nine(size, seed):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((size, size, 9))
+        outputs = keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(inputs)
+        return keras.Model(inputs, outputs)
+
+    flair = recipes.Recipe(
+        "", tiny_unet, size=32, epochs=1, steps=1, batch_size=4, channels="neighbours"
+    )
+    both = replace(
+        flair,
+        network=None,
+        channels="all",
+        members=(flair, replace(flair, network=nine, channels="all")),
+    )
+    split = experiments.fold_split(table, "patients", "0")
+    run = folds_module.evidence_run(table, split, 32, tmp_path, both)
+    model, history = recipes.train_segmenter(run, both, tmp_path / "segmenter")
+    assert history["member"].tolist() == [0, 1]
+    pictures = run.volumes.images[:2].astype("float32")
+    members = [saving.load_model(tmp_path / "segmenter" / n / "model.keras") for n in "01"]
+    expected = [
+        np.asarray(recipes.flip_averaged(member)(given))
+        for member, given in zip(members, (pictures[..., 3:6], pictures), strict=True)
+    ]
+    np.testing.assert_allclose(model(pictures), np.mean(expected, axis=0), atol=1e-2)
+    again = saving.load_model(saving.save_half(model, tmp_path / "both.keras"))
+    np.testing.assert_allclose(again(pictures), model(pictures), atol=1e-2)

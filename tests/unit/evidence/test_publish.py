@@ -72,7 +72,7 @@ def test_what_is_late_is_told_then_written(copy, capsys):
     assert readme.startswith(f"# Ours\n\n{BEGIN}\n80 real patients")
     assert readme.endswith(f"{END}\n\nrest\n")
     assert f"| {len(some)} slices of 80 patients |" in readme
-    assert "| seed recipe | not computed yet |" in readme
+    assert "| baseline recipe | not computed yet |" in readme
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
     assert "our recipe, random split of slices, 1 of 5 folds" in card
     assert "Not for clinical use" in card and "CC BY-NC-SA 4.0" in card
@@ -145,7 +145,7 @@ def test_the_card_describes_the_recipe_that_is_trained(few_draws):
     assert segmenter(recipes.OURS) == ours
     assert segmenter(replace(recipes.OURS, size=224)) == ours.replace("192 px", "224 px")
     assert segmenter(replace(recipes.OURS, flips=False)) == ours.replace("; flips averaged", "")
-    other = segmenter(replace(recipes.OURS, loss=recipes.SEED.loss, strength=None))
+    other = segmenter(replace(recipes.OURS, loss=recipes.BASELINE.loss, strength=None))
     assert "192 px, focal Tversky, not augmented;" in other
 
 

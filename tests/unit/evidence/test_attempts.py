@@ -1,0 +1,80 @@
+import pandas as pd
+import pytest
+
+from utils.evidence import attempts, recipes, trial
+from utils.evidence.tables import CHOICES
+
+FIRST, SECOND, *_ = CHOICES
+
+
+def patients(**dice):
+    """Return the table of attempts, one fold and two seeds, from (first choice, second choice)."""
+    rows = [
+        {"attempt": name, "fold": "0", "seed": seed, "patient": f"P{number}"}
+        | dict.fromkeys(CHOICES, 0.0)
+        | {FIRST: first, SECOND: second}
+        for name, values in dice.items()
+        for seed in (0, 1)
+        for number, (first, second) in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def runs(*names):
+    return pd.DataFrame(
+        [
+            {"attempt": name, "fold": "0", "seed": seed, "recipe": f"as {name}", "auc": 0.9}
+            | {"minutes": 4 + 2 * seed}
+            for name in names
+            for seed in (0, 1)
+        ]
+    )
+
+
+def test_each_attempt_stands_with_the_choice_that_suits_it():
+    table = patients(a=[(0.9, 0.6), (0.7, 0.6), (0.4, 0.6)], b=[(0.2, 0.8), (0.2, 0.8), (0.2, 0.9)])
+    found = attempts.summary(runs("a", "b"), table)
+    assert found["attempt"].tolist() == ["b", "a"]
+    b, a = found.itertuples()
+    assert (a.choice, b.choice) == (FIRST, SECOND)
+    assert a.dice_mean == pytest.approx(2.0 / 3)
+    assert a.dice_median == pytest.approx(0.7)
+    assert (a.under_half, b.under_half) == (1, 0)  # one patient, under each of two seeds
+    assert (a.trainings, a.patients, a.minutes) == (2, 3, 5)
+
+
+def test_differences_are_in_pairs_over_shared_trainings():
+    table = patients(**{attempts.REFERENCE: [(0.5, 0), (0.6, 0)], "b": [(0.6, 0), (0.9, 0)]})
+    alone = table[(table["attempt"] != "b") | (table["seed"] == 0)]
+    pairs = attempts.difference(alone, attempts.REFERENCE, "b")
+    assert pairs["first"].tolist() == [0.5, 0.6]
+    assert pairs["second"].tolist() == [0.6, 0.9]
+    none, gap = attempts.differences(alone, [attempts.REFERENCE, "b"])
+    assert none is None
+    assert gap.estimate == pytest.approx(0.2)  # (0.1 + 0.3) / 2
+
+
+def test_attempts_that_share_no_training_are_not_compared():
+    table = patients(**{attempts.REFERENCE: [(0.5, 0)], "b": [(0.6, 0)]})
+    table.loc[table["attempt"] == "b", "fold"] = "1"
+    assert attempts.differences(table, ["b"]) == [None]
+
+
+def test_a_training_that_a_fold_has_already_is_not_repeated(tmp_path):
+    trained = {"ours": recipes.OURS, "earlier_patient_split": recipes.EARLIER}
+
+    def found(recipe, seed):
+        return trial.reusable(tmp_path, "1", seed, recipe, trained)
+
+    assert found(recipes.OURS, 0) == tmp_path / "ours" / "1" / "segmenter"
+    assert found(recipes.OURS, 1) is None
+    for number, member in enumerate(recipes.OURS.members):
+        assert found(member, number) == tmp_path / "ours" / "1" / "segmenter" / str(number)
+        assert found(member, number + 5) is None
+    assert found(recipes.BASELINE, 0) is None
+
+
+def test_every_attempt_says_what_it_is():
+    said = [recipe.description for recipe in recipes.ATTEMPTS.values()]
+    assert len(set(said)) == len(said)
+    assert all(said)

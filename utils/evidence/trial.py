@@ -1,0 +1,95 @@
+"""One training of a variation of our recipe, scored on the validation patients of a fold.
+
+The tested patients of the fold stay unseen: what is chosen by attempts is not chosen on them. What
+the tables then say is in `utils.evidence.attempts`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from utils import config
+from utils.cohort.volumes import flair_of
+from utils.evaluation.detection import auc
+from utils.evidence import recipes
+from utils.evidence.folds import (
+    evidence_run,
+    forget_models,
+    patient_maps,
+    reporter,
+    segmenter_scores,
+)
+from utils.evidence.pooling import patient_scores
+from utils.evidence.tables import CHOICES
+from utils.tables import write_table
+
+FOLDS, SEEDS = ("0", "1", "4"), (0, 1)
+
+
+def run_attempt(
+    table: pd.DataFrame,
+    split: pd.DataFrame,
+    name: str,
+    fold: str,
+    seed: int,
+    folder: Path,
+    training: Path,
+) -> None:
+    """Train one of `recipes.ATTEMPTS` and write how it does on the validation patients.
+
+    Parameters
+    ----------
+    table, split : pandas.DataFrame
+        See `folds.run_fold`.
+    name, fold : str
+    seed : int
+        Of the training; the split does not depend on it.
+    folder : Path
+        Gets ``patients.csv`` (Dice with each of `tables.CHOICES`), then ``attempt.json``.
+    training : Path
+        Of the segmenter. One that is found whole there is read, not repeated.
+    """
+    recipe = recipes.ATTEMPTS[name]
+    run = evidence_run(table, split, recipe.size, folder, recipe)
+    run = replace(run, parameters=replace(run.parameters, seed=seed))
+    model, history = recipes.train_segmenter(run, recipe, training, report=reporter(recipe.epochs))
+    maps = patient_maps(run, model, ("validation",))
+    key = {"attempt": name, "fold": fold, "seed": seed}
+    rows = []
+    for patient, own in maps.items():
+        here = (run.table["patient"] == patient).to_numpy()
+        images, masks = run.volumes.images[here], run.volumes.masks[here]
+        scores = patient_scores(own, flair_of(images), masks, CHOICES.values())
+        rows.append(key | {"patient": patient} | dict(zip(CHOICES, scores, strict=True)))
+    write_table(folder / "patients.csv", pd.DataFrame(rows).round(6))
+    chosen = run.in_part("validation")
+    found = auc(run.volumes.labels[chosen], segmenter_scores(run, maps)[chosen])
+    minutes = history["seconds"].sum() / 60
+    config.write_json(
+        folder / "attempt.json",
+        key | {"recipe": recipe.description, "auc": round(found, 4), "minutes": round(minutes, 1)},
+    )
+    forget_models()
+
+
+def reusable(work: Path, fold: str, seed: int, recipe, trained: dict) -> Path | None:
+    """Return where the same training belongs to a fold of an experiment, None if to none.
+
+    Parameters
+    ----------
+    work : Path
+    fold : str
+    seed : int
+    recipe : recipes.Recipe
+    trained : dict of str to recipes.Recipe
+        Recipes of the experiments whose folds are dealt by patient, by experiment.
+    """
+    for experiment, other in trained.items():
+        folder = work / experiment / fold / "segmenter"
+        if seed == 0 and recipe == other:
+            return folder
+        for number, member in enumerate(other.members):
+            if recipe == member and seed == number:
+                return folder / str(number)
+    return None
