@@ -313,6 +313,11 @@ show(figure, alt, FIGURES, "05_roc")
 # %% tags=["nbval-check-output"]
 for words, auc in by_words.items():
     print(f"AUC, {words}: {format_interval(auc)}")
+added = comparisons.what_the_detector_adds(slices).difference
+verdict = "worth its place" if added.low > 0 else "not shown to be worth its place"
+print(f"what the detector adds to the segmenter: {format_interval(added, sign=True)}, {verdict}")
+
+# %% tags=["nbval-check-output"]
 point = statistics.operating_point(slices)
 aim = detection.SENSITIVITY
 print(f"at each fold's threshold, chosen for a sensitivity of {aim:.2f} on validation patients:")
@@ -322,10 +327,17 @@ missed = has_tumour & (slices["flagged"] == 0)
 print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 
 # %% [markdown]
-# Two lessons. The segmenter was taught pixel by pixel, which is far more to learn from than one yes
-# or no a slice, and it sees the neighbouring slices. And compare the sensitivity with the one for
-# which the thresholds were chosen: a threshold chosen on some patients does not hold exactly what
-# it promises on others. That is why it must be *tested* on others.
+# Two lessons.
+#
+# The segmenter's score detects better than the network that was made for detection. It was taught
+# pixel by pixel, which is far more to learn from than one yes or no per slice, and it sees the
+# neighbouring slices. Whether the detector still adds anything to it, the line above says: if its
+# interval includes 0, a hospital could leave the detector out and lose nothing that these patients
+# show. We keep it in the course, because it is where you learn to fine-tune a classifier.
+#
+# And compare the sensitivity with the one for which the thresholds were chosen: a threshold chosen
+# on some patients does not hold exactly what it promises on others. That is why it must be *tested*
+# on others.
 #
 # ## Do the probabilities mean what they say?
 
@@ -511,11 +523,12 @@ draw_differences(
 #
 # ## What made it better
 #
-# The recipe before the present one saw FLAIR alone, scaled by the mean and the standard deviation of
-# the whole head, and kept the largest piece of what it found. On most patients it did well. On a few
-# it failed outright: a bright stretch at the edge of FLAIR, which is only the coil's shading, was
-# taken for tumour, and as it was the larger piece, the true one was thrown away. The pre- and the
-# post-contrast image showed the tumour plainly, but the network never saw them. The present recipe
+# The recipe before the present one saw FLAIR alone, scaled by the mean and the standard deviation
+# of the whole head, and kept the largest piece of what it found. On most patients it did well. On a
+# few it failed outright: a bright stretch at the edge of FLAIR, which is only the coil's shading,
+# was taken for tumour, and as it was the larger piece, the true one was thrown away. The pre- and
+# the post-contrast image showed the tumour plainly, but the network never saw them. The present
+# recipe
 #
 # - averages two networks, one that sees FLAIR and one that sees all three sequences, each with the
 #   slices above and below;
@@ -527,8 +540,8 @@ draw_differences(
 # - chooses threshold, refinement and pieces on the validation patients of all folds, 11 being too
 #   few.
 #
-# *Predict before you run: by how much does all of this raise the mean Dice? And which patients gain,
-# all of them a little or a few of them much?*
+# *Predict before you run: by how much does all of this raise the mean Dice? And which patients
+# gain, all of them a little or a few of them much?*
 
 # %% tags=["nbval-check-output"]
 columns = ["patients", "measure", "on", "earlier", "ours", "ours minus earlier"]

@@ -200,6 +200,12 @@ def compare_named(
     }
 
 
+def what_the_detector_adds(slices: pd.DataFrame) -> Pair:
+    """Return the AUC of the segmenter's score alone, and of detector and segmenter together."""
+    alone = slices.assign(p_tumour=slices["p_segmenter"])
+    return _auc_pair((alone, slices), "p_tumour")
+
+
 def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     """Return what leaving each institution out of the training changes for its patients.
 
@@ -209,9 +215,19 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     -------
     dict of str to Comparison
         By institution, for those that are computed; with more than one of them, last of all
-        together as ``"all"``. Empty if none is there yet.
+        together as ``"all"``. Until our recipe is there, of the earlier one, and named so. Empty
+        if neither is there yet.
     """
-    return _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
+    ours = _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
+    if ours:
+        return ours
+    known, unknown = (
+        experiment(evidence, name) for name in ("earlier_patient_split", "earlier_institution_out")
+    )
+    if known is None:
+        return {}
+    earlier = _by_institution(known, unknown)
+    return {f"{name}, earlier recipe": found for name, found in earlier.items()}
 
 
 def since_the_earlier_recipe(evidence: Evidence) -> dict[str, Comparison | None]:

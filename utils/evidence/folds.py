@@ -100,7 +100,7 @@ def run_fold(
     settings |= {
         "training_patients": len(set(patient_of_row(run.part("train").table))),
         "validation_patients": len(set(patient_of_row(run.part("validation").table))),
-        "epochs": int(history["val_dice"].idxmax()) + 1,
+        "epochs": int(history["epoch"][history["val_dice"].idxmax()]),
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
         "hd95": HD95_NOW,
     }

@@ -184,8 +184,9 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     from utils.models.files.saving import load_model
 
     segmenter = load_model(segmenter_file)
+    check_segmenter(segmenter, segmenter_file)  # before its settings: it may be a detector
     chosen = segmenter_settings(segmenter_file)
-    check_segmenter(segmenter, segmenter_file, CHANNELS[chosen.channels])
+    check_segmenter(segmenter, segmenter_file, [CHANNELS[chosen.channels]])
     view = View(segmenter.input_shape[1], chosen.grey_levels, chosen.frame)
     return Networks(
         detector,

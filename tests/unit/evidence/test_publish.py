@@ -20,9 +20,11 @@ from utils.evidence import (
     recipes,
     statistics as findings,
 )
+from utils.evidence.attempts import REFERENCE
 from utils.evidence.comparisons import Comparison, Pair
 from utils.evidence.publish import BEGIN, END
-from utils.evidence.tables import LGG, read_evidence
+from utils.evidence.statistics import FAILED, MOST_FAILED
+from utils.evidence.tables import CHOICES, LGG, read_evidence
 
 
 @pytest.mark.long
@@ -137,47 +139,62 @@ def test_the_card_describes_the_recipe_that_is_trained(few_draws):
         card = card_module.card(evidence, compared, recipe)
         return next(line for line in card.splitlines() if line.startswith("- **Segmenter**"))
 
-    ours = (
+    published = (LGG / "model_card.md").read_text(encoding="utf-8").splitlines()
+    assert segmenter(recipes.OURS) in published
+    for member in recipes.OURS.members:
+        assert member.description in segmenter(recipes.OURS)
+    earlier = (
         "- **Segmenter**: U-Net on ImageNet's ResNet50, FLAIR of three neighbouring slices, 192 px,"
         " Dice + cross-entropy, turned, scaled, shifted and mirrored at random; flips averaged."
     )
-    assert ours in (LGG / "model_card.md").read_text(encoding="utf-8").splitlines()
-    assert segmenter(recipes.OURS) == ours
-    assert segmenter(replace(recipes.OURS, size=224)) == ours.replace("192 px", "224 px")
-    assert segmenter(replace(recipes.OURS, flips=False)) == ours.replace("; flips averaged", "")
-    other = segmenter(replace(recipes.OURS, loss=recipes.BASELINE.loss, strength=None))
+    assert segmenter(recipes.EARLIER) == earlier
+    assert segmenter(replace(recipes.EARLIER, size=224)) == earlier.replace("192 px", "224 px")
+    alone = segmenter(replace(recipes.EARLIER, flips=False))
+    assert alone == earlier.replace("; flips averaged", "")
+    other = segmenter(replace(recipes.EARLIER, loss=recipes.BASELINE.loss, strength=None))
     assert "192 px, focal Tversky, not augmented;" in other
+    shown = segmenter(replace(recipes.EARLIER, frame="head", grey_levels="brain_mode"))
+    assert "at random, cut to the head, grey levels by the brain's mode; flips" in shown
 
 
 def test_what_the_segmenter_sees_is_told_as_its_limit(few_draws, monkeypatch):
     monkeypatch.setattr(card_module, "DETECTOR_SIZE", 96)
     evidence = read_evidence()
-    recipe = replace(recipes.OURS, channels="sequences")
+    recipe = replace(recipes.EARLIER, channels="sequences")
     card = card_module.card(evidence, comparisons.compare_all(evidence), recipe)
     assert "pre-contrast, FLAIR and post-contrast, 192 px" in card
     assert "segmenter see three sequences" in card and "sees FLAIR only" not in card
     assert "its last stage fine-tuned, 96 px" in card
 
 
-def test_attempts_stand_beside_what_ours_reached_on_their_patients(copy):
-    attempt = {
-        "attempt": "smaller",
-        "recipe": "as ours, at 64 px",
-        "scored_on": "validation patients of fold 0",
-        "patients": 11,
-        "dice_mean": 0.7,
-        "dice_median": 0.75,
-        "auc": 0.9,
-        "minutes": 3,
-    }
-    pd.DataFrame([attempt]).to_csv(copy / "lgg" / "attempts.csv", index=False)
-    folds = pd.read_csv(copy / "lgg" / "folds.csv", dtype={"fold": str})
-    folds.loc[(folds["experiment"] == "ours") & (folds["fold"] == "0"), "validation_dice"] = 0.6543
-    folds.to_csv(copy / "lgg" / "folds.csv", index=False)
+def test_attempts_stand_in_the_card_with_their_difference_in_pairs(copy):
+    runs, rows = [], []
+    for attempt, dice in ((REFERENCE, 0.7), ("smaller", 0.6)):
+        key = {"attempt": attempt, "fold": "0", "seed": 0}
+        runs.append(key | {"recipe": f"recipe of {attempt}", "auc": 0.9, "minutes": 3})
+        rows += [key | {"patient": name} | dict.fromkeys(CHOICES, dice) for name in "AB"]
+    rows[-1] |= dict.fromkeys(CHOICES, 0.4)
+    pd.DataFrame(runs).to_csv(copy / "lgg" / "attempts.csv", index=False)
+    pd.DataFrame(rows).to_csv(copy / "lgg" / "attempts_patients.csv", index=False)
     assert run(copy) == 0
+    card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8").splitlines()
+    first, second = (line for line in card if "| recipe of" in line)
+    name = f"| {REFERENCE} | recipe of {REFERENCE}"
+    assert first == f"{name} | 1 | 2 | 0.700 | 0.700 | 0.0 | – | 0.900 | 3 |"
+    # Of two patients, one is 0.1 lower and one 0.3.
+    name = "| smaller | recipe of smaller"
+    assert second.startswith(f"{name} | 1 | 2 | 0.500 | 0.500 | 1.0 | -0.200 (")
+
+
+def test_failures_are_counted_beside_their_aim(copy):
+    patients = pd.read_csv(copy / "lgg" / "patients.csv")
+    count = int((patients["dice"] < FAILED).sum())
+    run(copy)
+    reached = "reached" if count <= MOST_FAILED else "**not reached**"
+    row = f"| Patients with a Dice below 0.5 | {count} of 80 | at most 2, {reached} | – |"
+    assert row in (copy / "README.md").read_text(encoding="utf-8").splitlines()
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
-    assert "| smaller | as ours, at 64 px | 0.700 | 0.750 | 0.900 | 3 |" in card
-    assert "where the recipe that was taken has a mean of 0.654" in card
+    assert f"| Patients with a Dice below 0.5 | {count} of 80 |" in card
 
 
 def test_the_card_names_the_sensitivity_that_thresholds_are_chosen_for(few_draws, monkeypatch):

@@ -314,6 +314,58 @@ def test_a_cohort_without_masks_is_predicted_at_its_own_size(tmp_path, models):
     assert not list((tmp_path / "out").rglob(".*"))
 
 
+def test_a_segmenter_of_all_sequences_is_shown_the_head_and_its_masks_are_put_back(
+    tmp_path, models
+):
+    keras = pytest.importorskip("keras")
+    inputs = keras.Input((48, 48, 9))
+    flair = keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")
+    segmenter = keras.Model(inputs, flair(inputs))
+    kernel = np.zeros((1, 1, 9, 1), np.float32)
+    kernel[0, 0, 4] = 1.0  # FLAIR of the slice itself; a brain of 100 becomes 85, 250 becomes 212
+    flair.set_weights([kernel, np.array([-150.0], np.float32)])
+    segmenter.save(tmp_path / "all.keras")
+    settings = {"channels": "all", "grey_levels": "brain_mode", "frame": "head"}
+    postprocessing = {"threshold": 0.5, "refinement": 1.0, "least_share": 0.1}
+    write_json(tmp_path / "all.json", settings | {"postprocessing": postprocessing})
+    # A head of 48 rows and columns in 64 pixels on the left, and none on the right.
+    cohort = tmp_path / "cohort"
+    write_patient(cohort, "TCGA_DU_0001", slices=3, side=64)
+    for path in (cohort / "TCGA_DU_0001").glob("*.tif"):
+        image = np.asarray(Image.open(path))
+        Image.fromarray(np.pad(image, ((0, 10), (0, 60), (0, 0)))).save(path)
+    written = predict_cohort(
+        cohort, tmp_path / "out", models / "detector.keras", tmp_path / "all.keras"
+    )
+    masks = [
+        np.asarray(
+            Image.open(tmp_path / "out" / "masks" / "TCGA_DU_0001" / f"TCGA_DU_0001_{n}_mask.png")
+        )
+        for n in (1, 2, 3)
+    ]
+    assert {mask.shape for mask in masks} == {(74, 124)}
+    assert not masks[0].any() and not masks[2].any()
+    # The square covers rows and columns 16 to 32, 256 pixels; its border may move by one.
+    assert (masks[1][17:31, 17:31] == 255).all()
+    assert abs(int((masks[1] > 0).sum()) - 256) <= 4 * 17
+    assert pd.read_csv(written)["tumour_px"].tolist() == [int((mask > 0).sum()) for mask in masks]
+
+
+def test_a_segmenter_of_three_channels_is_not_given_nine(tmp_path, models):
+    for suffix in (".keras", ".json"):
+        shutil.copy(models / f"segmenter{suffix}", tmp_path / f"mine{suffix}")
+    settings = read_settings(tmp_path / "mine.keras") | {"channels": "all"}
+    write_json(tmp_path / "mine.json", settings)
+    write_patient(tmp_path / "cohort", "TCGA_DU_0001", slices=3, side=64)
+    with pytest.raises(CourseError, match="takes an input of 32 x 32 x 3; the pictures here are"):
+        predict_cohort(
+            tmp_path / "cohort",
+            tmp_path / "out",
+            models / "detector.keras",
+            tmp_path / "mine.keras",
+        )
+
+
 def zipped(folder, path):
     with zipfile.ZipFile(path, "w") as target:
         for file in folder.rglob("*.tif"):

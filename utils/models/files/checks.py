@@ -9,7 +9,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -242,8 +242,15 @@ def check_weights(model, path) -> None:
             )
 
 
-def check_segmenter(model, path, channels: int = 3) -> None:
+def check_segmenter(model, path, channels: Sequence[int] = (3, 9)) -> None:
     """Refuse a network that does not draw outlines in pictures of so many channels.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : path-like
+    channels : sequence of int
+        How many the pictures may have; the first is named where it has none of these.
 
     Raises
     ------
@@ -305,11 +312,11 @@ def _shapes(model, path, role: str) -> tuple[tuple, tuple]:
     return given, made
 
 
-def _check_pictures(given: tuple, path, channels: int = 3) -> None:
-    if len(given) != 3 or given[2] != channels:
+def _check_pictures(given: tuple, path, channels: Sequence[int] = (3,)) -> None:
+    if len(given) != 3 or given[2] not in channels:
         raise CourseError(
             f"{path}: takes an input of {_by(given)}; the pictures here are height x width x "
-            f"{channels}"
+            f"{channels[0]}"
         )
     if None in given or given[0] != given[1]:
         raise CourseError(
