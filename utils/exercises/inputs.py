@@ -37,14 +37,14 @@ class Model:
 
 
 class Classifier:
-    """Say what each picture's first pixel says; refuse more pictures at once than a batch."""
+    """Say what each image's first pixel says; refuse more images at once than a batch."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
 
     def __call__(self, images):
         if len(images) > self.batch_size:
-            raise ValueError(f"{len(images)} pictures at once, {self.batch_size} fit in memory")
+            raise ValueError(f"{len(images)} images at once, {self.batch_size} fit in memory")
         return np.asarray(images)[:, 0, 0] > 0
 
 

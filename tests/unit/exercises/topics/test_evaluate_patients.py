@@ -106,7 +106,7 @@ WRONG = {
         "twice is once": (merged_means, "200 draws", "brings its slices twice"),
         "weighted": (weighted_means, "200 draws", "same chance"),
         "no replacement": (
-            lambda s, d, rng: quick_means(s, d, rng, replace=False), "200 draws", "with replacement",
+            lambda s, d, rng: quick_means(s, d, rng, replace=False), "200", "with replacement",
         ),
         "own generator": (
             lambda s, d, rng: quick_means(s, d, np.random.default_rng()), "of the same seed",
