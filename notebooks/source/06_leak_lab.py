@@ -386,7 +386,7 @@ print("patients:", near["patients"])
 # %% [markdown]
 # ## A check that stops the work
 #
-# You have seen that a leak does not announce itself. A rule in a text will be forgotten sooner or
+# A leak does not show in the score. A rule in a text will be forgotten sooner or
 # later; code that raises an error will not. The check also has to look at the validation part: if a
 # threshold is chosen on patients whom the model was trained on, it is chosen too well.
 
@@ -578,7 +578,7 @@ above = [name for name, gap in known.items() if gap.low > 0]
 print("\nrecipes whose whole interval of the Dice gap lies above 0:", ", ".join(above) or "none")
 
 # %% [markdown]
-# The answer differs from recipe to recipe, and within a recipe from measure to measure. So there is
+# Compare the verdicts: a gap belongs to a recipe, a measure and the patients. So there is
 # no number that one could subtract from a leaking score to make it right. Where the verdict is that
 # these patients do not decide, the interval includes 0; look at its upper end to see how large a
 # leak it still allows. And we know all this only because the split by patient was made as well.

@@ -200,10 +200,10 @@ SUPPORTED_READINGS = Exercise("supported_readings", "04", (Case("", (), _read),)
 
 # --- empty_slices ------------------------------------------------------------------------------
 
-_ALARM = "the false alarm is not 0/0: something was predicted, and its Dice is 0"
+_ALARM = "the false positive is not 0/0: something was predicted, and its Dice is 0"
 _RIGHT = {"empty = 1": 0.82, "empty = 0": 0.32, "left out": 0.64}
 _HOW = {
-    "empty = 1": {0.92: _ALARM, 0.88: "one slice has a false alarm; its Dice is 0",
+    "empty = 1": {0.92: _ALARM, 0.88: "one slice has a false positive; its Dice is 0",
                   0.64: "the five slices rightly left empty are in it, with 1"},
     "empty = 0": {0.42: _ALARM, 0.8: "all ten slices are in the mean"},
     "left out": {0.8: f"{_ALARM}, so it stays in", 0.32: "divide by the slices that are left"},
