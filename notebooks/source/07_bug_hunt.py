@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7 · Bug hunt: fourteen mistakes, and how they look
 #
-# In this notebook nothing crashes. Every function below runs and returns numbers of the right
-# shape, and every one but a helper is wrong; several make the result *better*. All fourteen
+# In this notebook nothing crashes. Each of the fourteen functions that we hunt runs and returns
+# numbers of the right shape, and each is wrong; several make the result *better*. All fourteen
 # mistakes are easily made with this kind of data, and some of them you know from the notebooks
 # before. In real work you meet them as you do here: as a number, a curve or an image that does not
 # look right.
