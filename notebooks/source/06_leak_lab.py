@@ -51,6 +51,7 @@ from utils.course.run import open_run
 from utils.evidence import comparisons
 from utils.evidence.comparisons import comparison_rows, split_verdicts
 from utils.evidence.tables import read_evidence
+from utils.exercises.commitment import compare_prediction
 from utils.plots import labs as plots_labs
 from utils.plots.style import show
 
@@ -187,7 +188,7 @@ for split, one in gaps.items():
 
 # %%
 measured = gaps["random slices"]
-check.predicted_gap.compare(measured.estimate, measured.low, measured.high)
+compare_prediction("predicted_gap", measured.estimate, measured.low, measured.high)
 
 # %% tags=["hide-input"]
 record = {f"auc_{split.replace(' ', '_')}": float(row["auc"]) for split, row in means.iterrows()}

@@ -233,8 +233,8 @@ check.mend_stages(mend_stages)
 # ([frozen](../docs/glossary.md#frozen-layer)), to describe a slice by 2048
 # [features](../docs/glossary.md#feature). We feed it one slice each of sixteen patients (of all, if
 # there are fewer), once as the broken function prepares them and once as notebook 2 does. If the
-# features of two slices are nearly the same, their correlation is near 1, and no classifier can
-# tell them apart.
+# features of two slices are nearly the same, their correlation is near 1: then the network sees
+# hardly any difference between the slices.
 
 # %% tags=["hide-input"]
 import keras
@@ -294,7 +294,8 @@ pairs = [
     for place, row in enumerate(rows)
 ]
 images, masks = (np.stack(each) for each in zip(*pairs, strict=True))
-names = [f"{place % 4} turns" + (", mirrored" if place % 2 else "") for place in range(6)]
+turns = ["not turned", "1 turn, mirrored", "2 turns", "3 turns, mirrored"]
+names = [turns[place % 4] for place in range(6)]
 source = run.describe("train")
 figure = plots_labs.gallery(images, masks, None, names, "Augmented training pairs", source)
 fits = [

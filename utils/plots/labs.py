@@ -155,7 +155,9 @@ def gallery(
     """
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    figure = new_figure(title, source, max(6, 1.75 * columns), 2.1 * rows + 0.9)
+    lines = 1 + max((name.count("\n") for name in names), default=0)
+    height = rows * (1.65 + 0.14 * lines) + 0.95
+    figure = new_figure(title, source, max(6, 1.75 * columns), height)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     bare(grid)
     for place, (axes, picture) in enumerate(zip(grid, pictures, strict=False)):

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.svm import SVC
 
 from utils import check
-from utils.exercises.commitment import Commitment
+from utils.exercises.commitment import Commitment, compare_prediction
 from utils.exercises.exercise import Case, Mark
 
 
@@ -183,10 +183,10 @@ def test_a_prediction_is_compared_with_what_was_measured(capsys):
     prediction = Commitment("gap", "06", (Case("", (), lambda answer: None),))
     prediction(0.05)
     assert told(capsys) == "gap: +0.05 is noted; the measurement comes below\n"
-    prediction.compare(0.08, 0.06, 0.10)
+    compare_prediction("gap", 0.08, 0.06, 0.10)
     assert "0.030 too low, and outside the interval (+0.060 to +0.100)" in told(capsys)
     prediction(0.09)
-    prediction.compare(0.08, 0.06, 0.10)
+    compare_prediction("gap", 0.08, 0.06, 0.10)
     assert "0.010 too high, and inside the interval" in told(capsys).splitlines()[-1]
 
 
@@ -195,5 +195,5 @@ def test_a_prediction_that_was_left_open_is_not_compared(capsys):
     prediction(0.05)
     prediction(...)
     assert "not attempted yet" in told(capsys)
-    prediction.compare(0.08, 0.06, 0.10)
+    compare_prediction("gap", 0.08, 0.06, 0.10)
     assert told(capsys) == "gap: measured +0.080; no prediction was noted above\n"
