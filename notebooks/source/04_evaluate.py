@@ -2,17 +2,19 @@
 # # 4 · Evaluate: how good, for whom, and how sure?
 #
 # Two models are trained: a detector that says which slices show tumour, and a segmenter that draws
-# it. This notebook asks of them what a critical reader would ask. It uses the
-# [held-out patients](../docs/glossary.md#held-out-patients), whom no model has seen and on whom
-# nothing was chosen.
+# its outline. In this notebook you evaluate them as a critical reader would. We use the
+# [held-out patients](../docs/glossary.md#held-out-patients): no model was trained on them, and no
+# threshold was chosen on them.
 #
 # **What you will learn**
 #
-# - to judge a model by patient, with an interval that says how much chance there is in a number;
-# - when an interval over slices claims too much;
-# - to compare two methods on the same patients, in pairs;
-# - that "Dice" means a dozen different things, and how far apart they lie;
-# - to read failures, and to write down what a model is for in a model card.
+# - to judge a model by patient, with an interval that says how much the number depends on which
+#   patients came;
+# - when an interval over slices is too narrow, and by how much;
+# - to compare two methods on the same patients, in pairs, and to read the figure of such a
+#   comparison;
+# - that "Dice" has about a dozen meanings, and how far apart they lie;
+# - to study failures, and to write down in a model card what a model is for.
 #
 # **What you need**: notebooks 2 and 3 (their models; if they are missing they are trained first,
 # which takes a few minutes). Otherwise under a minute, and 1.7 GB of memory. With the seven
@@ -25,7 +27,7 @@
 #
 # 1. Should the segmenter draw on every slice, or only on those that the detector flags?
 # 2. How different could our numbers be with other patients?
-# 3. Whom do the models fail, and is there a pattern?
+# 3. For which patients do the models fail, and is there a pattern?
 #
 # By default all of this is about a **simulated cohort**; each number and figure says whose it is.
 # With `cohort = "lgg"` the patients are real. Either way: **not for clinical use**.
@@ -46,15 +48,17 @@ import sys
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
 from utils import check
 from utils.cohort import statistics
 from utils.cohort.tiff import read_slice
 from utils.course import model_card, workers
 from utils.course.run import open_run
-from utils.evaluation import detection, segmentation
-from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
+from utils.evaluation import bootstrap, detection, segmentation
+from utils.evaluation.bootstrap import Interval, bootstrap_patients, paired_bootstrap
 from utils.evaluation.text import format_interval
+from utils.exercises.inputs import two_methods
 from utils.plots import evaluation as plots_evaluation, segmentation as plots_segmentation
 from utils.plots.style import show
 
@@ -66,13 +70,13 @@ SOURCE = run.describe("test")
 #
 # - **Segmenter alone**: it draws on every slice.
 # - **[Cascade](../docs/glossary.md#cascade)**: the detector goes first. On slices that it does not
-#   flag, the mask is emptied; on the others the segmenter's mask stands.
+#   flag, the mask is emptied; on the others the segmenter's mask stays as it is.
 #
-# Both use the same split. If detector and segmenter were split separately, as in the course from
-# which this one grew, a patient held out from one would have trained the other.
+# Both models use the same split. If each had a split of its own, a patient held out from one could
+# have trained the other, and the cascade would have no patient left on whom it could be tested.
 #
 # *Predict before you run: the cascade can only take pixels away. What can that improve, and what
-# can it spoil?*
+# can it make worse?*
 
 # %%
 workers.train_missing(run)  # nothing to do after notebooks 2 and 3
@@ -90,11 +94,12 @@ print(SOURCE)
 result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().round(3)
 
 # %% [markdown]
-# One row a slice. `p_tumour` is the detector's probability, after temperature scaling, and
-# `flagged` says whether it reaches the threshold. Then three counts that are enough for every Dice
-# below: the pixels of the tumour as traced, the pixels predicted, and those in both. `cascade_px`
-# and `cascade_overlap_px` are the same counts after the detector's veto. The table is kept as
-# `predictions.csv` in the run folder.
+# The table has one row for each slice. `p_tumour` is the detector's probability after temperature
+# scaling, and `flagged` says whether it reaches the threshold. The next three columns are all that
+# is needed for every Dice in this notebook: the pixels of the tumour as traced, the pixels
+# predicted, and the pixels in both. `cascade_px` and `cascade_overlap_px` are the same counts after
+# the detector has emptied the slices that it does not flag. The table is kept as `predictions.csv`
+# in the run folder.
 
 # %% tags=["nbval-check-output"]
 slices = result.slices
@@ -105,23 +110,23 @@ print("the cascade only takes away:", bool((result.cascade <= result.alone).all(
 print("seen in training:", len(set(slices["patient"]) & set(run.part("train").patients)))
 
 # %% [markdown]
-# ### Exercise 4.1 · The detector's veto
+# ### Exercise 4.1 · The cascade
 #
 # Write `veto(masks, p_tumour, threshold)`, the cascade in a few lines. `masks` has the shape
-# `(slices, height, width)`, `p_tumour` one probability a slice. Return the masks with those of the
-# slices that are *not* flagged emptied; a slice is flagged if its probability is at least the
-# threshold. Leave the given array as it is: someone may still need the segmenter's own answer.
+# `(slices, height, width)`, `p_tumour` holds one probability per slice. Return the masks, with
+# those of the slices that are *not* flagged emptied; a slice is flagged if its probability is at
+# least the threshold. Leave the given array as it is: the segmenter's own answer is still needed.
 #
 # <details><summary>Hint 1</summary>
 #
-# Comparing `p_tumour` with a number gives one True or False a slice. An array of them, used as an
+# Comparing `p_tumour` with a number gives one True or False per slice. Such an array, used as an
 # index on the first axis, picks whole slices.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `masks * flagged` looks tempting, but NumPy matches the *last* axes: with as many columns as
-# slices it would empty columns, without a word. Copy first, then write 0 into the slices chosen.
+# `masks * flagged` looks right, but NumPy matches the *last* axes: with as many columns as slices
+# it would empty columns, without an error. Copy first, then write 0 into the slices chosen.
 # </details>
 
 
@@ -148,55 +153,64 @@ check.cascade(veto)
 # %% [markdown]
 # ## How good is the detector?
 #
-# On the held-out patients, at the threshold that was chosen on *validation* patients:
-# [AUC](../docs/glossary.md#auc), [sensitivity](../docs/glossary.md#sensitivity) (the share of
-# tumour slices that are flagged) and [specificity](../docs/glossary.md#specificity) (the share of
-# tumour-free slices that are not). The interval behind each number is explained in a moment.
+# On the held-out patients, at the threshold that was chosen on *validation* patients, we look at
+# the [AUC](../docs/glossary.md#auc), the [sensitivity](../docs/glossary.md#sensitivity) (the share
+# of tumour slices that are flagged) and the [specificity](../docs/glossary.md#specificity) (the
+# share of tumour-free slices that are not). Each has an interval, which is explained further below.
 
 # %%
 auc = detection.auc_interval(slices, seed=seed, resamples=1000)
 point = detection.operating_point(slices, result.threshold, seed=seed, resamples=1000)
-run.record(
-    {
-        "detection": auc.record("auc")
-        | point.sensitivity.record("sensitivity")
-        | point.specificity.record("specificity")
-        | {"threshold": point.threshold}
-    }
-)
 print("AUC:        ", auc)
 print("sensitivity:", point.sensitivity)
 print("specificity:", point.specificity)
 print(f"{SOURCE}; threshold {point.threshold:.3f}, from {run.describe('validation')}")
 
+# %% tags=["hide-input"]
+record = auc.record("auc") | {"threshold": point.threshold}
+record |= point.sensitivity.record("sensitivity") | point.specificity.record("specificity")
+run.record({"detection": record})
+tumour = slices["tumour_px"] > 0
+lost = int((tumour & ~slices["flagged"]).sum())
+wrong = int((~tumour & slices["flagged"]).sum())
+words = (
+    f"In counts: of the {int(tumour.sum())} slices with tumour the detector misses {lost}, and of "
+    f"the {int((~tumour).sum())} without it flags {wrong}. Keep the first number in mind: on these "
+    f"{lost} slices the cascade will be empty, however well the segmenter has drawn."
+)
+display(Markdown(words))
+
 # %% [markdown]
-# ## How good is the segmenter? One number a patient
+# ## How good is the segmenter? One number per patient
 #
-# A patient is the unit that matters, so we pool the pixels of all slices of a patient and compute
-# **one Dice a patient**, as the authors of the LGG cohort do
+# Patients are treated, not slices. So we pool the pixels of all slices of a patient and compute
+# **one Dice per patient**, as the authors of the LGG cohort do
 # ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)):
 #
 # $$\text{Dice} = \frac{2\,\sum_\text{slices} |\text{traced} \cap \text{predicted}|}
 # {\sum_\text{slices} |\text{traced}| + \sum_\text{slices} |\text{predicted}|}$$
 #
-# Pixels drawn on a tumour-free slice enter the denominator, so false alarms count. Dice says little
-# about *where* the border is wrong, so we add [**HD95**](../docs/glossary.md#hd95). In a slice,
-# every pixel of each outline has a distance to the nearest pixel of the other outline; HD95 is the
-# 95th percentile of all these distances, in pixels. And where one of the masks is empty? There is
-# no distance to nothing, but leaving such slices out would reward a model for drawing nothing where
-# it is in doubt. So a slice in which only one mask has pixels, missed whole or invented whole, is
-# charged **the picture's diagonal**, which is farther than any two of its pixels are apart. A slice
-# in which neither has any is left out, and the HD95 of a patient is the mean over the others. The
-# BraTS challenges do the same by lesion: each one missed or invented [counts as 374
-# mm](https://www.synapse.org/Synapse:syn51156910/discussion/threadId=10357). (Where the spacing of
-# the slices is known, distances are measured in the volume, in mm; the files of our cohort do not
-# tell it.)
+# Pixels drawn on a tumour-free slice enter the denominator, so false positives lower it.
 #
-# In the next table, `missed_slices` and `invented_slices` count the slices that were charged, and
-# `_cascade` marks the same measures with the detector's veto.
+# Dice says little about *where* the border is wrong, so we add
+# [**HD95**](../docs/glossary.md#hd95). In a slice, every pixel of each outline has a distance to
+# the nearest pixel of the other outline; HD95 is the 95th percentile of all these distances. We
+# give it in pixels, because the files of this cohort do not tell the spacing of the slices; where
+# it is known, distances are measured in the volume, in mm.
+#
+# What if one of the masks is empty? Then there is no distance. But if such slices were left out, a
+# model would gain by drawing nothing where it is in doubt. So a slice in which only one mask has
+# pixels (a tumour missed whole, or one invented) counts with **the diagonal of the image**, which
+# is longer than any distance within it. A slice in which neither mask has pixels is left out, and
+# the HD95 of a patient is the mean over the others. The BraTS challenges use the same idea per
+# lesion: each one missed or invented [counts as 374
+# mm](https://www.synapse.org/Synapse:syn51156910/discussion/threadId=10357).
+#
+# In the next table, `missed_slices` and `invented_slices` count the slices that got the diagonal,
+# and `_cascade` marks the same measures for the cascade.
 #
 # *Predict before you run: can a patient have a high Dice and a high HD95 as well? And what does the
-# veto do to HD95?*
+# cascade do to HD95?*
 
 # %%
 by_patient = patient_results(run, result)
@@ -204,18 +218,30 @@ by_patient.drop(columns=["slices", "predicted_px", "overlap_px"]).round(2)
 
 # %%
 charged = by_patient["missed_slices"] + by_patient["invented_slices"]
-rises = by_patient["hd95_px_cascade"] > by_patient["hd95_px"] + 1e-9
-print(f"charged the diagonal, {np.hypot(*result.truths.shape[1:]):.0f} px: {charged.sum()} slices "
-      f"of {(charged > 0).sum()} patients")  # fmt: skip
 for any_charged, distances in by_patient["hd95_px"].groupby(charged > 0):
-    which = "with such a slice" if any_charged else "without"
-    print(f"median HD95 of the {len(distances)} patients {which}: {distances.median():.1f} px")
-print(f"HD95 rises with the veto for {rises.sum()} of {len(rises)} patients ({SOURCE})")
+    which = "with a slice missed or invented" if any_charged else "without"
+    print(f"{len(distances)} patients {which}: median HD95 {distances.median():.1f} px")
+rises = by_patient["hd95_px_cascade"] > by_patient["hd95_px"] + 1e-9
+print(f"HD95 is higher with the cascade for {rises.sum()} of {len(rises)} patients ({SOURCE})")
+
+# %% tags=["hide-input"]
+good = by_patient[by_patient["dice"] >= by_patient["dice"].median()]
+far = good.loc[good["hd95_px"].idxmax()]
+words = (
+    f"**Answers to the predictions.** Yes: {far['patient']} has a Dice of {far['dice']:.2f}, not "
+    f"below the median, and an HD95 of {far['hd95_px']:.0f} px. Of this patient's slices, "
+    f"{far['missed_slices']} were missed whole and {far['invented_slices']} invented, and each "
+    f"counts with the diagonal, {np.hypot(*result.truths.shape[1:]):.0f} px. The cascade empties "
+    "slices, so it adds missed slices and takes invented ones away: HD95 rises for "
+    f"{rises.sum()} patients and does not for the other {(~rises).sum()}."
+)
+display(Markdown(words))
 
 # %% [markdown]
-# Dice weighs what is missed by its pixels, HD95 by its slices: a faint end of a tumour that nobody
-# found costs next to nothing of the one and a whole diagonal of the other. So read HD95 together
-# with the two counts. If they are 0, it speaks of the border; if not, mostly of slices.
+# Dice counts pixels and HD95, as defined here, counts slices as well: if the small end of a tumour
+# is missed, Dice hardly changes, but HD95 gets a whole diagonal for each such slice. So read HD95
+# together with the two counts. Where both are 0 it describes the border; where they are not, it
+# mostly describes missed and invented slices.
 
 
 # %%
@@ -225,19 +251,35 @@ def mean_dice(rows):
 
 mean = bootstrap_patients(by_patient, mean_dice, seed=seed)
 figure = plots_evaluation.dice_by_patient(by_patient, mean, SOURCE)
-worst = by_patient.sort_values("dice").iloc[0]
+
+# %% tags=["hide-input"]
+ranked = by_patient.sort_values("dice", ignore_index=True)
+median, worst = ranked["dice"].median(), ranked.iloc[0]
 alt = (
-    f"Dice of each held-out patient, sorted, from {by_patient['dice'].min():.2f} "
-    f"({worst['patient']}) to {by_patient['dice'].max():.2f}. Mean {mean}, median "
-    f"{by_patient['dice'].median():.2f}."
+    f"Dice of each held-out patient, sorted, from {worst['dice']:.2f} ({worst['patient']}) to "
+    f"{ranked['dice'].max():.2f}. Mean {mean}, median {median:.2f}."
 )
 show(figure, alt, run.figures, "04_dice_by_patient")
 
+# %% tags=["hide-input"]
+below = ranked[ranked["dice"] < mean.low]
+rest = ranked["dice"].iloc[len(below) :].mean()
+words = (
+    f"**What this figure shows.** The mean is {mean.estimate:.2f}, the median {median:.2f}. "
+    f"{len(below)} of {len(ranked)} patients lie below the band ({', '.join(below['patient'])}); "
+    f"without them the mean would be {rest:.2f}. The band reaches from {mean.low:.2f} to "
+    f"{mean.high:.2f}, the patients themselves from {worst['dice']:.2f} to "
+    f"{ranked['dice'].max():.2f}."
+)
+display(Markdown(words))
+
 # %% [markdown]
-# Read the figure from below. A few bad patients pull the mean down, and the median hides them: that
-# is why both are reported, and why neither replaces the picture. The band says where the *mean*
-# could lie with other patients. It does not say where the next patient will lie: for that, look at
-# the dots.
+# Begin with the lowest dots. A few bad patients pull the mean down, and the median does not show
+# them: that is why we report both, and show every patient as well. The band says where the *mean*
+# could lie with other patients. It does not say where the next patient will lie; for that, look at
+# the dots. With another seed other patients are held out and the models are trained anew, so the
+# order changes; that the mean lies below the median is common, because there is more room for bad
+# results below the middle than for good ones above it.
 
 # %% [markdown]
 # ### Exercise 4.2 · One table, three means
@@ -245,24 +287,25 @@ show(figure, alt, run.figures, "04_dice_by_patient")
 # Write `three_dice(slices)` for a slices table with the columns `patient, tumour_px, predicted_px,
 # overlap_px`. It returns a dictionary with
 #
-# - `"patients"`: one Dice a patient, as in the formula above, then the mean over patients. A
+# - `"patients"`: one Dice per patient, as in the formula above, then the mean over patients. A
 #   patient with nothing traced and nothing predicted (0/0) is left out;
-# - `"slices"`: one Dice a slice, then the mean over slices. Slices with nothing traced and nothing
-#   predicted are left out;
+# - `"slices"`: one Dice per slice, then the mean over slices. Slices with nothing traced and
+#   nothing predicted are left out;
 # - `"pooled"`: a single ratio for all pixels of all patients.
 #
 # Before you write: which of the three will a large, easy tumour raise most?
 #
 # <details><summary>Hint 1</summary>
 #
-# The ratio is the same each time, `2 * overlap / (traced + predicted)`. What differs is over which
-# rows you *add up* before you divide: those of a patient, one, or all.
+# The ratio is the same each time, `2 * overlap / (traced + predicted)`. What differs is which rows
+# you *add up* before you divide: those of one patient, a single row, or all.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `groupby("patient")[columns].sum()` has one row a patient. In pandas 0/0 is NaN, and `.mean()` of
-# a column leaves NaN out: just what is wanted here, twice. (`np.mean` of an array does not.)
+# `groupby("patient")[columns].sum()` has one row per patient. In pandas 0/0 is NaN, and `.mean()`
+# of a column leaves NaN out, which is what we want here for patients and for slices. (`np.mean` of
+# an array does not leave NaN out.)
 # </details>
 
 
@@ -302,25 +345,25 @@ check.three_dice(three_dice)
 # Write `hd95_of(truth, prediction)` for two masks (bool) of one slice, by the definition above:
 # distances from each outline pixel to the nearest outline pixel of the other mask, *both ways*, all
 # of them together, and of these the 95th percentile, in pixels. `segmentation.outline(mask)` gives
-# you the outline as a mask; `segmentation.hd95` itself would be too easy.
+# you the outline as a mask; please do not use `segmentation.hd95` itself.
 #
-# Charge a slice in which only one mask has pixels: return the length of the picture's diagonal, in
-# pixels, whatever size the picture has. If neither has any, there is nothing to judge: return
-# `nan`, which a mean over the slices (`np.nanmean`) leaves out. Then no mask gets better by being
-# emptied where there is tumour. Would that hold if you returned `nan` for a missed slice as well?
+# If only one mask has pixels, return the length of the image's diagonal in pixels, whatever size
+# the image has. If neither has any, there is nothing to judge: return `nan`, which a mean over the
+# slices (`np.nanmean`) leaves out. Then no model gets a better score by leaving a tumour undrawn.
+# Would that still hold if you returned `nan` for a missed slice as well?
 #
 # <details><summary>Hint 1</summary>
 #
-# `np.argwhere(mask)` lists the places of a mask's pixels. Of a table of all distances between two
-# lists, what are the smallest of each row, and of each column?
+# `np.argwhere(mask)` lists the places of a mask's pixels. In a table of all distances between two
+# lists, what are the smallest values of each row and of each column?
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `cdist` makes that table; of an empty mask it cannot, so ask for `.any()` first. (For large masks
-# it becomes big; `scipy.ndimage.distance_transform_edt`
-# does the same with less memory.) Put the distances of both ways into one array before you take the
-# percentile: the larger of two percentiles is another measure, in use under the same name.
+# `cdist` makes that table. It cannot do so for an empty mask, so ask for `.any()` first. (For large
+# masks the table becomes big; `scipy.ndimage.distance_transform_edt` does the same with less
+# memory.) Put the distances of both ways into one array before you take the percentile: the larger
+# of two percentiles is another measure, in use under the same name.
 # </details>
 
 # %% tags=["solution"]
@@ -355,119 +398,172 @@ check.hd95(hd95_of)
 # %% [markdown]
 # ## How sure are we? The bootstrap over patients
 #
-# With other held-out patients the mean would be another. How different? The
-# **[bootstrap](../docs/glossary.md#bootstrap)** answers by pretending that our patients are the
-# population: draw as many patients *with replacement*, compute the mean again, do that a thousand
-# times or more. The middle 95 % of the results is the [confidence
+# With other held-out patients the mean would be another. How different could it be? The
+# **[bootstrap](../docs/glossary.md#bootstrap)** answers by taking our patients for the population:
+# draw as many patients *with replacement*, compute the mean again, and repeat that a thousand times
+# or more. The middle 95 % of the results is the [confidence
 # interval](../docs/glossary.md#confidence-interval) ([Efron and Tibshirani
 # 1993](https://doi.org/10.1201/9780429246593); here `scipy.stats.bootstrap`).
 #
-# What is drawn decides what the interval means. Slices of one patient rise and fall together: same
-# tumour, same scanner. If you draw **slices**, the computer believes it has hundreds of independent
-# cases. *Predict: for which of the three numbers below does that matter most?*
+# What we draw decides what the interval means. Slices of one patient resemble each other: the same
+# tumour, the same scanner, the same radiologist. If you draw **slices**, the computer takes
+# hundreds of slices for hundreds of independent cases. How much is the interval then too narrow? We
+# try it on five quantities. Two describe the cohort: the tumour's area where there is tumour, and
+# the share of slices whose patient has no post-contrast sequence. Three describe the models: the
+# detector's specificity, the Dice of single slices, and the *error of the area*, predicted minus
+# traced pixels, which a doctor who follows the volume of a tumour would ask for.
+#
+# *Predict before you run: for which of the five does it matter most whether patients or slices are
+# drawn, and for which least?*
 
 # %%
 is_tumour = slices["tumour_px"] > 0
-slices["dice"] = segmentation.dice_from_counts(
-    slices["tumour_px"], slices["predicted_px"], slices["overlap_px"]
+lacks = statistics.missing_sequences(run.part("test")).set_index("patient")["post_contrast"]
+table = slices.assign(
+    dice=segmentation.dice_from_counts(
+        slices["tumour_px"], slices["predicted_px"], slices["overlap_px"]
+    ),
+    error_px=slices["predicted_px"] - slices["tumour_px"],
+    correct=~slices["flagged"],
+    lacks_post_contrast=slices["patient"].map(lacks),
 )
-measures = {
-    "Dice, tumour slices": (slices[is_tumour], mean_dice),
-    "specificity": (slices[~is_tumour], lambda rows: 1 - rows["flagged"].mean()),
-    "AUC": (slices, lambda rows: detection.auc(rows["tumour_px"] > 0, rows["p_tumour"])),
+quantities = {
+    "specificity": (table[~is_tumour], "correct"),
+    "Dice, tumour slices": (table[is_tumour], "dice"),
+    "tumour area (px)": (table[is_tumour], "tumour_px"),
+    "error of the area (px)": (table[is_tumour], "error_px"),
+    "no post-contrast": (table, "lacks_post_contrast"),
 }
 
 
-def both_intervals(rows, measure):
-    alone = rows.assign(patient=np.arange(len(rows)))  # as if each slice were a patient
+# %%
+def both_intervals(rows, column):
+    """Return the interval of a mean, drawing patients, and drawing slices."""
+    as_patients = rows.assign(patient=np.arange(len(rows)))  # as if each slice were a patient
     return {
-        kind: bootstrap_patients(drawn, measure, seed=seed, resamples=1000)
-        for kind, drawn in {"over patients": rows, "over slices": alone}.items()
+        kind: bootstrap_patients(drawn, lambda some: some[column].mean(), seed=seed, resamples=1000)
+        for kind, drawn in {"over patients": rows, "over slices": as_patients}.items()
     }
 
 
-intervals = {name: both_intervals(*measure) for name, measure in measures.items()}
+intervals = {name: both_intervals(rows, column) for name, (rows, column) in quantities.items()}
+for name, both in intervals.items():
+    print(name)
+    for kind, one in both.items():
+        print(f"    {kind}: {format_interval(one, 2)}")
+print(SOURCE)
 
-# %%
+# %% [markdown]
+# The quantities have different units. So that they fit into one figure, each interval is drawn as
+# its distance from the estimate, in units of half the width of the interval over slices: the
+# interval over slices then reaches from about -1 to 1.
+
+# %% tags=["hide-input"]
+scaled = {}
+for name, both in intervals.items():
+    half = (both["over slices"].high - both["over slices"].low) / 2
+    if half == 0:
+        continue  # with another seed every patient may have all sequences
+    scaled[name] = {
+        kind: Interval(0.0, (one.low - one.estimate) / half, (one.high - one.estimate) / half)
+        for kind, one in both.items()
+    }
 figure = plots_evaluation.compare_intervals(
-    intervals, SOURCE, "The same numbers, two intervals", "value"
+    scaled,
+    SOURCE,
+    "How far two kinds of interval reach",
+    "distance from the estimate (1: half the width of the interval over slices)",
 )
-alt = "Two intervals for each number. " + " ".join(
-    f"{name}: {both['over patients']} over patients, {both['over slices']} over slices."
-    for name, both in intervals.items()
-)
+ratios = {
+    name: (both["over patients"].high - both["over patients"].low)
+    / (both["over slices"].high - both["over slices"].low)
+    for name, both in scaled.items()
+}
+alt = "Two intervals for each of five quantities. Over patients, they are wider by the factors: "
+alt += ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()) + "."
 show(figure, alt, run.figures, "04_intervals")
 
+# %% [markdown]
+# How much too narrow an interval over slices is depends on how similar the slices of a patient are.
+# If a patient has $m$ slices whose values correlate by $\rho$, the interval is too narrow by the
+# factor $\sqrt{1 + (m - 1)\rho}$, the root of the
+# [design effect](../docs/glossary.md#design-effect) (Kish, *Survey Sampling*, Wiley 1965). We can
+# estimate $m$ and $\rho$ from the table and compare the formula with what the bootstrap found:
+
 # %%
-widths = {
-    name: {kind: interval.high - interval.low for kind, interval in both.items()}
-    for name, both in intervals.items()
-}
-print(f"width of the interval; {SOURCE}")
-table = pd.DataFrame(widths).T
-table.assign(ratio=table["over patients"] / table["over slices"]).round(3)
+found = {name: bootstrap.clustering(*quantity) for name, quantity in quantities.items()}
+columns = {"rows": "slices of a patient (m)", "correlation": "ρ", "factor": "factor by the formula"}
+comparison = pd.DataFrame.from_dict(found, orient="index").rename(columns=columns)
+comparison.assign(**{"factor by the bootstrap": pd.Series(ratios)}).round(2)
 
-# %% [markdown]
-# Where the `ratio` is well above 1, the interval over slices claims too much; around 1 the two
-# agree, and with so few patients it falls below 1 by chance as easily as above. How much too narrow
-# an interval over slices is depends on how alike the slices of a patient are.
-# With $m$ slices a patient whose values correlate by $\rho$, it is too narrow by the factor
-# $\sqrt{1 + (m - 1)\rho}$, the root of the *design effect* (Kish, *Survey Sampling*, Wiley 1965).
-# With ten slices and $\rho = 0.3$ that is 1.9: it claims what a study with nearly four times as
-# many patients would. Where patients hardly differ, $\rho$ is near 0, and the two agree up to
-# chance; in an AUC much of it cancels, because each patient brings slices of both kinds. You cannot
-# know beforehand which case you are in. The interval over patients is right in all of them.
-#
-# It needs no model to see a case where it matters. The mean area of the tumour, where there is one,
-# is a property of the masks; and a patient with a large tumour has it in many slices:
+# %% tags=["hide-input"]
+wide, narrow = max(ratios, key=ratios.get), min(ratios, key=ratios.get)
+error, errors = intervals["error of the area (px)"], found["error of the area (px)"]
+words = (
+    f"**What this figure shows.** The two intervals differ most for *{wide}*, by a factor of "
+    f"{ratios[wide]:.1f}, and least for *{narrow}*, by {ratios[narrow]:.1f}. A missing sequence is "
+    "missing in all slices of a patient: one slice tells everything, the others add nothing. For "
+    f"the error of the area ρ is {errors.correlation:.2f}: where the segmenter draws too much in "
+    "one slice of a patient, it tends to do so in the others. Over slices its interval reaches "
+    f"from {error['over slices'].low:+.0f} to {error['over slices'].high:+.0f} px, over patients "
+    f"from {error['over patients'].low:+.0f} to {error['over patients'].high:+.0f} px. An interval "
+    f"that is {ratios['error of the area (px)']:.1f} times too narrow claims the knowledge of a "
+    f"study with {ratios['error of the area (px)'] ** 2:.0f} times as many patients."
+)
+display(Markdown(words))
 
-# %% tags=["nbval-check-output"]
-areas = both_intervals(slices[is_tumour], lambda rows: rows["tumour_px"].mean())
-print(f"mean tumour area in slices with tumour; {SOURCE}")
+# %% tags=["nbval-check-output", "hide-input"]
+areas = intervals["tumour area (px)"]
 for kind, area in areas.items():
-    print(f"{kind:13}: {area.estimate:.0f} px, {area.low:.0f} to {area.high:.0f}")
+    print(f"mean area {kind}: {area.estimate:.0f} px, {area.low:.0f} to {area.high:.0f}")
 over_patients, over_slices = (area.high - area.low for area in areas.values())
-print(f"{over_patients / over_slices:.2f} times as wide over patients")
+print(f"{over_patients / over_slices:.2f} times as wide over patients; {SOURCE}")
 
 # %% [markdown]
-# Mind also what the interval over patients does *not* hold. It knows only chance in the choice of
-# patients; another training with another seed, another hospital, another expert's masks are not in
-# it. With fewer than 20 patients or so even this one is a little too narrow, and with a handful, as
-# in a short trial run, it means next to nothing: the ratio may then even fall below 1. And an
-# interval without width, "1.00 to 1.00", says that nothing varied among these patients, not that
-# nothing ever will.
+# For a measure like specificity or the Dice of a slice, patients differ little in our simulated
+# cohort, $\rho$ is near 0, and the two intervals agree up to chance; with another seed the factor
+# may even fall below 1. You cannot know beforehand which case you are in. The interval over
+# patients is right in all of them.
+#
+# Mind also what the interval over patients does *not* contain. It describes only which patients
+# happened to come. Another training with another seed, another hospital and another expert's masks
+# are not in it. With fewer than 20 patients or so even this interval is a little too narrow, and
+# with a handful, as in a short trial run, it means next to nothing. And an interval without width,
+# "1.00 to 1.00", says that nothing varied among these patients, not that nothing ever will.
 
 # %% [markdown]
 # ### Exercise 4.4 · Draw patients yourself
 #
-# Write `bootstrap_means(slices, draws, rng)`: an array of `draws` means. For each, draw as many
-# patients as there are, with replacement, each with the same chance however many slices it has; all
-# slices of a drawn patient come along. The mean is that of the Dice by patient (pooled, as above),
-# and a patient drawn twice counts twice. Take every random number from `rng`, a
-# `numpy.random.Generator`: the same generator has to give the same means.
+# Write `bootstrap_means(slices, draws, rng)` for a table with the columns `patient` and `value`,
+# one row per slice. It returns an array of `draws` means. For each of them, draw as many patients
+# as there are, with replacement, each with the same chance however many slices it has. All slices
+# of a drawn patient come along, twice if the patient is drawn twice, and the mean is that of all
+# their values. Take every random number from `rng`, a `numpy.random.Generator`: the same generator
+# has to give the same means.
 #
 # <details><summary>Hint 1</summary>
 #
-# What does a patient contribute to the mean? Always the same number. So what has to be drawn, and
-# what can be computed once, before?
+# The mean over the slices of drawn patients is the sum of their values divided by the number of
+# their slices. What does each patient contribute to the two, and what can be computed once, before
+# anything is drawn?
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `rng.choice(values, size=…)` draws with replacement unless told otherwise, and `size` may be a
-# pair. If you put drawn tables together and group by name instead: two copies of one patient fall
-# into one group.
+# `groupby("patient")["value"].agg(["sum", "count"])` has both for each patient. `rng.integers(0, n,
+# size=(draws, n))` draws the places of patients with replacement. If you put drawn tables together
+# and group by name instead: two copies of one patient fall into one group.
 # </details>
 
 
 # %% tags=["solution"]
 def bootstrap_means(slices, draws, rng):
-    """Return the mean Dice by patient of patients drawn with replacement.
+    """Return the means over all slices of patients drawn with replacement.
 
     Parameters
     ----------
     slices : pandas.DataFrame
-        One row a slice: ``patient, tumour_px, predicted_px, overlap_px``.
+        One row per slice: ``patient, value``.
     draws : int
     rng : numpy.random.Generator
 
@@ -475,10 +571,10 @@ def bootstrap_means(slices, draws, rng):
     -------
     ndarray, shape (draws,)
     """
-    of_patients = slices.groupby("patient")[["tumour_px", "predicted_px", "overlap_px"]].sum()
-    areas = of_patients["tumour_px"] + of_patients["predicted_px"]
-    dice = (2 * of_patients["overlap_px"] / areas).to_numpy()
-    return rng.choice(dice, size=(draws, len(dice))).mean(axis=1)
+    of_patients = slices.groupby("patient")["value"].agg(["sum", "count"])
+    drawn = rng.integers(0, len(of_patients), size=(draws, len(of_patients)))
+    sums, counts = (of_patients[name].to_numpy()[drawn].sum(axis=1) for name in ("sum", "count"))
+    return sums / counts
 
 
 # %% tags=["nbval-check-output"]
@@ -497,23 +593,25 @@ check.bootstrap_means(bootstrap_means)
 # %%
 cascade = by_patient.assign(dice=by_patient["dice_cascade"], hd95_px=by_patient["hd95_px_cascade"])
 gain = paired_bootstrap(by_patient, cascade, mean_dice, seed=seed)
+of_cascade = bootstrap_patients(cascade, mean_dice, seed=seed)
+print(f"segmenter alone: {mean}\ncascade:         {of_cascade}")
+print(f"difference, in pairs: {format_interval(gain, sign=True)} ({SOURCE})")
 
 figure = plots_evaluation.paired_dice(
     by_patient, cascade, ("segmenter alone", "cascade"), gain, SOURCE
 )
+
+# %% tags=["hide-input"]
 change = cascade["dice"] - by_patient["dice"]
+better, worse = int((change > 0.005).sum()), int((change < -0.005).sum())
 alt = (
     "Dice of each patient with the segmenter alone and with the cascade, joined by lines, and the "
-    f"differences sorted. Better with the cascade: {(change > 0.005).sum()}, worse: "
-    f"{(change < -0.005).sum()} of {len(change)}. Mean difference {gain.estimate:+.3f}, 95 % "
-    f"interval {gain.low:+.3f} to {gain.high:+.3f}."
+    f"differences sorted. Better with the cascade: {better}, worse: {worse} of {len(change)}. Mean "
+    f"difference {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}."
 )
 show(figure, alt, run.figures, "04_cascade")
 
-# %%
-of_cascade = bootstrap_patients(cascade, mean_dice, seed=seed)
-print(f"segmenter alone: {mean}\ncascade:         {of_cascade}")
-print(f"difference, in pairs: {format_interval(gain, sign=True)}")
+# %% tags=["hide-input"]
 if len(change) < 10:
     verdict = "too few patients to decide"
 elif gain.low > 0:
@@ -522,35 +620,56 @@ elif gain.high < 0:
     verdict = "the segmenter alone is better than the cascade"
 else:
     verdict = "these patients do not decide between the two"
-print(f"{verdict} ({SOURCE})")
+place = change.abs().idxmax()
+invented = by_patient.loc[place, "invented_slices"]
+words = (
+    f"**What this figure shows.** With the cascade, Dice rises by more than 0.005 for {better} and "
+    f"falls by more for {worse} of {len(change)} patients; the median change is "
+    f"{change.median():+.3f}, the mean {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}). "
+    f"By the interval of the mean: {verdict}. The largest change is that of "
+    f"{by_patient.loc[place, 'patient']}, {change[place]:+.3f}. In {invented} slices of this "
+    "patient the segmenter alone had invented a tumour. Without this patient the mean would be "
+    f"{change.drop(place).mean():+.3f}."
+)
+display(Markdown(words))
+
+# %% tags=["hide-input"]
+ratio = (gain.high - gain.low) / (mean.high - mean.low)
+words = (
+    f"**Answer to the prediction.** The interval of the difference is {ratio:.2f} times as wide as "
+    f"that of the segmenter's mean ({gain.high - gain.low:.3f} and {mean.high - mean.low:.3f})."
+)
+display(Markdown(words))
 
 # %% [markdown]
-# Compare the width of the interval of the *difference* with those of the two means above: the two
-# means' intervals may overlap widely although the paired difference is clear. "The intervals
-# overlap, so there is no difference" is a mistake, and a common one.
+# The two means' intervals overlap widely, and that says little: a paired difference may be clear
+# all the same. "The intervals overlap, so there is no difference" is a common mistake.
 #
-# "Do not decide" is a result too. It is not the same as "equal": look at how large a difference the
-# interval still allows.
+# "These patients do not decide" is a result too, and it is not the same as "equal": look at how
+# large a difference the interval still allows. For the default seed most patients lose a little
+# with the cascade, and the interval does not decide, because of one patient who gains a lot. With
+# another seed this patient may be in the training part, and then the interval may exclude 0: so
+# much can a comparison on a few patients depend on one of them.
 
 # %% [markdown]
 # ### Exercise 4.5 · In pairs
 #
 # Write `differences_of(first, second)` for two tables with the columns `patient` and `dice`, one
-# row a patient: what each patient *gains* from the first method to the second, as a Series with the
-# patients as index (or as a dictionary). The rows of the two tables may stand in another order. If
-# the patients differ, raise a `ValueError`.
+# row per patient: what each patient *gains* from the first method to the second, as a Series with
+# the patients as index (or as a dictionary). The rows of the two tables may stand in another order.
+# If the patients differ, raise a `ValueError`.
 #
 # <details><summary>Hint 1</summary>
 #
-# A table sorted by Dice and another sorted by name can be subtracted without any complaint, and the
-# result is about no patient at all. What should the rows be matched by?
+# If one table is sorted by Dice and the other by name, pandas or NumPy will subtract them without
+# an error, and the differences belong to no patient. By what should the rows be matched?
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
 # pandas matches two Series by their index when it subtracts them, so make the patient the index.
-# For someone who is in only one of them it quietly returns NaN: compare the two sets of names
-# before.
+# For someone who is in only one of them the result is NaN, without a warning: compare the two sets
+# of names before.
 # </details>
 
 
@@ -579,6 +698,60 @@ def differences_of(first, second):
 check.paired_differences(differences_of)
 
 # %% [markdown]
+# The next figure is for reading. Its numbers are made up: sixteen patients and two methods, of
+# which the second is new.
+
+# %%
+trial = two_methods()
+first = trial[["patient"]].assign(dice=trial["first"])
+second = trial[["patient"]].assign(dice=trial["second"])
+difference = paired_bootstrap(first, second, mean_dice, seed=0)
+figure = plots_evaluation.paired_dice(
+    first, second, ("old method", "new method"), difference, "made-up numbers, no patients"
+)
+
+# %% tags=["hide-input"]
+gains = trial["second"] - trial["first"]
+alt = (
+    f"Dice of 16 made-up patients under an old and a new method. {(gains > 0).sum()} gain up to "
+    f"{gains.max():.2f}, {(gains < 0).sum()} lose, one of them {-gains.min():.2f}. Mean difference "
+    f"{format_interval(difference, sign=True)}."
+)
+show(figure, alt)
+
+# %% [markdown]
+# ### Exercise 4.6 · What does the figure say?
+#
+# Set `supported` to the letters of all readings that the numbers of the figure support, as a text
+# such as `"BF"`.
+#
+# - A: More than half of the patients gain with the new method.
+# - B: The mean difference is below 0, so the new method is worse for the typical patient.
+# - C: A single patient decides the sign of the mean difference.
+# - D: The interval of the mean difference includes 0, so the two methods are equally good.
+# - E: These patients do not decide whether the mean difference is above or below 0.
+# - F: The patient at the bottom is an outlier and should be left out; then the new method is
+#   better.
+#
+# <details><summary>Hint 1</summary>
+#
+# The title of the right-hand panel has the counts, the mean and its interval. The *typical* patient
+# is in the middle of the sorted dots; where is that?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# "Includes 0" says that 0 is one of the values which the data allow. Which other values do they
+# allow? And what would you have to know about a patient, other than the result, to leave it out?
+# </details>
+
+# %% tags=["solution"]
+supported = "ACE"
+
+# %% tags=["nbval-check-output"]
+check.supported_readings(supported)
+
+# %% [markdown]
 # ## Small tumours
 #
 # A slice counts as found if the detector flags it, or if the predicted mask touches the tumour. We
@@ -597,24 +770,36 @@ by_size = {
     for name, hits in found.items()
 }
 figure = plots_evaluation.sensitivity_by_size(by_size, SOURCE)
-alt = (
-    "Share of tumour slices found, from the smallest third of the areas to the largest. "
-    + " ".join(
-        f"{name}: {', '.join(f'{share:.2f}' for share in table['sensitivity'])}."
-        for name, table in by_size.items()
-    )
+
+# %% tags=["hide-input"]
+shares = {name: table["sensitivity"].tolist() for name, table in by_size.items()}
+alt = "Share of tumour slices found, from the smallest third of the areas to the largest. "
+alt += " ".join(
+    f"{name}: {', '.join(f'{share:.2f}' for share in values)}." for name, values in shares.items()
 )
 show(figure, alt, run.figures, "04_sensitivity_by_size")
 
+# %% tags=["hide-input"]
+smallest = {name: values[0] for name, values in shares.items()}
+order = sorted(smallest, key=smallest.get, reverse=True)
+third = by_size["detector"].iloc[0]
+words = (
+    f"**What this figure shows.** In the smallest third ({third['from_px']:.0f} to "
+    f"{third['to_px']:.0f} px) the {order[0]} finds {smallest[order[0]]:.2f} of the slices, the "
+    f"{order[1]} {smallest[order[1]]:.2f} and the {order[2]} {smallest[order[2]]:.2f}. In the "
+    f"largest third all three find at least {min(values[-1] for values in shares.values()):.2f}."
+)
+display(Markdown(words))
+
 # %% [markdown]
-# Two things to take from it. A sensitivity without a size says little: it depends on how many small
-# tumours happen to be in the test. And the cascade finds at most what *both* models find; its
-# misses are those of the detector and those of the segmenter together.
+# Two conclusions. A sensitivity means little without the sizes of the tumours, since it depends on
+# how many small ones happen to be in the test. And the cascade can find a slice only if *both*
+# models find it, so its line can never lie above another one, whatever the seed.
 #
-# ## False alarms
+# ## False positives
 #
-# What is drawn on slices without tumour? The mean Dice hardly shows it, but a reader who has to
-# check every flagged slice would notice.
+# What is drawn on slices without tumour? The mean Dice hardly shows it, but a radiologist who has
+# to check every flagged slice would notice.
 
 # %%
 alarms = {
@@ -624,63 +809,47 @@ alarms = {
 }
 false_positives = {name: detection.false_positives(slices, hits) for name, hits in alarms.items()}
 figure = plots_evaluation.false_positives(false_positives, SOURCE)
-shares = {name: hits[~is_tumour].mean() for name, hits in alarms.items()}
-alt = (
-    "Share of each patient's tumour-free slices on which something was found. Over all: "
-    + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+
+# %% tags=["hide-input"]
+totals = {name: int(hits[~is_tumour].sum()) for name, hits in alarms.items()}
+free = int((~is_tumour).sum())
+alt = "Share of each patient's tumour-free slices on which something was found. Over all: "
+alt += ", ".join(f"{name} {total} of {free} slices" for name, total in totals.items()) + "."
+show(figure, alt, run.figures, "04_false_positives")
+
+# %% tags=["hide-input"]
+of_patients = pd.DataFrame(
+    {name: table.set_index("patient")["flagged"] for name, table in false_positives.items()}
 )
-show(figure, alt + ".", run.figures, "04_false_positives")
+none = int((of_patients.sum(axis=1) == 0).sum())
+most = of_patients["segmenter"].idxmax()
+words = (
+    f"**What this figure shows.** Of {free} tumour-free slices the detector flags "
+    f"{totals['detector']}, the segmenter draws on {totals['segmenter']}, and the cascade draws on "
+    f"{totals['cascade']}. {none} of {len(of_patients)} patients have no false positive of any "
+    f"kind; {of_patients.loc[most, 'segmenter']} of the segmenter's {totals['segmenter']} are "
+    f"slices of {most}."
+)
+display(Markdown(words))
 
 # %% [markdown]
-# ### Exercise 4.6 · The rate of false alarms
-#
-# Write `false_alarm_rate(slices)` for a table with `tumour_px` and `predicted_px`, one row a slice:
-# the share of the tumour-free slices on which anything, were it one pixel, was predicted. And if
-# there is no tumour-free slice among them? Is 0, "no false alarms", true then?
-#
-# <details><summary>Hint 1</summary>
-#
-# First choose the rows that *can* hold a false alarm. Every other row has no say, neither above the
-# line nor below it.
-# </details>
-#
-# <details><summary>Hint 2</summary>
-#
-# The mean of a column of True and False is a share. The mean of an empty column is NaN, which here
-# says what is the case: nothing was there to measure.
-# </details>
-
-
-# %% tags=["solution"]
-def false_alarm_rate(slices):
-    """Return the share of tumour-free slices with something predicted; NaN without such slices.
-
-    Parameters
-    ----------
-    slices : pandas.DataFrame
-        One row a slice: ``tumour_px, predicted_px``.
-    """
-    free = slices[slices["tumour_px"] == 0]
-    return (free["predicted_px"] > 0).mean()
-
-
-# %% tags=["nbval-check-output"]
-check.false_positive_rate(false_alarm_rate)
-
-# %% [markdown]
-# Here the cascade can win: both models have to be wrong about the same slice. Whether that is worth
-# the tumour slices it loses depends on what a miss costs and what a false alarm costs, and no
-# number in this notebook can tell you that.
+# Here the cascade can win: it draws on a tumour-free slice only if both models are wrong about the
+# same slice. Whether that is worth the tumour slices that it loses depends on what a miss costs and
+# what a false positive costs. That is a question for a doctor, and no number in this notebook
+# answers it. With another seed the bars belong to other patients; that they are spread unevenly
+# stays.
 #
 # ## One set of predictions, a dozen Dice scores
 #
-# Now the part to remember when you read a paper. The masks stay exactly as they are; only the way
-# of averaging changes, and each of these ways may stand behind the plain name "Dice". *Predict: how
+# Remember this part when you read a paper. The masks stay exactly as they are; only the way of
+# averaging changes, and each of these ways may stand behind the plain name "Dice". *Predict: how
 # far apart are the highest and the lowest?*
 
 # %%
 conventions = segmentation.dice_conventions(slices)
 figure = plots_evaluation.dice_conventions(conventions, SOURCE)
+
+# %% tags=["hide-input"]
 lowest = conventions.loc[conventions["dice"].idxmin()]
 highest = conventions.loc[conventions["dice"].idxmax()]
 alt = (
@@ -690,16 +859,29 @@ alt = (
 )
 show(figure, alt, run.figures, "04_conventions")
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input"]
+named = conventions.set_index("convention")["dice"]
+words = (
+    f"**What this figure shows.** The highest is {highest['dice']:.2f} ({highest['convention']}), "
+    f"the lowest {lowest['dice']:.2f} ({lowest['convention']}); they are "
+    f"{highest['dice'] - lowest['dice']:.2f} apart. Compare *slices, empty = 1* "
+    f"({named['slices, empty = 1']:.2f}) with *tumour slices only* "
+    f"({named['tumour slices only']:.2f}): the same model and the same masks. The course's own, "
+    f"one Dice per patient and then the mean, gives {named.iloc[0]:.2f}."
+)
+display(Markdown(words))
+
+# %% tags=["nbval-check-output", "hide-input"]
 spread = conventions["dice"].max() - conventions["dice"].min()
 print("conventions:", len(conventions))
 print("further apart than 0.1:", bool(spread > 0.1))
 
 # %% [markdown]
-# The trick is the **empty slice**. Where nothing is traced and nothing predicted, Dice is 0/0. Call
-# it 1 and every tumour-free slice is a full success, and most slices are tumour-free; call it 0 and
-# every correct silence is a failure; skip it and false alarms on other slices weigh more. Compare
-# "slices, empty = 1" with "tumour slices only" in the figure: same model, same masks.
+# Most of the spread comes from the **empty slice**. Where nothing is traced and nothing predicted,
+# Dice is 0/0. If it counts as 1, every tumour-free slice that is left empty is a full success, and
+# most slices are tumour-free. If it counts as 0, every such slice is a failure. If it is skipped,
+# the false positives on other slices weigh more. How far apart the conventions are changes with the
+# share of tumour-free slices, so it is another number for another cohort.
 #
 # So: never compare two Dice scores before you know both conventions. And in your own work write the
 # convention next to the number.
@@ -715,7 +897,7 @@ print("further apart than 0.1:", bool(spread > 0.1))
 #
 # <details><summary>Hint 1</summary>
 #
-# For how many of the ten slices is Dice 0/0? The one with the false alarm is not among them: put
+# For how many of the ten slices is Dice 0/0? The one with the false positive is not among them: put
 # its counts into the formula.
 # </details>
 #
@@ -738,8 +920,9 @@ check.empty_slices(means_by_convention)
 # %% [markdown]
 # ## By institution
 #
-# With few patients at an institution its mean says little, and no interval can be trusted. We show
-# the counts, and an interval only from five patients on.
+# With few patients from an institution, their mean says little, and no interval can be trusted. We
+# show the counts, and an interval only from five patients on. ([Notebook 1](01_explore.ipynb)
+# spells out the institutions' letters.)
 
 # %%
 by_institution = {}
@@ -756,13 +939,25 @@ for institution, rows in by_patient.groupby("institution"):
 print(SOURCE)
 pd.DataFrame.from_dict(by_institution, orient="index").map(lambda value: np.round(value, 2))
 
+# %% tags=["hide-input"]
+of_institution = pd.DataFrame.from_dict(by_institution, orient="index")
+low = of_institution["dice_patient_mean"].idxmin()
+lowest_there = by_patient.loc[by_patient["institution"] == low, "dice"].min()
+lowest_mean, count = of_institution.loc[low, ["dice_patient_mean", "patients"]]
+words = (
+    f"**What this table shows.** The lowest mean, {lowest_mean:.2f}, is that of {low}. It rests on "
+    f"{count:.0f} of {len(by_patient)} patients, of whom one has a Dice of {lowest_there:.2f}: at "
+    "most a suspicion about an institution, not a finding."
+)
+display(Markdown(words))
+
 # %% [markdown]
 # ## Where it fails
 #
 # A gallery of successes teaches nothing. We take the three patients with the lowest Dice, and of
 # each the slice in which most tumour was missed and the one in which most was invented. In the
 # table, `missed` is the share of the tumour's pixels that were not found, `invented` the share of
-# the predicted pixels that are no tumour, and `without` names sequences that the patient lacks.
+# the predicted pixels that are no tumour, and `without` names the sequences that the patient lacks.
 
 # %%
 errors = kinds_of_error(by_patient, statistics.missing_sequences(run.part("test")))
@@ -778,10 +973,11 @@ names = [
     f"invented {row.predicted_px - row.overlap_px} px"
     for row in slices.loc[rows].itertuples()
 ]
-figure = plots_segmentation.overlays(
-    pictures, result.truths[rows], result.alone[rows], names, SOURCE,
-    "The patients with the lowest Dice", columns=len(rows) // 2,
-)  # fmt: skip
+masks = result.truths[rows], result.alone[rows]
+title = "The patients with the lowest Dice"
+figure = plots_segmentation.overlays(pictures, *masks, names, SOURCE, title, len(rows) // 2)
+
+# %% tags=["hide-input"]
 alt = (
     "FLAIR slices of the patients with the lowest Dice, with the true and the predicted border: "
     "for each the slice with most tumour missed and the one with most invented. "
@@ -790,6 +986,21 @@ alt = (
 )
 show(figure, alt, run.figures, "04_worst")
 
+# %% tags=["hide-input"]
+sentences = [
+    f"- {row.patient} (Dice {row.dice:.2f}): {100 * row.missed:.0f} % of the tumour is missed, "
+    f"{100 * row.invented:.0f} % of what is drawn is no tumour"
+    + (f"; without {row.without}." if row.without else "; all sequences are there.")
+    for row in errors.head(3).itertuples()
+]
+lacking = int((errors["without"] != "").sum())
+words = "\n".join(["**What this figure shows.**", "", *sentences, ""])
+words += (
+    f"\nOf all {len(errors)} held-out patients, {lacking} lack a sequence; of the three worst, "
+    f"{int((errors['without'].head(3) != '').sum())} do."
+)
+display(Markdown(words))
+
 # %% [markdown]
 # What to look for, in this run or any other:
 #
@@ -797,49 +1008,48 @@ show(figure, alt, run.figures, "04_worst")
 #   misses needs to see more such tumours, or a lower threshold; one that invents needs to see more
 #   healthy slices, or a higher one.
 # - **Is the tumour small?** Compare `tumour_px` with the other patients. A border that is off by
-#   one pixel ruins the Dice of a small tumour.
-# - **Is it the border or the place?** A predicted line that follows the tumour a little further in
-#   or out is a question of definition, about which experts differ too. A line around something else
-#   is an error of another kind. A high HD95 without missed or invented slices points to the second.
-# - **Is a sequence missing?** See the column `without`. Then a copy of FLAIR stood in.
+#   one pixel costs a small tumour much more Dice than a large one.
+# - **Is it the border or the place?** If the predicted line follows the tumour a little further in
+#   or out, it is a question of definition, about which experts differ too. A line around something
+#   else is an error of another kind. A high HD95 without missed or invented slices points to it.
+# - **Is a sequence missing?** See the column `without`. Then a copy of FLAIR takes its place.
 # - **Is it something bright that is no tumour?** Skin, eyes, the rim of the ventricles, noise in
 #   the lowest slices.
-# - **Is the traced border plausible?** Masks are made by people. But do not conclude "the mask is
-#   wrong" only where the model fails; you would have to check where it succeeds as well.
+# - **Is the traced border plausible?** Masks are made by people. But if you look for wrong masks
+#   only where the model fails, you will find them only there; look where it succeeds as well.
 #
-# Three patients show no pattern. They give you a suspicion, which needs other patients to be
-# tested.
+# Three patients are too few for a pattern. They give you a suspicion, which needs other patients to
+# be tested. With another seed the three will be others.
 #
 # ## A model card
 #
-# Whoever meets these models later, in a year or in another group, has the files and not your
-# memory. A **[model card](../docs/glossary.md#model-card)** ([Mitchell et al.
-# 2019](https://arxiv.org/abs/1810.03993)) says in one page what they are for, what they were
-# trained on, how good they are, for whom, and where they fail. We record the numbers of this
-# notebook in the run's `metrics.json`; the card is then *generated* from the files of the run, so
-# that it cannot say anything else.
+# Whoever uses these models in a year, or in another group, has the files but cannot ask you. A
+# **[model card](../docs/glossary.md#model-card)** ([Mitchell et al.
+# 2019](https://arxiv.org/abs/1810.03993)) says on one page what they are for, what they were
+# trained on, how good they are, for whom, and where they fail. The numbers of this notebook are
+# kept in the run's `metrics.json`, and the card is *generated* from the files of the run, so that
+# text and numbers cannot disagree.
+
+# %% tags=["hide-input"]
+sizes = {}
+for row in by_size["detector"].itertuples():
+    found_there = {name: float(table["sensitivity"][row.Index]) for name, table in by_size.items()}
+    sizes[f"{row.from_px} to {row.to_px}"] = {"slices": row.slices} | found_there
+record = {
+    "segmentation": segmentation_record(by_patient, slices, seed),
+    "cascade": segmentation_record(cascade, result.cascade_slices, seed)
+    | gain.record("difference"),
+    "by_institution": by_institution,
+    "by_size": sizes,
+    "dice_conventions": conventions.set_index("convention")["dice"].astype(float).to_dict(),
+}
+run.record(record)
 
 # %%
-from IPython.display import Markdown
-
-run.record(
-    {
-        "segmentation": segmentation_record(by_patient, slices, seed),
-        "cascade": segmentation_record(cascade, result.cascade_slices, seed)
-        | gain.record("difference"),
-        "by_institution": by_institution,
-        "by_size": {
-            f"{row.from_px} to {row.to_px}": {"slices": row.slices}
-            | {name: float(table["sensitivity"][row.Index]) for name, table in by_size.items()}
-            for row in by_size["detector"].itertuples()
-        },
-        "dice_conventions": conventions.set_index("convention")["dice"].astype(float).to_dict(),
-    }
-)
 card = model_card.write_model_card(run.folder)
 Markdown(card.read_text(encoding="utf-8"))
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "hide-input"]
 print("detection AUC at least 0.9:", bool(auc.estimate >= 0.9))
 print("mean Dice by patient at least 0.68:", bool(mean.estimate >= 0.68))
 print("sections of the model card:", card.read_text(encoding="utf-8").count("\n## "))
@@ -849,8 +1059,8 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # Answer before you unfold.
 #
-# **1.** Twelve held-out patients, 24 slices each. Over how many independent cases does the interval
-# of a mean have to be formed?
+# **1.** There are twelve held-out patients with 24 slices each. How many independent cases is the
+# interval of a mean based on?
 #
 # - (a) 288, the slices
 # - (b) 12, the patients
@@ -859,10 +1069,10 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # <details><summary>Answer</summary>
 #
-# **(b)**: what varies freely is who comes to the scanner. (a) and (c) treat slices of one patient
-# as if they knew nothing of each other; the interval gets too narrow wherever they resemble each
-# other. (d) more draws make the
-# interval *steadier*, not narrower: they add no patient.
+# **(b)**: chance decides which patients come to the scanner. (a) and (c) treat the slices of one
+# patient as independent, although they show the same tumour from the same scanner; the interval
+# gets too narrow wherever they are similar. (d) more draws make the bounds of the interval
+# *steadier*, not the interval narrower: they add no patient.
 # </details>
 #
 # **2.** Method A has a mean Dice of 0.80 (0.74 to 0.86), method B of 0.83 (0.77 to 0.89), on the
@@ -890,12 +1100,12 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # <details><summary>Answer</summary>
 #
-# **(c)**: two thirds of the slices are "perfect", the others 0. (a) is its Dice by patient, and by
-# tumour slice; (b) mixes up the two kinds of slices; (d) would be true if 0/0 were left as it is. A
-# score of 0.67 for a model that does nothing: that is why the convention has to be told.
+# **(c)**: two thirds of the slices count 1, the others 0. (a) is its Dice by patient, and by tumour
+# slice; (b) mixes up the two kinds of slices; (d) would be true if 0/0 were left as it is. A model
+# that does nothing gets 0.67: that is why the convention has to be told.
 # </details>
 #
-# **4.** In one slice with tumour, Dice is 0.93 and HD95 25 pixels; the picture's diagonal is 362
+# **4.** In one slice with tumour, Dice is 0.93 and HD95 25 pixels; the image's diagonal is 362
 # pixels long. What does the prediction most likely look like?
 #
 # - (a) Its border is off by 25 pixels everywhere.
@@ -905,10 +1115,11 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # <details><summary>Answer</summary>
 #
-# **(b)**: a far-off island costs little overlap, but if it has more than 5 % of the outline pixels,
-# it decides the 95th percentile. (a) is not possible with that Dice; in (c) Dice would be 0 and
-# HD95 the diagonal, 362; in (d) neither number exists. Of a *patient* with 15 tumour slices, the
-# same two numbers may mean something else: one small slice missed, which adds 362 / 15, about 24.
+# **(b)**: a small area far away costs little overlap, but if it has more than 5 % of the outline
+# pixels, it decides the 95th percentile. (a) is not possible with that Dice; in (c) Dice would be 0
+# and HD95 the diagonal, 362; in (d) neither number exists. For a *patient* with 15 tumour slices
+# the same two numbers may mean something else: one small slice missed, which adds 362 / 15, about
+# 24.
 # </details>
 #
 # **5.** The detector misses 8 % of the tumour slices and the segmenter 5 %. How many does the
@@ -923,7 +1134,7 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # **(c)**: a slice is found only if both find it. If the segmenter's misses are among the
 # detector's, 8 % are missed; if they are all different slices, 13 %. (a) and (b) describe a model
-# that draws if *either* finds something; it would raise the false alarms instead. (d) nothing is
+# that draws if *either* finds something; it would have more false positives instead. (d) nothing is
 # averaged here.
 # </details>
 
@@ -932,16 +1143,19 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #
 # **Key points**
 #
-# - The patient is the unit: one Dice a patient, intervals that draw patients, splits by patient.
-# - Intervals over slices are too narrow where slices of one patient resemble each other.
-# - Two methods are compared on the same patients, by the interval of the difference.
-# - A cascade trades missed tumour slices for fewer false alarms; which is better depends on their
+# - The patient is the unit: one Dice per patient, intervals that draw patients, splits by patient.
+# - Intervals over slices are too narrow where the slices of one patient resemble each other; the
+#   design effect says by how much.
+# - Two methods are compared on the same patients, by the interval of the difference. Look at every
+#   patient too: one may decide the mean.
+# - A cascade loses tumour slices and has fewer false positives; which is better depends on their
 #   cost.
-# - "Dice" without its convention is not a number that can be compared.
+# - A Dice score can be compared only with another of the same convention.
 # - Failures are looked at one by one, and what is known goes into a model card.
 #
-# Back to [1 · Explore](01_explore.ipynb), or run the whole course again with another seed: what you
-# would still claim with three seeds is what you have found out.
+# Next, [5 · Evidence](05_evidence.ipynb) shows such numbers on real patients. Or run the whole
+# course again with other seeds: a statement that holds for three of them is worth more than one
+# that holds for one.
 
 # %% [markdown]
 # ## To think about
@@ -950,7 +1164,7 @@ print("sections of the model card:", card.read_text(encoding="utf-8").count("\n#
 #    split to estimate the performance at an institution that the models have never seen?
 # 2. You try ten variants of the segmenter and report the best one's result on these held-out
 #    patients. What is wrong with its interval?
-# 3. Suppose a missed tumour slice costs ten times as much as a false alarm. Where would you move
+# 3. Suppose a missed tumour slice costs ten times as much as a false positive. Where would you move
 #    the detector's threshold, and on which patients would you choose it?
 
 # %% [markdown]

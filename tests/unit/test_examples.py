@@ -25,7 +25,7 @@ from utils.cohort.volumes import head_pixels, resize_mask
 from utils.config import ROOT
 from utils.course.leak_lab import choose_test_slices, faulty_patient_ids, gap, kernel
 from utils.evaluation.agreement import agreement, pixel_reliability, volume_ml
-from utils.evaluation.bootstrap import bootstrap_patients, paired_bootstrap
+from utils.evaluation.bootstrap import bootstrap_patients, clustering, paired_bootstrap
 from utils.evaluation.calibration import (
     apply_temperature,
     expected_calibration_error,
@@ -68,6 +68,7 @@ STUDENTS = (
     average_precision,
     bootstrap_patients,
     choose_test_slices,
+    clustering,
     dice,
     dice_conventions,
     dice_from_counts,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -190,3 +191,61 @@ def _rows_by_patient(table: pd.DataFrame) -> list[np.ndarray]:
         raise CourseError("no patients to draw from: the table of results is empty")
     places = table.groupby("patient").indices
     return [places[patient] for patient in sorted(places)]
+
+
+class Clustering(NamedTuple):
+    """How alike the values of one patient are, and what that does to an interval over rows.
+
+    Attributes
+    ----------
+    rows : float
+        Rows of a patient; patients with many count more, as they do in a mean over rows.
+    correlation : float
+        Of two rows of one patient (intraclass correlation): 1 if the patient alone decides the
+        value, 0 if it says nothing about it. Below 0 by chance.
+    factor : float
+        How many times too narrow an interval is that draws rows: the root of the design effect.
+    """
+
+    rows: float
+    correlation: float
+    factor: float
+
+
+def clustering(table: pd.DataFrame, column: str) -> Clustering:
+    """Return how alike the values of a column are within patients.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One or many rows for each patient, with a column `patient`; two patients at least, and more
+        rows than patients.
+    column : str
+        Numbers, or True and False.
+
+    Returns
+    -------
+    Clustering
+        The correlation is that of a one-way analysis of variance; NaN if nothing varies.
+
+    Examples
+    --------
+    Four rows of each of two patients, all alike: like one row, four times as many are claimed.
+
+    >>> import pandas as pd
+    >>> from utils.evaluation.bootstrap import clustering
+    >>> clustering(pd.DataFrame({"patient": list("aaaabbbb"), "x": [0] * 4 + [1] * 4}), "x").factor
+    2.0
+    """
+    values = table[column].astype(float)
+    groups = values.groupby(table["patient"])
+    sizes, patients, rows = groups.size(), groups.ngroups, len(values)
+    centre = groups.transform("mean")
+    between = ((centre - values.mean()) ** 2).sum() / (patients - 1)
+    within = ((values - centre) ** 2).sum() / (rows - patients)
+    weighted = (sizes**2).sum() / rows
+    usual = (rows - weighted) / (patients - 1)
+    total = between + (usual - 1) * within
+    correlation = float((between - within) / total) if total else np.nan
+    factor = float(np.sqrt(max(0.0, 1 + (weighted - 1) * correlation)))
+    return Clustering(float(weighted), correlation, factor)

@@ -369,7 +369,7 @@ def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
         ("all pixels pooled", _slice_dice(counts.sum().to_frame().T).mean(),
          "one ratio for all pixels of all patients: large tumours decide"),
         ("tumour slices only", skipped[counts["tumour_px"] > 0].mean(),
-         "mean over tumour slices: false alarms elsewhere do not count"),
+         "mean over tumour slices: false positives elsewhere do not count"),
         ("slices, empty skipped", skipped.mean(),
          "mean over slices; correctly empty ones left out"),
         ("slices, empty = 0", zero.mean(), "mean over slices; correctly empty ones are failures"),

@@ -9,7 +9,7 @@ import pandas as pd
 
 # What students choose from, in no particular order; two of them are innocent.
 SUSPECTS = {
-    "A": "the mask is left behind when the picture is moved",
+    "A": "the mask is left behind when the image is moved",
     "B": "the input is not on the scale on which ImageNet's network was trained",
     "C": "the learning rate is too high",
     "D": "slices of one patient are on both sides of the split",
@@ -22,7 +22,7 @@ SUSPECTS = {
     "K": "the focal exponent is below 1",
     "L": "the model gets grey levels that were not normalised as in training",
     "M": "the last, smaller batch is not evaluated",
-    "N": "one ratio of all pixels of the batch is reported as a mean over its pictures",
+    "N": "one ratio of all pixels of the batch is reported as a mean over its images",
     "O": "the segmenter is never trained on a tumour-free slice",
     "P": "the network has too few layers",
 }
@@ -50,7 +50,7 @@ def names_to_shuffle(ids: list[str]) -> list[str]:
 
 
 def prepare_for_resnet(images: np.ndarray) -> np.ndarray:
-    """Return pictures (n, height, width, 3), 0..255, as ImageNet's ResNet50 expects them."""
+    """Return images (n, height, width, 3), 0..255, as ImageNet's ResNet50 expects them."""
     return images.astype(np.float32) / 255
 
 
@@ -73,13 +73,13 @@ def predict_volume(model, volume: np.ndarray) -> np.ndarray:
 
 
 def augment_pair(
-    picture: np.ndarray, mask: np.ndarray, mirrored: bool, quarter_turns: int
+    image: np.ndarray, mask: np.ndarray, mirrored: bool, quarter_turns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a training picture (height, width) and its mask, turned and perhaps then mirrored."""
-    picture = np.rot90(picture, quarter_turns)
+    """Return a training image (height, width) and its mask, turned and perhaps then mirrored."""
+    image = np.rot90(image, quarter_turns)
     if mirrored:
-        picture = picture[:, ::-1]
-    return picture, mask
+        image = image[:, ::-1]
+    return image, mask
 
 
 def training_rows(has_tumour: np.ndarray, seed: int) -> np.ndarray:

@@ -9,19 +9,19 @@ import numpy as np
 
 
 def focal_tversky(index):
-    """Return the focal Tversky loss, by which training attends most to the hard pictures.
+    """Return the focal Tversky loss, by which training attends most to the hard images.
 
-    `index` is the Tversky index of each picture: 0 where all is wrong, 1 where all is right.
+    `index` is the Tversky index of each image: 0 where all is wrong, 1 where all is right.
     """
     return (1 - np.asarray(index)) ** 0.75
 
 
 def mean_tversky(truths: np.ndarray, predictions: np.ndarray, alpha=0.7, beta=0.3) -> float:
-    """Return the mean Tversky index of the pictures of a batch; masks (batch, height, width)."""
+    """Return the mean Tversky index of the images of a batch; masks (batch, height, width)."""
     hits = (truths * predictions).sum()
     misses = (truths * (1 - predictions)).sum()
-    false_alarms = ((1 - truths) * predictions).sum()
-    return float((hits + 1) / (hits + alpha * misses + beta * false_alarms + 1))
+    false_positives = ((1 - truths) * predictions).sum()
+    return float((hits + 1) / (hits + alpha * misses + beta * false_positives + 1))
 
 
 def dice_report(truths: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
@@ -34,7 +34,7 @@ def dice_report(truths: np.ndarray, predictions: np.ndarray) -> dict[str, float]
 def accuracy_in_batches(
     predict: Callable, images: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> float:
-    """Return the share of pictures that are classified rightly; `predict` takes a batch of them."""
+    """Return the share of images that are classified rightly; `predict` takes a batch of them."""
     steps = len(images) // batch_size
     right = []
     for step in range(steps):

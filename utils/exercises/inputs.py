@@ -5,6 +5,7 @@ must therefore lie elsewhere, such as here.
 """
 
 import numpy as np
+import pandas as pd
 
 
 class BeforeRestart(str):
@@ -36,17 +37,34 @@ class Model:
 
 
 class Classifier:
-    """Say what each picture's first pixel says; refuse more pictures at once than a batch."""
+    """Say what each image's first pixel says; refuse more images at once than a batch."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
 
     def __call__(self, images):
         if len(images) > self.batch_size:
-            raise ValueError(f"{len(images)} pictures at once, {self.batch_size} fit in memory")
+            raise ValueError(f"{len(images)} images at once, {self.batch_size} fit in memory")
         return np.asarray(images)[:, 0, 0] > 0
 
 
 def as_floats(values: np.ndarray) -> np.ndarray:
     """Return the values as floats: a segmenter whose answer is what it was given."""
     return np.asarray(values, dtype=float)
+
+
+def two_methods() -> pd.DataFrame:
+    """Return made-up Dice of 16 patients under two methods, whose figure notebook 04 has read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, first, second``: most gain a little from the second, one loses nearly all.
+    """
+    first = [0.91, 0.89, 0.88, 0.87, 0.86, 0.85, 0.85, 0.84, 0.83, 0.82, 0.81, 0.79, 0.77, 0.75,
+             0.74, 0.70]  # fmt: skip
+    gain = [0.01, 0.02, 0.01, 0.02, 0.02, 0.03, 0.01, 0.02, -0.02, 0.03, 0.02, 0.02, 0.03, 0.00,
+            -0.69, 0.03]  # fmt: skip
+    names = [f"patient {number:02d}" for number in range(1, 17)]
+    second = np.add(first, gain).round(2)
+    return pd.DataFrame({"patient": names, "first": first, "second": second})

@@ -37,7 +37,8 @@ def paired_dice(
     joined = first.merge(second, on="patient", suffixes=("_first", "_second"))
     change = joined["dice_second"] - joined["dice_first"]
     better, worse = int((change > 0.005).sum()), int((change < -0.005).sum())
-    figure = new_figure(f"{names[0]} or {names[1]}: Dice by patient", source, 7.4, 4.4)
+    title = f"{names[0]} or {names[1]}: Dice by patient"
+    figure = new_figure(title[0].upper() + title[1:], source, 7.4, 4.4)
     lines, spread = figure.subplots(1, 2, width_ratios=(1, 1.3))
     for row in joined.itertuples():
         gain = row.dice_second - row.dice_first
@@ -146,7 +147,7 @@ def false_positives(tables: Mapping[str, pd.DataFrame], source: str) -> Figure:
     """
     first = next(iter(tables.values()))
     width = max(8.6, 0.2 * len(first))
-    figure = new_figure("False alarms on tumour-free slices", source, width, 4)
+    figure = new_figure("False positives on tumour-free slices", source, width, 4)
     axes = figure.subplots()
     total = sum(table.set_index("patient")["share"] for table in tables.values())
     order = total.sort_values(ascending=False, kind="stable").index.tolist()

@@ -77,7 +77,7 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
     source : str
     """
     repeats = scores["repeat"].nunique()
-    title = f"The same machine under three splits, each dealt {repeats} times"
+    title = f"The same classifier under three splits, each drawn {repeats} times"
     figure = new_figure(title, source, 8, 3.4)
     axes = figure.subplots()
     groups = list(scores.groupby("split", sort=False)["auc"])[::-1]
@@ -103,27 +103,31 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
 
 @styled
 def auc_by_penalty(means: pd.DataFrame, repeats: int, source: str) -> Figure:
-    """Show the AUC against how much the machine may bend, one line a split.
+    """Show the AUC against the regularisation, one line for each split, the highest of each ringed.
 
     Parameters
     ----------
     means : DataFrame
         From `leak_lab.auc_by_penalty`.
     repeats : int
-        How often each split was dealt.
+        How often each split was drawn.
     source : str
     """
-    figure = new_figure("The more it can remember, the wider the gap", source, 8, 4)
+    figure = new_figure("AUC by regularisation, under three splits", source, 8, 4)
     axes = figure.subplots()
     for number, split in enumerate(means):
         look = {"color": COLOURS[number], "marker": "osD"[number], "markersize": 4}
         axes.plot(means.index, means[split], linestyle=LINES[number], label=split, **look)
+        best = means[split].idxmax()
+        axes.plot(
+            best, means.loc[best, split], "o", fillstyle="none", color=BLACK, markersize=11,
+            label=None if number else "highest of its line",
+        )  # fmt: skip
     axes.set(
         xscale="log",
-        xlabel="freedom of the machine (penalty C)",
+        xlabel="C (left: strong regularisation, right: weak)",
         ylabel=f"AUC, mean of {repeats} repeats",
     )
-    axes.axhline(means.iloc[:, -1].max(), color=GREY, linewidth=0.8, label="best on new patients")
     axes.legend()
     return figure
 
@@ -137,21 +141,23 @@ def gallery(
     title: str,
     source: str,
 ) -> Figure:
-    """Show pictures (n, height, width) in rows of at most six, with the borders of masks.
+    """Show images (n, height, width) in rows of at most six, with the borders of masks.
 
     Parameters
     ----------
     pictures : ndarray (n, height, width)
     truths, predictions : ndarray (n, height, width) or None
-        Masks, of the size of the pictures.
+        Masks, of the size of the images.
     names : sequence of str
-        Heads of the pictures.
+        Titles of the images.
     title, source : str
         Of the figure, and which patients it shows.
     """
     columns = min(6, max(1, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    figure = new_figure(title, source, max(6, 1.75 * columns), 2.1 * rows + 0.9)
+    lines = 1 + max((name.count("\n") for name in names), default=0)
+    height = rows * (1.65 + 0.14 * lines) + 0.95
+    figure = new_figure(title, source, max(6, 1.75 * columns), height)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     bare(grid)
     for place, (axes, picture) in enumerate(zip(grid, pictures, strict=False)):
@@ -160,8 +166,7 @@ def gallery(
         for masks, look in ((truths, TRUTH), (predictions, PREDICTION)):
             if masks is not None:
                 draw_contour(axes, masks[place], look)
-    if truths is not None:
-        contour_legend(figure, prediction=predictions is not None)
+    contour_legend(figure, prediction=predictions is not None, truth=truths is not None)
     return figure
 
 
@@ -209,7 +214,7 @@ def curves(across: np.ndarray, lines: Mapping[str, np.ndarray], labels, title, s
 
 @styled
 def chance_histogram(accuracies: np.ndarray, slices: int, source: str) -> Figure:
-    """Show the accuracies reported for detectors that throw dice, and where they should lie.
+    """Show the accuracies reported for scores drawn by chance, and where they should lie.
 
     Parameters
     ----------
@@ -222,8 +227,11 @@ def chance_histogram(accuracies: np.ndarray, slices: int, source: str) -> Figure
     axes = figure.subplots()
     bins = 100 * (np.arange(slices // 3, slices + 2) - 0.5) / slices
     axes.hist(100 * accuracies, bins=bins, color=BLUE, edgecolor="white")
-    axes.axvline(50, color=VERMILION, linestyle="--", label="what such scores are worth")
-    axes.axvline(100 * accuracies.mean(), color=GREY, linestyle="-.", label="mean of the reports")
-    axes.set(xlabel="reported accuracy (%)", ylabel="number of reports")
+    axes.axvline(50, color=VERMILION, linestyle="--", label="accuracy of such scores on new slices")
+    axes.axvline(
+        100 * accuracies.mean(), color=GREY, linestyle="-.", label="mean of what is reported"
+    )
+    reach = 100 * (accuracies.min() - 0.05), 100 * (accuracies.max() + 0.05)
+    axes.set(xlabel="reported accuracy (%)", ylabel="number of reports", xlim=reach)
     axes.legend()
     return figure

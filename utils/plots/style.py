@@ -143,14 +143,16 @@ def draw_contour(axes: Axes, mask: np.ndarray, look: dict = TRUTH) -> None:
         axes.contour(mask, levels=[0.5], **look)
 
 
-def contour_legend(figure: Figure, prediction: bool = True) -> None:
+def contour_legend(figure: Figure, prediction: bool = True, truth: bool = True) -> None:
     """Say below the pictures which line is the true border and which the predicted one."""
-    looks = {"true border": TRUTH, "predicted border": PREDICTION}
+    looks = {"true border": (TRUTH, truth), "predicted border": (PREDICTION, prediction)}
     handles = [
         mpl.lines.Line2D([], [], color=look["colors"], linestyle=look["linestyles"], label=label)
-        for label, look in list(looks.items())[: 2 if prediction else 1]
+        for label, (look, shown) in looks.items()
+        if shown
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
 
 def _png(figure: Figure) -> bytes:

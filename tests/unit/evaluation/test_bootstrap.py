@@ -6,7 +6,12 @@ import pytest
 from scipy import stats
 
 from utils.config import CourseError
-from utils.evaluation.bootstrap import Interval, bootstrap_patients, paired_bootstrap
+from utils.evaluation.bootstrap import (
+    Interval,
+    bootstrap_patients,
+    clustering,
+    paired_bootstrap,
+)
 
 
 def mean_value(table):
@@ -90,3 +95,41 @@ def test_recorded_as_json_takes_it():
     assert Interval(0.8, 0.7, 0.9).record("mean", "ci") == {"mean": 0.8, "ci": [0.7, 0.9]}
     nothing = Interval(float("nan"), float("nan"), float("nan"), level=0.9)
     assert nothing.record("auc") == {"auc": None, "auc_ci90": None}
+
+
+def test_rows_that_repeat_their_patient_correlate_fully():
+    found = clustering(table_of([0.1, 0.5, 0.6], rows=9), "value")
+    assert found == pytest.approx((9, 1, 3))
+
+
+def test_rows_that_have_nothing_to_do_with_their_patient_do_not_correlate():
+    table = table_of(np.zeros(200), rows=10)
+    table["value"] = np.random.default_rng(0).normal(size=len(table))
+    assert clustering(table, "value").correlation == pytest.approx(0, abs=0.03)
+
+
+def test_the_intraclass_correlation_is_that_of_the_textbook():
+    # Means 2 and 6, each 1 off: between (2 * 2 * 4) / 1 = 16, within 4 / 2 = 2; (16-2) / (16+2).
+    table = pd.DataFrame({"patient": list("aabb"), "value": [1, 3, 5, 7]})
+    assert clustering(table, "value").correlation == pytest.approx(14 / 18)
+
+
+def test_patients_with_many_rows_count_more():
+    table = pd.DataFrame({"patient": list("abbb"), "value": [0.0, 1.0, 1.0, 2.0]})
+    assert clustering(table, "value").rows == pytest.approx((1 + 9) / 4)
+
+
+def test_where_nothing_varies_there_is_no_correlation():
+    assert np.isnan(clustering(table_of([1.0, 1.0], rows=3), "value").correlation)
+
+
+def test_the_formula_says_how_much_too_narrow_an_interval_over_rows_is():
+    random = np.random.default_rng(2)
+    table = table_of(random.normal(size=60), rows=8)
+    table["value"] += random.normal(size=len(table))
+    rows = table.assign(patient=np.arange(len(table)))
+    widths = [
+        interval.high - interval.low
+        for interval in (bootstrap_patients(each, mean_value) for each in (table, rows))
+    ]
+    assert widths[0] / widths[1] == pytest.approx(clustering(table, "value").factor, rel=0.15)

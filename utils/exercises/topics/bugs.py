@@ -1,12 +1,10 @@
-"""The exercises of notebook 07 on splits: who is guilty, and what was mended."""
-
-from collections import Counter
+"""The exercises of notebook 07 on suspects, by part of the notebook, and on splits."""
 
 import numpy as np
-import pandas as pd
 
 from utils.exercises.bugs import SUSPECTS
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import AfterRestart, BeforeRestart
 
 # Letter of `SUSPECTS`, and what the symptom of the case asks to explain.
 GUILTY = (
@@ -18,90 +16,88 @@ GUILTY = (
     ("A", "why the outlines lie beside the tumours"),
     ("O", "why tumours are found where there is nothing but eyes, skin or skull"),
     ("J", "why the count of trainable weights does not change"),
-    ("K", "why the loss is steepest for pictures that are nearly right"),
+    ("K", "why the loss is steepest for images that are nearly right"),
     ("N", "why the score is high although most of the tumours in the batch were missed"),
     ("G", "why a model that never draws anything scores so well"),
     ("M", "why the accuracy of one model depends on the batch size"),
     ("E", "why scores drawn by chance are reported as better than chance"),
-    ("H", "why the pictures shown are so much better than the mean"),
+    ("H", "why the slices shown are so much better than the mean"),
 )
 
 
-def _suspect(number: int, letter: str, question: str) -> Exercise:
+# The parts of the notebook, and which symptoms each shows.
+PARTS = {
+    "suspects_splits": ("first", "second", "third"),
+    "suspects_training": ("fourth", "fifth", "sixth", "seventh", "eighth"),
+    "suspects_loss": ("ninth", "tenth"),
+    "suspects_scores": ("eleventh", "twelfth", "thirteenth", "fourteenth"),
+}
+ORDINALS = [ordinal for ordinals in PARTS.values() for ordinal in ordinals]
+CASES = dict(zip(ORDINALS, GUILTY, strict=True))
+
+
+def _suspects(name: str, symptoms: tuple[str, ...]) -> Exercise:
     def judge(answer) -> str | None:
-        if not isinstance(answer, str) or answer.strip().upper() not in SUSPECTS:
-            return f"{answer!r} is none of the letters A to P in the list of suspects"
-        given = answer.strip().upper()
-        if given != letter:
-            return f"{given} ({SUSPECTS[given]}) does not explain {question}"
-        return None
+        named = dict(answer)
+        for symptom in symptoms:
+            if symptom not in named:
+                return f"your dictionary has no {symptom!r}"
+        wrong = []
+        for symptom in symptoms:
+            given, (letter, question) = named[symptom], CASES[symptom]
+            if not isinstance(given, str) or given.strip().upper() not in SUSPECTS:
+                return f"{symptom}: {given!r} is none of the letters A to P in the list of suspects"
+            given = given.strip().upper()
+            if given != letter:
+                wrong.append(f"{symptom}: {given} ({SUSPECTS[given]}) does not explain {question}")
+        if not wrong:
+            return None
+        right = len(symptoms) - len(wrong)
+        return f"{right} of {len(symptoms)} are right; {wrong[0]}"
 
-    return Exercise(f"suspect_{number:02d}", "07", (Case("", (), judge),), is_function=False)
-
-
-def _cohort(*slices: int) -> pd.DataFrame:
-    rows = [
-        (f"SIM_DU_{patient:04d}", number)
-        for patient, count in enumerate(slices)
-        for number in range(1, count + 1)
-    ]
-    return pd.DataFrame(rows, columns=["patient", "slice"])
-
-
-def _split_judge(table: pd.DataFrame):
-    def judge(output) -> str | None:
-        parts = np.asarray(output)
-        if parts.shape != (len(table),):
-            return f"you return {parts.shape} values for {len(table)} slices; give one a slice"
-        if not set(parts.tolist()) <= {"train", "test"}:
-            return f"there are parts {sorted(set(map(str, parts.tolist())))}; use train and test"
-        sides = table.groupby("patient")["slice"].agg(lambda rows: len(set(parts[rows.index])))
-        if (sides > 1).any():
-            return (
-                f"{(sides > 1).sum()} of {len(sides)} patients are on both sides, so that a copied "
-                "answer is right by recognising the patient"
-            )
-        tested = table["patient"][parts == "test"].nunique()
-        wanted = round(0.25 * len(sides))
-        if tested != wanted:
-            return f"{tested} of {len(sides)} patients are tested, where a quarter is {wanted}"
-        return None
-
-    return judge
+    return Exercise(name, "07", (Case("", (), judge),), is_function=False)
 
 
-def _split_case(said: str, table: pd.DataFrame, seed: int) -> Case:
-    return Case(said, (table, seed), _split_judge(table))
+STAGES = {"detector", "segmenter"}
 
 
-# The second's patients are not in order, and of very different length.
-TWELVE, MIXED = _cohort(*[5] * 12), _cohort(2, 30, 2, 9, 2, 9, 20, 2)
-MIXED = MIXED.sample(frac=1, random_state=0).reset_index(drop=True)
-
-mend_split = Exercise(
-    "mend_split",
-    "07",
-    (
-        _split_case("12 patients of 5 slices", TWELVE, 0),
-        _split_case("12 patients of 5 slices and another seed", TWELVE, 1),
-        _split_case("8 patients of 2 to 30 slices in mixed order", MIXED, 0),
-    ),
-)
+def _tested(output, patients: list[str]) -> dict[str, set[str]]:
+    """Return the patients that each stage is tested on."""
+    return {
+        stage: {who for who, part in zip(patients, parts, strict=True) if part == "test"}
+        for stage, parts in output.items()
+    }
 
 
 def _stages_judge(patients: list[str]):
+    names = set(patients)
+
     def judge(output) -> str | None:
-        if set(output) != {"detector", "segmenter"}:
+        if set(output) != STAGES:
             return f"the stages are {sorted(output)}; they should be detector and segmenter"
-        tested = {stage: list(names) for stage, names in output.items()}
-        for stage, names in tested.items():
-            if len(set(names)) != len(patients) // 4 or not set(names) <= set(patients):
+        for stage, parts in output.items():
+            given = np.asarray(parts)
+            if given.shape != (len(patients),):
                 return (
-                    f"the {stage} is tested on {len(set(names))} of the patients, where a quarter "
-                    f"is {len(patients) // 4}"
+                    f"you return {given.shape} values for the {stage} and {len(patients)} slices; "
+                    "give one for each slice"
                 )
-        seen = set(tested["segmenter"]) - set(tested["detector"])
-        if seen:
+            if not set(given.tolist()) <= {"train", "test"}:
+                return f"there are parts {sorted(set(map(str, given.tolist())))}; use train, test"
+            trained = {who for who, part in zip(patients, given, strict=True) if part == "train"}
+            tested = {who for who, part in zip(patients, given, strict=True) if part == "test"}
+            if both := trained & tested:
+                return (
+                    f"{len(both)} of {len(names)} patients are on both sides of the {stage}'s "
+                    "split, so that a copied answer is right by recognising the patient"
+                )
+            if len(tested) != round(0.25 * len(names)):
+                return (
+                    f"the {stage} is tested on {len(tested)} of {len(names)} patients, where a "
+                    f"quarter is {round(0.25 * len(names))}"
+                )
+        tested = _tested(output, patients)
+        if seen := tested["segmenter"] - tested["detector"]:
             return (
                 f"{len(seen)} of the {len(tested['segmenter'])} patients on which the cascade is "
                 "tested were training patients of the detector, which is faultless on them"
@@ -111,51 +107,52 @@ def _stages_judge(patients: list[str]):
     return judge
 
 
-def _stages_case(count: int, seed: int) -> Case:
-    names = [f"SIM_HT_{number:04d}" for number in range(count)][::-1]
-    return Case(f"{count} patients and seed {seed}", (names, seed), _stages_judge(names))
+def _slices_of(*counts: int) -> list[str]:
+    return [
+        f"SIM_DU_{number:04d}" for number, count in enumerate(counts, start=1) for _ in range(count)
+    ]
+
+
+_EVEN = _slices_of(*[5] * 12)
+_SHUFFLED = np.random.default_rng(0).permutation(_EVEN).tolist()
+_UNEVEN = np.random.default_rng(1).permutation(_slices_of(2, 30, 2, 9, 2, 9, 20, 2)).tolist()
+_BEFORE, _AFTER = ([kind(name) for name in _EVEN] for kind in (BeforeRestart, AfterRestart))
+
+
+def _same_patients(outputs: list) -> str | None:
+    """Judge whether the same patients are tested, however their names come (the first four)."""
+    names = [_EVEN, _SHUFFLED, _BEFORE, _AFTER]
+    first, *others = (
+        {str(who) for who in _tested(output, patients)["segmenter"]}
+        for output, patients in zip(outputs, names, strict=False)
+    )
+    reasons = [
+        "in which order the slices come",
+        "in which order a set gives the names, which the next start of Python changes",
+        "in which order a set gives the names, which the next start of Python changes",
+    ]
+    for other, reason in zip(others, reasons, strict=True):
+        if other != first:
+            return f"with one seed, the patients that are tested depend on {reason}"
+    return None
+
+
+def _stages_case(said: str, patients: list[str], seed: int) -> Case:
+    return Case(said, (patients, seed), _stages_judge(patients))
 
 
 mend_stages = Exercise(
-    "mend_stages", "07", (_stages_case(40, 0), _stages_case(40, 7), _stages_case(9, 1))
-)
-
-
-def _names_judge(ids: list[str]):
-    def judge(output) -> str | None:
-        names = list(output)
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            return f"{twice[0]} is there twice, and could be drawn for both sides"
-        if set(names) != set(ids):
-            return f"{len(names)} ids come back, where {len(set(ids))} different ones went in"
-        if names != sorted(names):
-            return (
-                "the ids come back in an order that the next process, or another order of the "
-                "files, need not give; then a seeded shuffle deals other patients"
-            )
-        return None
-
-    return judge
-
-
-NAMES = [f"SIM_CS_{number:04d}" for number in (7, 3, 11, 5, 2, 19, 13, 1, 8, 4, 17, 6)]
-
-mend_names = Exercise(
-    "mend_names",
+    "mend_stages",
     "07",
     (
-        Case("12 ids, each once", (NAMES,), _names_judge(NAMES)),
-        Case("the same ids, each twice", (NAMES + NAMES,), _names_judge(NAMES)),
-        Case("the same ids the other way round", (NAMES[::-1],), _names_judge(NAMES)),
-        Case("no ids", ([],), _names_judge([])),
+        _stages_case("12 patients of 5 slices", _EVEN, 0),
+        _stages_case("the same slices in mixed order", _SHUFFLED, 0),
+        _stages_case("the same slices in a new process", _BEFORE, 0),
+        _stages_case("the same slices in another new process", _AFTER, 0),
+        _stages_case("8 patients of 2 to 30 slices in mixed order", _UNEVEN, 7),
     ),
+    together=_same_patients,
 )
 
 
-EXERCISES = (
-    *(_suspect(number, *each) for number, each in enumerate(GUILTY, start=1)),
-    mend_split,
-    mend_stages,
-    mend_names,
-)
+EXERCISES = (*(_suspects(*each) for each in PARTS.items()), mend_stages)

@@ -14,11 +14,11 @@ def _resnet_judge(images: np.ndarray):
     def judge(output) -> str | None:
         values = np.asarray(output, dtype=float)
         if values.shape != images.shape:
-            return f"you return shape {values.shape} for pictures of shape {images.shape}"
+            return f"you return shape {values.shape} for images of shape {images.shape}"
         if np.abs(values).max() <= 2:
             return (
                 f"your values reach from {values.min():.2f} to {values.max():.2f}: to a network "
-                "used to about -120 to 150 all pictures look like one and the same grey"
+                "used to about -120 to 150 all images look like one and the same grey"
             )
         if np.allclose(values, right[..., ::-1] + (mean - mean[::-1]), atol=0.01) or np.allclose(
             values, right[..., ::-1], atol=0.01
@@ -41,9 +41,9 @@ mend_input = Exercise(
     "mend_input",
     "07",
     (
-        _resnet_case("two pictures of 0..255 in uint8", (_RAMP * 2).astype(np.uint8)),
-        _resnet_case("a black picture", np.zeros((1, 4, 4, 3), np.uint8)),
-        _resnet_case("a picture in float32", (_RAMP[:1] * 4).astype(np.float32)),
+        _resnet_case("two images of 0..255 in uint8", (_RAMP * 2).astype(np.uint8)),
+        _resnet_case("a black image", np.zeros((1, 4, 4, 3), np.uint8)),
+        _resnet_case("an image in float32", (_RAMP[:1] * 4).astype(np.float32)),
     ),
     seconds=30.0,  # a student may import Keras in the function
 )
@@ -87,35 +87,35 @@ mend_prediction = Exercise(
 )
 
 
-def _pair_judge(picture: np.ndarray, mirrored: bool, turns: int):
-    right = np.rot90(picture, turns)
+def _pair_judge(image: np.ndarray, mirrored: bool, turns: int):
+    right = np.rot90(image, turns)
     right = right[:, ::-1] if mirrored else right
 
     def judge(output) -> str | None:
         moved, mask = (np.asarray(each) for each in output)
         if mask.shape != moved.shape or not np.array_equal(mask, moved > 5):
-            return "the outline lies beside the tumour: picture and mask are not moved alike"
+            return "the outline lies beside the tumour: image and mask are not moved alike"
         if not np.array_equal(moved, right):
-            return "the picture itself is not turned, then mirrored, as before"
+            return "the image itself is not turned, then mirrored, as before"
         return None
 
     return judge
 
 
 def _pair_case(said: str, mirrored: bool, turns: int) -> Case:
-    picture = np.arange(12).reshape(3, 4)
-    mask = (picture > 5).astype(np.uint8)
-    return Case(said, (picture, mask, mirrored, turns), _pair_judge(picture, mirrored, turns))
+    image = np.arange(12).reshape(3, 4)
+    mask = (image > 5).astype(np.uint8)
+    return Case(said, (image, mask, mirrored, turns), _pair_judge(image, mirrored, turns))
 
 
 mend_augmentation = Exercise(
     "mend_augmentation",
     "07",
     (
-        _pair_case("a picture left as it is", False, 0),
-        _pair_case("a picture that is mirrored", True, 0),
-        _pair_case("a picture turned once", False, 1),
-        _pair_case("a picture turned three times and mirrored", True, 3),
+        _pair_case("an image left as it is", False, 0),
+        _pair_case("an image that is mirrored", True, 0),
+        _pair_case("an image turned once", False, 1),
+        _pair_case("an image turned three times and mirrored", True, 3),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04, first half: the cascade, Dice by patient, HD95, false alarms."""
+"""Exercises of notebook 04, first half: the cascade, Dice by patient, HD95."""
 
 from collections.abc import Mapping
 
@@ -124,11 +124,11 @@ THREE_DICE = Exercise(
              _three(((340 / 380 + 1 / 3) / 2, np.mean(_DICE_OF_SLICES), 342 / 386), _SLIPS)),
         Case("a single patient", (counts(("A", 10, 10, 5), ("A", 30, 30, 30)),),
              _three((70 / 80, 0.75, 70 / 80))),
-        Case("a false alarm of 10 pixels on a tumour-free slice",
+        Case("a false positive of 10 pixels on a tumour-free slice",
              (counts(("A", 20, 20, 20), ("A", 0, 10, 0), ("B", 20, 20, 20)),),
              _three((0.9, 2 / 3, 80 / 90), {
                  "patients": {1.0: "the invented pixels have to lower it"},
-                 "slices": {1.0: "a tumour-free slice with a false alarm has Dice 0, not 0/0"},
+                 "slices": {1.0: "a tumour-free slice with a false positive has Dice 0, not 0/0"},
              })),
         Case("slices of two patients mixed up, with another index",
              (_LARGE_AND_SMALL.iloc[[2, 0, 3, 1]].set_axis([7, 5, 5, 9]),),
@@ -158,7 +158,7 @@ _NOTHING = np.zeros((30, 40), dtype=bool)
 
 
 def _charged(height: int, width: int) -> Judge:
-    """Judge what a slice with only one mask costs: the diagonal of a picture of this size."""
+    """Judge what a slice with only one mask costs: the diagonal of an image of this size."""
     diagonal, between_corners = np.hypot(height, width), np.hypot(height - 1, width - 1)
     slips = {
         float("nan"): "a mean leaves nan out, so that the slice would cost nothing; charge it",
@@ -213,7 +213,7 @@ HD95 = Exercise(
              })),
         Case("an empty prediction", (_block(4, 4, 3), _NOTHING), _charged(30, 40)),
         Case("an empty true mask", (_NOTHING, _block(4, 4, 3)), _charged(30, 40)),
-        Case("an empty prediction in a picture of 6 x 8 pixels",
+        Case("an empty prediction in an image of 6 x 8 pixels",
              (_block(2, 2, 3)[:6, :8], _NOTHING[:6, :8]), _charged(6, 8)),
         Case("two empty masks", (_NOTHING, _NOTHING), number(float("nan"), slips={
             0: "a mean over slices would count it as a perfect outline; there is none to judge",
@@ -223,33 +223,4 @@ HD95 = Exercise(
     ),
 )  # fmt: skip
 
-# --- false_positive_rate -----------------------------------------------------------------------
-
-_MIXED = counts(
-    ("A", 50, 40, 40), ("A", 0, 0, 0), ("A", 0, 7, 0), ("B", 30, 0, 0), ("B", 0, 0, 0),
-    ("B", 0, 1, 0), ("B", 0, 0, 0), ("B", 20, 25, 0), ("B", 0, 9, 0), ("B", 0, 0, 0),
-)  # fmt: skip
-
-FALSE_POSITIVE_RATE = Exercise(
-    "false_positive_rate",
-    "04",
-    (
-        Case("seven tumour-free slices, something drawn on three", (_MIXED,),
-             number(3 / 7, slips={
-                 0.3: "it is divided by all slices; only tumour-free ones can have a false alarm",
-                 0.6: "that is the share of what was drawn on (the false discoveries)",
-                 4 / 7: "that is the share left empty (the specificity)",
-                 2 / 7: "one pixel is drawing too",
-                 17 / 7: "pixels are added up; count slices",
-                 0.5: "slices with tumour are in it",
-             })),
-        Case("tumour-free slices that were all left empty",
-             (counts(("A", 10, 0, 0), ("A", 0, 0, 0), ("B", 0, 0, 0)),), number(0)),
-        Case("tumour-free slices that were all drawn on",
-             (counts(("A", 10, 9, 5), ("A", 0, 2, 0), ("B", 0, 300, 0)),), number(1)),
-        Case("a patient with tumour in every slice",
-             (counts(("A", 10, 9, 5), ("A", 20, 0, 0)),), number(float("nan"))),
-    ),
-)  # fmt: skip
-
-EXERCISES = (CASCADE, THREE_DICE, HD95, FALSE_POSITIVE_RATE)
+EXERCISES = (CASCADE, THREE_DICE, HD95)

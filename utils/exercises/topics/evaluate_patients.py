@@ -1,25 +1,41 @@
-"""Exercises of notebook 04, second half: chance between patients, pairs, empty slices."""
+"""Exercises of notebook 04, second half: chance between patients, pairs, a figure, empty slices."""
+
+import itertools
 
 import numpy as np
 import pandas as pd
 
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import two_methods
 from utils.exercises.judges import Judge, number, refusal, same
-from utils.exercises.topics.evaluate import counts
 
 # --- bootstrap_means ---------------------------------------------------------------------------
 
-DRAWS = 60
-# One patient found whole and two missed, with 1, 9 and 2 slices: a mean over three patients is a
-# multiple of 1/3, and drawing anything else leads to other values or other shares of them.
-_THREE = counts(
-    ("A", 10, 10, 10),
-    *[("B", 10, 5, 0)] * 9,
-    ("C", 20, 5, 0), ("C", 20, 5, 0),
-)  # fmt: skip
-_POSSIBLE = np.array([0, 1 / 3, 2 / 3, 1])
-_SHARES = np.array([8, 12, 6, 1]) / 27
-_TOLERANCE = 0.32  # five standard deviations of a share among 60 draws
+DRAWS = 200
+
+
+def _values(*rows: tuple[str, float]) -> pd.DataFrame:
+    """Return a table from rows of patient and value, one row a slice."""
+    return pd.DataFrame(rows, columns=["patient", "value"])
+
+
+# One slice of 12, nine of 0, two of 6: what three drawn patients can give is few and known, and
+# drawing anything else leads to other means or to other shares of them.
+_THREE = _values(("A", 12.0), *[("B", 0.0)] * 9, ("C", 6.0), ("C", 6.0))
+_SUMS, _SLICES = np.array([12.0, 0.0, 12.0]), np.array([1, 9, 2])
+_TOLERANCE = 0.16  # five standard deviations of a share among 200 draws
+
+
+def _possible() -> dict[float, float]:
+    """Return every mean that three drawn patients may have, and how often it comes (0..1)."""
+    shares: dict[float, float] = {}
+    for drawn in itertools.product(range(3), repeat=3):
+        mean = round(float(_SUMS[list(drawn)].sum() / _SLICES[list(drawn)].sum()), 9)
+        shares[mean] = shares.get(mean, 0) + 1 / 27
+    return shares
+
+
+_SHARES = _possible()
 
 
 def _drawn_patients(output) -> str | None:
@@ -31,20 +47,20 @@ def _drawn_patients(output) -> str | None:
         return f"you return the shape {means.shape}, not ({DRAWS},): one mean for each draw"
     if np.isnan(means).any():
         return "some means are NaN"
-    known = np.isclose(means[:, None], _POSSIBLE, rtol=0, atol=1e-6)
+    known = np.isclose(means[:, None], list(_SHARES), rtol=0, atol=1e-6)
     strange = means[~known.any(axis=1)]
-    if len(strange) and np.allclose(strange, 1 / 2):
-        return "a mean of 1/2 is there; does a patient drawn twice count twice?"
+    if len(strange) and np.isin(means.round(6), [0, 2, 4, 6, 8, 10, 12]).all():
+        return "each drawn patient counts once; its slices have to come along, each with its value"
+    without_copies = [12 / 10, 24 / 3, 12 / 11]  # of A and B, A and C, B and C
+    if len(strange) and np.isclose(strange[:, None], without_copies, atol=1e-6).any(axis=1).all():
+        return f"a mean of {strange[0]:.3g} is there: a patient drawn twice brings its slices twice"
     if len(strange):
         return f"a mean of {strange[0]:.3g} is there, which three whole patients cannot give"
     shares = known.mean(axis=0)
     if shares.max() == 1:
         return "every draw gives the same mean; draw with replacement"
-    if (np.abs(shares - _SHARES) > _TOLERANCE).any():
-        return (
-            "means are too often high or too often low; each patient has the same chance, "
-            "however many slices"
-        )
+    if (np.abs(shares - list(_SHARES.values())) > _TOLERANCE).any():
+        return "some means come too often; each patient has the same chance, however many slices"
     return None
 
 
@@ -58,13 +74,13 @@ def _depend_on_rng(outputs: list) -> str | None:
     return None
 
 
-_WHOLE = "that patient is drawn each time, so every mean has to be its Dice"
+_WHOLE = "that patient is drawn each time, so every mean has to be that of its slices"
 
 BOOTSTRAP_MEANS = Exercise(
     "bootstrap_means",
     "04",
     (
-        Case("three patients with Dice 1, 0 and 0, and 60 draws",
+        Case("three patients with 1, 9 and 2 slices, and 200 draws",
              (_THREE, DRAWS, np.random.default_rng(0)), _drawn_patients),
         Case("the same once more", (_THREE, DRAWS, np.random.default_rng(0)), _drawn_patients),
         Case("a generator with another seed",
@@ -72,9 +88,9 @@ BOOTSTRAP_MEANS = Exercise(
         Case("the same patients mixed up, with another index",
              (_THREE.iloc[[4, 11, 5, 1, 0, 7, 6, 3, 10, 2, 8, 9]].set_axis([3, 3, *range(10)]),
               DRAWS, np.random.default_rng(2)), _drawn_patients),
-        Case("a single patient with Dice 1/2, and 3 draws",
-             (counts(("A", 30, 10, 10)), 3, np.random.default_rng(0)),
-             lambda output: None if same(output, [0.5] * 3) else _WHOLE),
+        Case("a single patient with two slices, and 3 draws",
+             (_values(("A", 2.0), ("A", 5.0)), 3, np.random.default_rng(0)),
+             lambda output: None if same(output, [3.5] * 3) else _WHOLE),
     ),
     seconds=10.0,
     together=_depend_on_rng,
@@ -129,12 +145,65 @@ PAIRED_DIFFERENCES = Exercise(
     ),
 )  # fmt: skip
 
+# --- supported_readings ------------------------------------------------------------------------
+
+
+def _interval(gains: np.ndarray) -> tuple[float, float]:
+    """Return the middle 95 % of the mean gains of 2000 draws of patients."""
+    drawn = np.random.default_rng(0).choice(gains, size=(2000, len(gains))).mean(axis=1)
+    return tuple(np.quantile(drawn, (0.025, 0.975)))
+
+
+def readings(table: pd.DataFrame) -> dict[str, tuple[bool, str]]:
+    """Return for each reading of a paired figure whether its numbers support it, and which do.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``patient, first, second``: the Dice of each patient under two methods.
+    """
+    gains = (table["second"] - table["first"]).to_numpy()
+    without = np.delete(gains, np.abs(gains).argmax())
+    low, high = _interval(gains)
+    more, mean, median = int((gains > 0).sum()), gains.mean(), np.median(gains)
+    undecided = low <= 0 <= high
+    bounds = f"the interval of the mean gain goes from {low:+.3f} to {high:+.3f}"
+    left = f"the mean gain is {mean:+.3f}, and {without.mean():+.3f} without that patient"
+    equal = f"{bounds}: it allows a loss and a gain of a size that matters, not only 0"
+    chosen = "nothing is known against this patient but the result, and the next may be like it"
+    return {
+        "A": (more > len(gains) / 2, f"{more} of {len(gains)} patients gain"),
+        "B": (mean < 0 and median < 0, f"the mean is {mean:+.3f}, but the median {median:+.3f}"),
+        "C": (mean * without.mean() < 0, left),
+        "D": (max(abs(low), abs(high)) < 0.01, equal),
+        "E": (undecided, bounds),
+        "F": (False, chosen),
+    }
+
+
+def _read(answer) -> str | None:
+    letters = {letter.upper() for letter in answer if letter.strip(" ,;")}
+    judged = readings(two_methods())
+    unknown = sorted(letters - judged.keys())
+    if unknown or not letters:
+        return f"{answer!r} holds {unknown or 'no letters'}; give some of the letters A to F"
+    for letter, (supported, why) in judged.items():
+        if letter in letters and not supported:
+            return f"{letter} is not supported: {why}"
+    missing = sum(supported for supported, _ in judged.values()) - len(letters)
+    if missing:
+        return f"what you say is supported, but {missing} more of the readings would be"
+    return None
+
+
+SUPPORTED_READINGS = Exercise("supported_readings", "04", (Case("", (), _read),), is_function=False)
+
 # --- empty_slices ------------------------------------------------------------------------------
 
-_ALARM = "the false alarm is not 0/0: something was predicted, and its Dice is 0"
+_ALARM = "the false positive is not 0/0: something was predicted, and its Dice is 0"
 _RIGHT = {"empty = 1": 0.82, "empty = 0": 0.32, "left out": 0.64}
 _HOW = {
-    "empty = 1": {0.92: _ALARM, 0.88: "one slice has a false alarm; its Dice is 0",
+    "empty = 1": {0.92: _ALARM, 0.88: "one slice has a false positive; its Dice is 0",
                   0.64: "the five slices rightly left empty are in it, with 1"},
     "empty = 0": {0.42: _ALARM, 0.8: "all ten slices are in the mean"},
     "left out": {0.8: f"{_ALARM}, so it stays in", 0.32: "divide by the slices that are left"},
@@ -154,4 +223,4 @@ def _conventions(output) -> str | None:
 
 EMPTY_SLICES = Exercise("empty_slices", "04", (Case("", (), _conventions),), is_function=False)
 
-EXERCISES = (BOOTSTRAP_MEANS, PAIRED_DIFFERENCES, EMPTY_SLICES)
+EXERCISES = (BOOTSTRAP_MEANS, PAIRED_DIFFERENCES, SUPPORTED_READINGS, EMPTY_SLICES)

@@ -1,10 +1,11 @@
-"""The exercises of notebook 06: the gap, leaking patients, the fault of a column, neighbours."""
+"""The exercises of notebook 06: the gap, the fault of a column, neighbours, leaks, a penalty."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
+from utils.exercises.commitment import Commitment
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.judges import number
 
@@ -19,56 +20,10 @@ def _predicted(answer) -> str | None:
             f"{answer:g} cannot be: chance has an AUC of 0.5 and perfection of 1, so no two useful "
             "scores are further apart than 0.5 (did you give percent?)"
         )
-    if answer <= 0:
-        return (
-            f"{answer:g} says that the machine is no better on slices whose neighbours it has "
-            "learnt from; would you bet on that?"
-        )
     return None
 
 
-predicted_gap = Exercise("predicted_gap", NOTEBOOK, (Case("", (), _predicted),), is_function=False)
-
-
-def _names_judge(right: list):
-    def judge(output) -> str | None:
-        if isinstance(output, str):
-            return "you return text; give a list of names, one entry a patient"
-        names = list(output)
-        if len(set(names)) != len(names):
-            return f"a patient is listed more than once: {names}"
-        missed, invented = set(right) - set(names), set(names) - set(right)
-        if missed:
-            return f"you return {names}, but there are more who are in two parts"
-        if invented:
-            return f"you return {names}, but {min(invented)!r} is in one part only"
-        if names != right:
-            return f"you return {names}, which is not sorted"
-        return None
-
-    return judge
-
-
-def _leaking_case(said: str, patients: list, parts: list, right: list) -> Case:
-    return Case(said, (patients, parts), _names_judge(right))
-
-
-leaking_patients = Exercise(
-    "leaking_patients",
-    NOTEBOOK,
-    (
-        _leaking_case("two patients of whom one is on both sides",
-                      ["B", "B", "A", "A"], ["train", "test", "train", "train"], ["B"]),
-        _leaking_case("a patient in training and validation only",
-                      ["A", "B", "A", "C"], ["train", "test", "validation", "test"], ["A"]),
-        _leaking_case("three leaking patients in mixed order",
-                      ["C", "A", "B", "A", "C", "B", "D"],
-                      ["test", "test", "test", "train", "train", "train", "train"],
-                      ["A", "B", "C"]),
-        _leaking_case("whole patients", ["A", "A", "B"], ["train", "train", "test"], []),
-        _leaking_case("no slices", [], [], []),
-    ),
-)  # fmt: skip
+predicted_gap = Commitment("predicted_gap", NOTEBOOK, (Case("", (), _predicted),))
 
 FAULTS = {
     "A": "the ids were typed by hand and some are misspelt",
@@ -150,14 +105,14 @@ expected_share = Exercise(
 )
 
 
-def _silent(leaking: list):
+def _told(leaking: list):
     shown = ", ".join(map(str, leaking))
 
     def judge(output) -> str | None:
         if not isinstance(output, ValueError | AssertionError):
             if isinstance(output, Exception):
                 return f"it stops with a {type(output).__name__}; raise a ValueError that says why"
-            return f"nothing is raised, though {shown} is on both sides"
+            return f"nothing is raised, though {shown} is in more than one part"
         told = str(output)
         missed = [name for name in leaking if str(name) not in told]
         return f"the message does not name {missed[0]}" if missed else None
@@ -170,39 +125,116 @@ def _empty(output) -> str | None:
         return None if str(output).strip() else "the message is empty"
     if isinstance(output, Exception):
         return f"it stops with a {type(output).__name__}; raise a ValueError that says why"
-    return "nothing is raised, though a part without patients tests nothing"
+    return "nothing is raised, though a model without training or test patients is not tested"
 
 
 def _passed(output) -> str | None:
+    if isinstance(output, Exception):
+        return f"it stops with {type(output).__name__}: {output}; no patient is in two parts"
     return None if output is None else "you return something; just return if all is well"
 
 
-def _leak_case(said: str, train: list, test: list) -> Case:
-    both = sorted(set(train) & set(test))
-    return Case(said, (train, test), _silent(both), refuses=True)
+def _leak_case(said: str, *slices: tuple) -> Case:
+    """Return a case from (patient, part) of each slice; who is in several parts is to be named."""
+    patients, parts = map(list, zip(*slices, strict=True))
+    sides = {patient: {part for who, part in slices if who == patient} for patient in patients}
+    leaking = sorted(patient for patient, found in sides.items() if len(found) > 1)
+    judge = _told(leaking) if leaking else _passed
+    return Case(said, (patients, parts), judge, refuses=True)
 
+
+_MIXED = (("C", "test"), ("A", "test"), ("B", "test"), ("A", "train"), ("C", "train"),
+          ("B", "train"), ("D", "train"))  # fmt: skip
 
 assert_no_leak = Exercise(
     "assert_no_leak",
     NOTEBOOK,
     (
-        Case("parts that share nobody", (["A", "A", "B"], ["C", "C"]), _passed),
-        _leak_case("one patient on both sides", ["A", "B", "B"], ["B", "C"]),
-        _leak_case("three patients on both sides", ["A", "B", "C", "D"], ["D", "A", "B", "E"]),
-        _leak_case("names with a #", ["P#1", "P#2"], ["P#2", "P#3"]),
-        Case("names that begin alike", (["P#1", "P#2"], ["P#11", "P#21"]), _passed),
-        _leak_case("numbers instead of names", [7, 8, 9], [9, 10]),
-        _leak_case("pandas columns instead of lists", pd.Series(["A", "B"]), pd.Series(["B"])),
-        Case("an empty test part", (["A", "B"], []), _empty, refuses=True),
-        Case("an empty training part", ([], ["A"]), _empty, refuses=True),
+        _leak_case("whole patients", ("A", "train"), ("A", "train"), ("C", "test"), ("C", "test"),
+                   ("D", "validation")),
+        _leak_case("one patient on both sides",
+                   ("B", "train"), ("B", "test"), ("A", "train"), ("A", "train")),
+        _leak_case("a patient in training and validation only",
+                   ("A", "train"), ("B", "test"), ("A", "validation"), ("C", "test")),
+        _leak_case("three patients on both sides, in mixed order", *_MIXED),
+        _leak_case("names with a #", ("P#1", "train"), ("P#2", "train"), ("P#2", "test")),
+        _leak_case("names that begin alike",
+                   ("P#1", "train"), ("P#2", "train"), ("P#11", "test"), ("P#21", "test")),
+        _leak_case("numbers instead of names", (7, "train"), (9, "train"), (9, "test")),
+        Case("pandas columns instead of lists",
+             (pd.Series(["A", "B", "B"]), pd.Series(["train", "train", "test"])),
+             _told(["B"]), refuses=True),
+        Case("a split without test slices", (["A", "B"], ["train", "validation"]), _empty,
+             refuses=True),
+        Case("a split without training slices", (["A", "B"], ["test", "test"]), _empty,
+             refuses=True),
+        Case("no slices at all", ([], []), _empty, refuses=True),
     ),
+)  # fmt: skip
+
+
+# --- choose_penalty ----------------------------------------------------------------------------
+
+PENALTIES = (0.1, 1.0, 10.0, 100.0)
+
+
+def _slices_of(patients: int, slices: int, seed: int) -> tuple:
+    """Return features (n, 6), labels and patients of slices that carry their patient's mark.
+
+    One feature says a little about the label in every patient. The others are the patient's own,
+    and drift slowly from slice to slice, so that whoever remembers single slices does well on
+    their neighbours and badly on anybody else.
+    """
+    random = np.random.default_rng(seed)
+    who = np.repeat(np.arange(patients), slices)
+    place = np.tile(np.arange(slices), patients)
+    first = random.integers(0, slices // 2, patients)[who]
+    labels = (place >= first) & (place < first + slices // 2)
+    signal = labels + random.normal(0, 1.0, len(who))
+    marks = random.normal(0, 2.0, (patients, 5))[who] + 0.25 * place[:, None]
+    names = np.array([f"SIM_{number}" for number in who])
+    order = random.permutation(len(who))
+    return np.column_stack([1.5 * signal, marks])[order], labels[order], names[order]
+
+
+def _penalty_judge(right: float, by_slice: float):
+    def judge(output) -> str | None:
+        given = float(output)
+        if given not in PENALTIES:
+            return f"you return {given:g}, which is none of the penalties {PENALTIES}"
+        if given == right:
+            return None
+        if given == by_slice:
+            return (
+                f"you return {given:g}: that is best if slices are dealt into the folds one by "
+                "one, so that each has its neighbours in training"
+            )
+        return f"you return {given:g}, but another penalty has a higher mean AUC on new patients"
+
+    return judge
+
+
+def _penalty_case(said: str, shape: tuple, right: float, by_slice: float) -> Case:
+    return Case(said, (*_slices_of(*shape), PENALTIES), _penalty_judge(right, by_slice))
+
+
+choose_penalty = Exercise(
+    "choose_penalty",
+    NOTEBOOK,
+    (
+        # patients, slices, seed; the penalty that four folds of patients choose, then of slices.
+        _penalty_case("8 patients of 10 slices", (8, 10, 0), 0.1, 100.0),
+        _penalty_case("9 patients of 12 slices", (9, 12, 1), 1.0, 100.0),
+        _penalty_case("12 patients of 8 slices", (12, 8, 1), 100.0, 100.0),
+    ),
+    seconds=30.0,  # a student may import scikit-learn in the function
 )
 
 EXERCISES = (
     predicted_gap,
-    leaking_patients,
     column_fault,
     wrong_rows,
     expected_share,
     assert_no_leak,
+    choose_penalty,
 )

@@ -4,32 +4,42 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from utils import check
 from utils.exercises import bugs, bugs_scores
 from utils.exercises.bugs import standardise
 from utils.exercises.exercise import Mark
-from utils.exercises.topics.bugs import GUILTY
+from utils.exercises.topics.bugs import CASES as CASES_BY_SYMPTOM, GUILTY, ORDINALS, PARTS
 
 
-def split(table, seed, share=0.25):
-    patients = np.random.default_rng(seed).permutation(np.unique(table["patient"]))
-    return np.where(
-        table["patient"].isin(patients[: round(share * len(patients))]), "test", "train"
-    )
+def parts_of(patients, drawn):
+    return ["test" if patient in drawn else "train" for patient in patients]
 
 
-def split_once(patients, seed):
-    shuffled = np.random.default_rng(seed).permutation(sorted(patients)).tolist()
-    return dict.fromkeys(["detector", "segmenter"], shuffled[: len(patients) // 4])
+def stages(patients, seed, share=0.25, names=None):
+    names = sorted(set(patients)) if names is None else names
+    drawn = np.random.default_rng(seed).permutation(names)[: round(share * len(names))].tolist()
+    return dict.fromkeys(["detector", "segmenter"], parts_of(patients, drawn))
 
 
-def tilted(table, seed):
+def by_slice(patients, seed):
+    frame = pd.DataFrame({"patient": patients})
+    return dict.fromkeys(["detector", "segmenter"], bugs.split_rows(frame, seed))
+
+
+def apart(patients, seed):
+    dealt = bugs.deal_stages(sorted(set(patients)), seed)
+    return {stage: parts_of(patients, drawn) for stage, drawn in dealt.items()}
+
+
+def tilted(patients, seed):
     """Deal out whole patients, but by tossing a coin for each."""
-    names = sorted(table["patient"].unique())
-    heads = dict(zip(names, np.random.default_rng(seed).random(len(names)) < 0.6, strict=True))
-    return table["patient"].map(heads).map({True: "test", False: "train"}).to_numpy()
+    names = sorted(set(patients))
+    heads = np.random.default_rng(seed).random(len(names)) < 0.6
+    drawn = [name for name, head in zip(names, heads, strict=True) if head]
+    return dict.fromkeys(["detector", "segmenter"], parts_of(patients, drawn))
 
 
 def for_resnet(images):
@@ -42,17 +52,17 @@ def with_both_kinds(has_tumour, seed):
     return np.concatenate([positive, drawn])
 
 
-def move_both(picture, mask, mirrored, turns):
-    moved = [np.rot90(each, turns) for each in (picture, mask)]
+def move_both(image, mask, mirrored, turns):
+    moved = [np.rot90(each, turns) for each in (image, mask)]
     return tuple(each[:, ::-1] if mirrored else each for each in moved)
 
 
-def mirror_both_turn_one(picture, mask, mirrored, turns):
-    return move_both(picture, mask, mirrored, 0) if mirrored else (np.rot90(picture, turns), mask)
+def mirror_both_turn_one(image, mask, mirrored, turns):
+    return move_both(image, mask, mirrored, 0) if mirrored else (np.rot90(image, turns), mask)
 
 
-def turn_after_mirror(picture, mask, mirrored, turns):
-    pair = [each[:, ::-1] if mirrored else each for each in (picture, mask)]
+def turn_after_mirror(image, mask, mirrored, turns):
+    pair = [each[:, ::-1] if mirrored else each for each in (image, mask)]
     return tuple(np.rot90(each, turns) for each in pair)
 
 
@@ -77,22 +87,13 @@ def pooled_without_smoothing(truths, predictions, alpha=0.7, beta=0.3):
     return (truths * predictions).sum() / max(truths.sum(), 1)
 
 
-def report(truths, predictions, empty=np.nan, alarms=True):
-    true, drawn = truths.sum(axis=(1, 2)), predictions.sum(axis=(1, 2))
-    overlap = (truths * predictions).sum(axis=(1, 2))
-    there = true > 0
-    dice = 2 * overlap[there] / (true + drawn)[there]
-    result = {"dice": dice.mean() if there.any() else empty, "slices": int(there.sum())}
+def report(dice, tumour_px, predicted_px, empty=np.nan, alarms=True):
+    there = tumour_px > 0
+    result = {"dice": dice[there].mean() if there.any() else empty, "slices": int(there.sum())}
     if alarms:
-        result["false_alarms"] = (drawn[~there] > 0).mean() if (~there).any() else np.nan
+        free = predicted_px[~there]
+        result["false_positives"] = (free > 0).mean() if len(free) else np.nan
     return result
-
-
-def zero_dice(truths, predictions):
-    """Count every empty slice as a failure."""
-    overlap = (truths * predictions).sum(axis=(1, 2))
-    total = truths.sum(axis=(1, 2)) + predictions.sum(axis=(1, 2))
-    return {"dice": (2 * overlap / np.maximum(total, 1)).mean(), "slices": len(truths)}
 
 
 def batches(predict, images, labels, size):
@@ -133,9 +134,7 @@ def along_the_ranks(dice, count):
 
 
 RIGHT = {
-    "mend_split": split,
-    "mend_stages": split_once,
-    "mend_names": lambda ids: sorted(set(ids)),
+    "mend_stages": stages,
     "mend_input": for_resnet,
     "mend_prediction": lambda model, volume: model(standardise(volume)),
     "mend_augmentation": move_both,
@@ -143,7 +142,7 @@ RIGHT = {
     "mend_freezing": freeze,
     "mend_focal": lambda index: (1 - index) ** 2,
     "mend_tversky": mean_of_each,
-    "mend_dice": report,
+    "mend_report": report,
     "mend_batches": accuracy,
     "mend_threshold": tuned,
     "mend_gallery": along_the_ranks,
@@ -151,31 +150,30 @@ RIGHT = {
 
 # Exercise -> what is wrong -> (answer, words that the message must hold).
 WRONG = {
-    "mend_split": {
-        "broken": (bugs.split_rows, "9 of 12 patients are on both sides"),
-        "share": (tilted, "patients are tested, where a quarter is 3"),
-        "no test": (lambda table, seed: np.full(len(table), "train"), "0 of 12 patients are teste"),
-        "by patient": (lambda table, seed: table["patient"].unique(), "(12,) values for 60 slices"),
-    },
     "mend_stages": {
-        "broken": (bugs.deal_stages, "were training patients of the detector"),
-        "stages swapped": (
-            lambda patients, seed: {
-                "detector": sorted(patients)[: len(patients) // 4],
-                "segmenter": sorted(patients)[-(len(patients) // 4) :],
-            },
-            "10 of the 10 patients on which the cascade is tested were training",
+        "by slice": (by_slice, "9 of 12 patients are on both sides of the detector's split"),
+        "stages apart": (apart, "were training patients of the detector"),
+        "the order of a set": (
+            lambda patients, seed: stages(patients, seed, names=list(set(patients))),
+            "the patients that are tested depend on",
         ),
-        "one stage": (lambda patients, seed: {"detector": patients}, "should be detector and segm"),
-        "everybody": (
-            lambda patients, seed: dict.fromkeys(["detector", "segmenter"], patients),
-            "tested on 40 of the patients",
+        "as they come": (
+            lambda patients, seed: stages(patients, seed, names=list(dict.fromkeys(patients))),
+            "depend on in which order the slices come",
         ),
-    },
-    "mend_names": {
-        "broken": (bugs.names_to_shuffle, "an order that the next process"),
-        "as they come": (lambda ids: list(dict.fromkeys(ids)), "another order of the files"),
-        "twice": (sorted, "SIM_CS_0001 is there twice"),
+        "share": (tilted, "patients, where a quarter is 3"),
+        "no test": (
+            lambda patients, seed: stages(patients, seed, share=0),
+            "tested on 0 of 12 patients",
+        ),
+        "one a patient": (
+            lambda patients, seed: dict.fromkeys(["detector", "segmenter"], ["train"] * 12),
+            "(12,) values for the detector and 60 slices",
+        ),
+        "one stage": (
+            lambda patients, seed: {"detector": stages(patients, seed)["detector"]},
+            "should be detector and segm",
+        ),
     },
     "mend_input": {
         "broken": (bugs.prepare_for_resnet, "from 0.00 to 0.75"),
@@ -199,10 +197,10 @@ WRONG = {
         ),
     },
     "mend_augmentation": {
-        "broken": (bugs.augment_pair, "for a picture that is mirrored the outline lies beside"),
-        "one turned": (mirror_both_turn_one, "for a picture turned once the outline lies beside"),
-        "nothing moved": (lambda *given: given[:2], "the picture itself is not turned"),
-        "other order": (turn_after_mirror, "turned three times and mirrored the picture itself"),
+        "broken": (bugs.augment_pair, "for an image that is mirrored the outline lies beside"),
+        "one turned": (mirror_both_turn_one, "for an image turned once the outline lies beside"),
+        "nothing moved": (lambda *given: given[:2], "the image itself is not turned"),
+        "other order": (turn_after_mirror, "turned three times and mirrored the image itself"),
     },
     "mend_rows": {
         "broken": (bugs.training_rows, "never learns to leave eyes, skin and skull alone"),
@@ -224,7 +222,7 @@ WRONG = {
     "mend_focal": {
         "broken": (bugs_scores.focal_tversky, "times as steep near an index of 0.9 as near 0.1"),
         "linear": (lambda index: 1 - index, "as steep near an index of 0.9 as near 0.1"),
-        "upside down": (lambda index: index**2, "a picture that is all right has a loss of 1"),
+        "upside down": (lambda index: index**2, "an image that is all right has a loss of 1"),
         "mean": (lambda index: np.mean((1 - index) ** 2), "one loss each"),
     },
     "mend_tversky": {
@@ -237,19 +235,28 @@ WRONG = {
             lambda truths, predictions, alpha, beta: mean_of_each(truths, predictions),
             "for the same with alpha 0.2 and beta 0.8",
         ),
-        "another ratio": (pooled_without_smoothing, "which is not the mean over the pictures"),
+        "another ratio": (pooled_without_smoothing, "which is not the mean over the images"),
     },
-    "mend_dice": {
-        "broken": (bugs_scores.dice_report, "for 2 slices with tumour and 3 without"),
-        "failures": (zero_dice, "your dice is 0.27 for 2 slices with tumour"),
-        "silent": (lambda *masks: report(*masks, alarms=False), "says nothing of the tumour-free"),
-        "no tumour is 0": (lambda *masks: report(*masks, empty=0.0), "for slices without any tum"),
+    "mend_report": {
+        "all slices": (
+            lambda dice, tumour_px, predicted_px: {"dice": dice.mean(), "slices": len(dice)},
+            "for 2 slices with tumour and 4 without",
+        ),
+        "failures": (
+            lambda dice, tumour_px, predicted_px: {
+                "dice": (dice * (tumour_px > 0)).mean(),
+                "slices": len(dice),
+            },
+            "your dice is 0.22 for 2 slices with tumour",
+        ),
+        "silent": (lambda *given: report(*given, alarms=False), "says nothing of the tumour-free"),
+        "no tumour is 0": (lambda *given: report(*given, empty=0.0), "for slices without any tum"),
     },
     "mend_batches": {
-        "broken": (bugs_scores.accuracy_in_batches, "the last 2 of 10 pictures are left out"),
-        "mean of means": (mean_of_batches, "for 10 pictures in batches of 4 you return 0.67"),
-        "zero-padded": (zero_padded, "8 of 10 pictures are right"),
-        "all at once": (all_at_once, "10 pictures at once, 4 fit in memory"),
+        "broken": (bugs_scores.accuracy_in_batches, "the last 2 of 10 images are left out"),
+        "mean of means": (mean_of_batches, "for 10 images in batches of 4 you return 0.67"),
+        "zero-padded": (zero_padded, "8 of 10 images are right"),
+        "all at once": (all_at_once, "10 images at once, 4 fit in memory"),
     },
     "mend_threshold": {
         "broken": (bugs_scores.tuned_accuracy, "it was chosen where it is tested"),
@@ -293,10 +300,11 @@ def light_keras(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(layers=SimpleNamespace()))
 
 
-def test_every_bug_has_a_suspect_a_mending_and_wrong_answers():
-    assert len(GUILTY) == len(RIGHT) == len(WRONG) == 14
+def test_every_bug_has_a_suspect_and_every_mending_wrong_answers():
+    assert len(GUILTY) == len(ORDINALS) == 14
+    assert RIGHT.keys() == WRONG.keys()
     ours = {exercise.name for exercise in check.ALL if exercise.notebook == "07"}
-    assert ours == {*RIGHT, *(f"suspect_{number:02d}" for number in range(1, 15))}
+    assert ours == {*RIGHT, *PARTS}
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -331,19 +339,37 @@ def test_wrong(name, answer, words):
     assert "\n" not in verdict.message
 
 
-@pytest.mark.parametrize("number", range(1, 15))
-def test_suspects(number):
-    letter, question = GUILTY[number - 1]
-    exercise = getattr(check, f"suspect_{number:02d}")
+def named(part):
+    return {symptom: CASES_BY_SYMPTOM[symptom][0] for symptom in PARTS[part]}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_suspects_of_a_part_are_named_together(part):
+    exercise = getattr(check, part)
     assert exercise.verdict(...).mark is Mark.OPEN
-    for answer in (letter, f" {letter.lower()} "):
-        assert exercise.verdict(answer).mark is Mark.RIGHT
+    assert exercise.verdict(named(part)).mark is Mark.RIGHT
+    lower = {symptom: f" {letter.lower()} " for symptom, letter in named(part).items()}
+    assert exercise.verdict(lower).mark is Mark.RIGHT
+    for nonsense in ("D", 4, [], {"last": "D"}):
+        assert exercise.verdict(nonsense).mark is Mark.WRONG
+
+
+@pytest.mark.parametrize(
+    ("part", "symptom"), [(part, one) for part in PARTS for one in PARTS[part]]
+)
+def test_a_wrong_suspect_is_told_with_its_symptom(part, symptom):
+    letter, question = CASES_BY_SYMPTOM[symptom]
+    count = len(PARTS[part])
     for other in set(bugs.SUSPECTS) - {letter}:
-        verdict = exercise.verdict(other)
+        verdict = getattr(check, part).verdict(named(part) | {symptom: other})
         assert verdict.mark is Mark.WRONG
-        assert verdict.message == f"{other} ({bugs.SUSPECTS[other]}) does not explain {question}"
+        assert verdict.message == (
+            f"{count - 1} of {count} are right; {symptom}: {other} ({bugs.SUSPECTS[other]}) does "
+            f"not explain {question}"
+        )
     for nonsense in ("Z", 4, None):
-        assert "none of the letters A to P" in exercise.verdict(nonsense).message
+        verdict = getattr(check, part).verdict(named(part) | {symptom: nonsense})
+        assert "none of the letters A to P" in verdict.message
 
 
 def test_each_suspect_is_guilty_of_one_thing_at_most():

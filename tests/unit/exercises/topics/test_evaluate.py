@@ -57,11 +57,6 @@ def hd95(truth, prediction, one=None, neither=NAN, **how):
     return float(np.percentile(np.concatenate(ways(truth, prediction, **how)), 95))
 
 
-def rate(slices):
-    free = slices[slices["tumour_px"] == 0]
-    return float((free["predicted_px"] > 0).mean())
-
-
 def changed(**changes):
     """Return a function like `three` with some of its values from other functions."""
     return lambda slices: (
@@ -77,7 +72,6 @@ RIGHT = {
         lambda t, p: hd95(t, p, float(np.hypot(t.shape[0] - 1, t.shape[1] - 1))),
         lambda t, p: segmentation.hd95(t, p),
     ],
-    "false_positive_rate": [rate],
 }  # fmt: skip
 
 # What is wrong: the answer, and words that the message has to hold.
@@ -121,7 +115,7 @@ WRONG = {
         ),
         "tumour slices only": (
             changed(slices=lambda slices: ratio(slices[slices["tumour_px"] > 0]).mean()),
-            "a false alarm of 10 pixels", "'slices'", "not 0/0",
+            "a false positive of 10 pixels", "'slices'", "not 0/0",
         ),
         "empty patient": (
             changed(patients=lambda slices: ratio(
@@ -157,7 +151,7 @@ WRONG = {
         "no root": (
             lambda t, p: hd95(t, p, sum(side**2 for side in t.shape)), "an empty pred", "root",
         ),
-        "one picture's diagonal": (lambda t, p: hd95(t, p, 50.0), "6 x 8 pixels", "too high"),
+        "one image's diagonal": (lambda t, p: hd95(t, p, 50.0), "6 x 8 pixels", "too high"),
         "no guard": (
             lambda t, p: float(np.percentile(np.concatenate(ways(t, p)), 95)),
             "an empty prediction", "stops with ValueError",
@@ -168,32 +162,6 @@ WRONG = {
         "diagonal for neither": (
             lambda t, p: hd95(t, p, neither=float(np.hypot(*t.shape))),
             "two empty masks", "charge nothing",
-        ),
-    },
-    "false_positive_rate": {
-        "over all": (
-            lambda s: ((s["tumour_px"] == 0) & (s["predicted_px"] > 0)).mean(),
-            "seven tumour-free", "divided by all slices",
-        ),
-        "discoveries": (
-            lambda s: (s.loc[s["predicted_px"] > 0, "tumour_px"] == 0).mean(),
-            "seven tumour-free", "false discoveries",
-        ),
-        "specificity": (lambda s: 1 - rate(s), "seven tumour-free", "specificity"),
-        "one pixel": (
-            lambda s: (s.loc[s["tumour_px"] == 0, "predicted_px"] > 1).mean(), "seven", "one pixel",
-        ),
-        "pixels": (
-            lambda s: s.loc[s["tumour_px"] == 0, "predicted_px"].mean(), "seven", "count slices",
-        ),
-        "0 for none": (
-            lambda s: rate(s) if (s["tumour_px"] == 0).any() else 0.0,
-            "tumour in every slice", "decide what it should be and say why",
-        ),
-        "by zero": (
-            lambda s: int(((s["tumour_px"] == 0) & (s["predicted_px"] > 0)).sum())
-            / int((s["tumour_px"] == 0).sum()),
-            "tumour in every slice", "ZeroDivisionError",
         ),
     },
 }  # fmt: skip

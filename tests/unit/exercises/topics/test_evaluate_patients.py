@@ -12,15 +12,11 @@ from answers import (
     wrongs,
 )
 
+from utils.exercises import inputs
 from utils.exercises.topics import evaluate_patients
 
 EXERCISES = {each.name: each for each in evaluate_patients.EXERCISES}
-COUNTS = ["tumour_px", "predicted_px", "overlap_px"]
 MEANS = {"empty = 1": 0.82, "empty = 0": 0.32, "left out": 0.64}
-
-
-def ratio(rows):
-    return 2 * rows["overlap_px"] / (rows["tumour_px"] + rows["predicted_px"])
 
 
 def loop_means(slices, draws, rng):
@@ -29,15 +25,16 @@ def loop_means(slices, draws, rng):
     means = []
     for _ in range(draws):
         drawn = rng.choice(names, size=len(names))
-        rows = [slices.loc[slices["patient"] == name, COUNTS].sum() for name in drawn]
-        means.append(np.mean([ratio(each) for each in rows]))
+        rows = [slices.loc[slices["patient"] == name, "value"] for name in drawn]
+        means.append(pd.concat(rows).mean())
     return means
 
 
 def quick_means(slices, draws, rng, replace=True):
-    dice = ratio(slices.groupby("patient")[COUNTS].sum()).to_numpy()
-    drawn = [rng.choice(dice, size=len(dice), replace=replace) for _ in range(draws)]
-    return np.mean(drawn, axis=1)
+    of_patients = slices.groupby("patient")["value"].agg(["sum", "count"]).to_numpy()
+    size = len(of_patients)
+    drawn = [of_patients[rng.choice(size, size, replace=replace)].sum(axis=0) for _ in range(draws)]
+    return np.array([total / count for total, count in drawn])
 
 
 def differences(first, second):
@@ -48,35 +45,33 @@ def differences(first, second):
 
 
 def slice_means(slices, draws, rng):
-    dice = ratio(slices).to_numpy()
-    return [rng.choice(dice, size=len(dice)).mean() for _ in range(draws)]
+    values = slices["value"].to_numpy()
+    return [rng.choice(values, size=len(values)).mean() for _ in range(draws)]
 
 
-def slices_in_patients(slices, draws, rng):
-    """Draw rows, then form patients of what was drawn."""
-    means = []
-    for _ in range(draws):
-        rows = slices.iloc[rng.integers(0, len(slices), len(slices))]
-        means.append(ratio(rows.groupby("patient")[COUNTS].sum()).mean())
-    return means
+def patient_means(slices, draws, rng):
+    """Average the means of the drawn patients, however many slices they have."""
+    values = slices.groupby("patient")["value"].mean().to_numpy()
+    return rng.choice(values, size=(draws, len(values))).mean(axis=1)
 
 
 def merged_means(slices, draws, rng):
     """Lose the second copy of a patient that was drawn twice."""
-    dice = ratio(slices.groupby("patient")[COUNTS].sum())
-    return [dice[np.unique(rng.choice(dice.index, len(dice)))].mean() for _ in range(draws)]
-
-
-def pooled_means(slices, draws, rng):
-    sums = slices.groupby("patient")[COUNTS].sum()
-    return [ratio(sums.iloc[rng.integers(0, len(sums), len(sums))].sum()) for _ in range(draws)]
+    names = sorted(slices["patient"].unique())
+    return [
+        slices["value"][slices["patient"].isin(rng.choice(names, len(names)))].mean()
+        for _ in range(draws)
+    ]
 
 
 def weighted_means(slices, draws, rng):
     """Give a patient with many slices more chances."""
-    dice = ratio(slices.groupby("patient")[COUNTS].sum())
+    values = {name: rows["value"] for name, rows in slices.groupby("patient")}
     names = slices["patient"].to_numpy()
-    return [dice[rng.choice(names, len(dice))].mean() for _ in range(draws)]
+    return [
+        pd.concat([values[name] for name in rng.choice(names, len(values))]).mean()
+        for _ in range(draws)
+    ]
 
 
 def by_place(first, second):
@@ -99,19 +94,19 @@ def aligned(first, second):
 RIGHT = {
     "bootstrap_means": [loop_means, quick_means],
     "paired_differences": [differences, lambda *given: pd.Series(differences(*given))],
+    "supported_readings": ["ACE", ["c", "A", "E"], {"A", "C", "E"}, "a, c, e"],
     "empty_slices": [MEANS],
 }  # fmt: skip
 
 # What is wrong: the answer, and words that the message has to hold.
 WRONG = {
     "bootstrap_means": {
-        "slices": (slice_means, "60 draws", "whole patients"),
-        "slices, then patients": (slices_in_patients, "60 draws", "1/2"),
-        "twice is once": (merged_means, "60 draws", "count twice"),
-        "pooled": (pooled_means, "60 draws", "whole patients"),
-        "weighted": (weighted_means, "60 draws", "same chance"),
+        "slices": (slice_means, "200 draws", "whole patients"),
+        "means of patients": (patient_means, "200 draws", "its slices have to come along"),
+        "twice is once": (merged_means, "200 draws", "brings its slices twice"),
+        "weighted": (weighted_means, "200 draws", "same chance"),
         "no replacement": (
-            lambda s, d, rng: quick_means(s, d, rng, replace=False), "60 draws", "with replacement",
+            lambda s, d, rng: quick_means(s, d, rng, replace=False), "200", "with replacement",
         ),
         "own generator": (
             lambda s, d, rng: quick_means(s, d, np.random.default_rng()), "of the same seed",
@@ -120,7 +115,7 @@ WRONG = {
             lambda s, d, rng: quick_means(s, d, np.random.default_rng(3)), "seeds 0 and 1",
         ),
         "one number": (lambda s, d, rng: quick_means(s, d, rng).mean(), "shape ()"),
-        "always 60": (lambda s, d, rng: quick_means(s, 60, rng), "a single patient", "each time"),
+        "always 200": (lambda s, d, rng: quick_means(s, 200, rng), "a single patient", "each time"),
     },
     "paired_differences": {
         "sign": (lambda a, b: differences(b, a), "same order", "signs"),
@@ -131,6 +126,15 @@ WRONG = {
         "other keys": (
             lambda a, b: dict(enumerate(differences(a, b).values())), "same order", "['0', '1'",
         ),
+    },
+    "supported_readings": {
+        "the mean alone": ("ABCE", "B is not supported", "but the median +0.020"),
+        "equal": ("DE", "D is not supported", "a size that matters"),
+        "leave it out": ("ACEF", "F is not supported", "the next may be like it"),
+        "one is missing": ("AC", "1 more of the readings"),
+        "another letter": ("AG", "['G']"),
+        "nothing": ("", "no letters"),
+        "a number": (3, "not the kind"),
     },
     "empty_slices": {
         "alarm left out": (MEANS | {"left out": 0.8}, "left out", "its Dice is 0"),
@@ -160,6 +164,15 @@ def test_nonsense_is_told(name):
 
 def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
     assert_all_are_tried(EXERCISES, RIGHT, WRONG)
+
+
+def test_which_readings_are_supported_follows_from_the_numbers():
+    table = inputs.two_methods()
+    supported = {name for name, (right, _) in evaluate_patients.readings(table).items() if right}
+    assert supported == {"A", "C", "E"}
+    worse = table.assign(second=table["first"] - 0.02)
+    supported = {name for name, (right, _) in evaluate_patients.readings(worse).items() if right}
+    assert supported == {"B"}
 
 
 @pytest.mark.parametrize("seed", range(100, 130))

@@ -5,66 +5,73 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.svm import SVC
 
 from utils import check
-from utils.exercises.exercise import Mark
+from utils.exercises.commitment import Commitment, compare_prediction
+from utils.exercises.exercise import Case, Mark
 
 
-def on_two_sides(patients, parts):
-    trained = {who for who, part in zip(patients, parts, strict=True) if part == "train"}
-    tested = {who for who, part in zip(patients, parts, strict=True) if part == "test"}
-    return sorted(trained & tested)
-
-
-def one_a_slice(patients, parts):
-    sides = set(zip(patients, parts, strict=True))
-    return [who for who in sorted(patients) if sum(who == other for other, _ in sides) > 1]
-
-
-def unsorted_names(patients, parts):
-    return list(dict.fromkeys(reversed(one_a_slice(patients, parts))))
-
-
-def refuse(train, test, *, empty=True, show=None, kind=ValueError):
+def refuse(patients, parts, *, empty=True, show=None, kind=ValueError, sides=("train", "test")):
     """Check for a leak in the wrong ways that the options name."""
-    if empty and (len(train) == 0 or len(test) == 0):
+    if empty and not {"train", "test"} <= set(parts):
         raise ValueError("an empty part")
-    both = sorted(set(train) & set(test))
+    found = {}
+    for patient, part in zip(patients, parts, strict=True):
+        if part in sides:
+            found.setdefault(patient, set()).add(part)
+    both = sorted(patient for patient, where in found.items() if len(where) > 1)
     if both:
         raise kind(f"leak: {both[:show]}")
 
 
-def by_text(train, test):
-    if len(train) == 0 or len(test) == 0:
+ALL = {"sides": ("train", "validation", "test")}
+
+
+def by_text(patients, parts):
+    if not {"train", "test"} <= set(parts):
         raise ValueError("an empty part")
-    text = " ".join(map(str, test))
-    both = [name for name in sorted(set(train)) if str(name) in text]
+    text = " ".join(str(who) for who, part in zip(patients, parts, strict=True) if part != "train")
+    trained = {who for who, part in zip(patients, parts, strict=True) if part == "train"}
+    both = [name for name in sorted(trained) if str(name) in text]
     if both:
         raise ValueError(f"leak: {both}")
 
 
-def joined(train, test):
-    if len(train) == 0 or len(test) == 0:
+def joined(patients, parts):
+    if not {"train", "test"} <= set(parts):
         raise ValueError("an empty part")
-    both = sorted(set(train) & set(test))
+    sides = set(zip(patients, parts, strict=True))
+    names = [who for who, _ in sides]
+    both = sorted({name for name in names if names.count(name) > 1})
     if both:
         raise ValueError("leak: " + ", ".join(both))
+
+
+def searched(features, labels, patients, penalties, folds=None):
+    """Choose the penalty by a grid search, over folds of patients unless told otherwise."""
+    search = GridSearchCV(SVC(), {"C": penalties}, scoring="roc_auc", cv=folds or GroupKFold(4))
+    return search.fit(features, labels, groups=patients).best_params_["C"]
+
+
+def by_slice(features, labels, patients, penalties):
+    folds = KFold(4, shuffle=True, random_state=0).split(features)
+    return searched(features, labels, None, penalties, list(folds))
+
+
+def on_training(features, labels, patients, penalties):
+    def score(penalty):
+        return SVC(C=penalty).fit(features, labels).score(features, labels)
+
+    return max(penalties, key=score)
 
 
 WRONG = {
     "predicted_gap": {
         "percent": (8, "did you give percent?"),
-        "the other way": (-0.05, "would you bet on that?"),
-        "none": (0, "no better on slices whose neighbours"),
         "words": ("large", "'large' is no number"),
         "nan": (float("nan"), "nan cannot be"),
-    },
-    "leaking_patients": {
-        "validation forgotten": (on_two_sides, "for a patient in training and validation only"),
-        "one a slice": (one_a_slice, "listed more than once"),
-        "unsorted": (unsorted_names, "for three leaking patients in mixed order"),
-        "everybody": (lambda patients, parts: sorted(set(patients)), "'A' is in one part only"),
-        "count": (lambda patients, parts: 1, "not the kind of value asked for"),
     },
     "column_fault": {
         "misspelt": ("A", "every id is spelt as the name of a folder is"),
@@ -106,20 +113,32 @@ WRONG = {
         ),
     },
     "assert_no_leak": {
-        "prints": (lambda train, test: print("leak"), "for one patient on both sides nothing is"),
+        "prints": (lambda *given: print("leak"), "for one patient on both sides nothing is"),
+        "validation forgotten": (refuse, "for a patient in training and validation only nothing"),
         "one name": (
-            lambda train, test: refuse(train, test, show=1),
-            "for three patients on both sides the message does not name B",
+            lambda *given: refuse(*given, show=1, **ALL),
+            "for three patients on both sides, in mixed order the message does not name B",
         ),
         "pieces of text": (by_text, "for names that begin alike it stops with ValueError"),
         "join": (joined, "for numbers instead of names it stops with a TypeError"),
-        "empty": (lambda train, test: refuse(train, test, empty=False), "for an empty test part"),
-        "another error": (
-            lambda train, test: refuse(train, test, kind=KeyError),
-            "it stops with a KeyError",
+        "empty": (
+            lambda *given: refuse(*given, empty=False, **ALL), "for a split without test slices",
         ),
+        "another error": (
+            lambda *given: refuse(*given, kind=KeyError, **ALL), "it stops with a KeyError",
+        ),
+        "returns": (lambda *given: "fine", "for whole patients you return something"),
     },
-}
+    "choose_penalty": {
+        "folds of slices": (
+            by_slice,
+            "for 8 patients of 10 slices you return 100: that is best if slices are dealt",
+        ),
+        "on training": (on_training, "has its neighbours in training"),
+        "always the smallest": (lambda *given: 0.1, "for 9 patients of 12 slices"),
+        "another number": (lambda *given: 5, "none of the penalties"),
+    },
+}  # fmt: skip
 CASES = [
     pytest.param(name, *answer, id=f"{name}: {what}")
     for name, answers in WRONG.items()
@@ -145,6 +164,36 @@ def test_every_exercise_has_wrong_answers():
     assert {each.name for each in check.ALL if each.notebook == "06"} == set(WRONG)
 
 
-@pytest.mark.parametrize("gap", [0.001, 0.05, np.float64(0.3), 0.5])
-def test_any_possible_bet_is_accepted(gap):
-    assert check.predicted_gap.verdict(gap).mark is Mark.RIGHT
+@pytest.mark.parametrize("gap", [-0.05, 0, 0.001, 0.05, np.float64(0.3), 0.5])
+def test_any_possible_prediction_is_noted(gap):
+    verdict = check.predicted_gap.verdict(gap)
+    assert verdict.mark is Mark.RIGHT
+    assert f"{float(gap):+g} is noted" in verdict.message
+
+
+def test_a_grid_search_over_folds_of_patients_is_right():
+    assert check.choose_penalty.verdict(searched).mark is Mark.RIGHT
+
+
+def told(capsys):
+    return capsys.readouterr().out
+
+
+def test_a_prediction_is_compared_with_what_was_measured(capsys):
+    prediction = Commitment("gap", "06", (Case("", (), lambda answer: None),))
+    prediction(0.05)
+    assert told(capsys) == "gap: +0.05 is noted; the measurement comes below\n"
+    compare_prediction("gap", 0.08, 0.06, 0.10)
+    assert "0.030 too low, and outside the interval (+0.060 to +0.100)" in told(capsys)
+    prediction(0.09)
+    compare_prediction("gap", 0.08, 0.06, 0.10)
+    assert "0.010 too high, and inside the interval" in told(capsys).splitlines()[-1]
+
+
+def test_a_prediction_that_was_left_open_is_not_compared(capsys):
+    prediction = Commitment("gap", "06", (Case("", (), lambda answer: None),))
+    prediction(0.05)
+    prediction(...)
+    assert "not attempted yet" in told(capsys)
+    compare_prediction("gap", 0.08, 0.06, 0.10)
+    assert told(capsys) == "gap: measured +0.080; no prediction was noted above\n"
