@@ -284,6 +284,34 @@ def head_grey_levels(table: pd.DataFrame, pixels: int = 500, seed: int = 0) -> p
     return pd.concat(tables, ignore_index=True)
 
 
+def even_images(levels: pd.DataFrame, channel: int = 0) -> list[str]:
+    """Return the patients whose head is nearly one grey level in a channel, as in a phase image.
+
+    Parameters
+    ----------
+    levels : pandas.DataFrame
+        From `head_grey_levels`.
+    channel : int
+        0 is pre-contrast.
+
+    Returns
+    -------
+    list of str
+        Of whom four fifths of the pixels lie within 6 grey levels of the median.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.cohort.statistics import even_images
+    >>> levels = pd.DataFrame({"patient": list("aabb"), "channel": 0, "raw": [104, 106, 20, 90]})
+    >>> even_images(levels)
+    ['a']
+    """
+    by_patient = levels[levels["channel"] == channel].groupby("patient")["raw"]
+    near = by_patient.agg(lambda values: ((values - values.median()).abs() <= 6).mean())
+    return list(near.index[near > 0.8])
+
+
 def spread_between_patients(levels: pd.DataFrame, column: str) -> pd.Series:
     """Return how far apart the patients' mean grey levels are, by channel.
 

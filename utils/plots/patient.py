@@ -163,7 +163,7 @@ def members(
 ) -> Figure:
     """Show what the members of a test-time augmentation draw on one slice, and how they differ.
 
-    All three panels are cut to the head.
+    All three panels are cut to the surroundings of what is drawn; to the head, if nothing is.
 
     Parameters
     ----------
@@ -176,7 +176,8 @@ def members(
     pixel_mm : float, optional
         Size of a pixel, where it is known; then a bar says how long 20 mm are.
     """
-    window = head_window(picture[..., 1])
+    window = _around(np.any([mask > 0 for mask in masks.values()], axis=0))
+    window = window or head_window(picture[..., 1])
     flair = picture[..., 1][window]
     height = 3.1 * flair.shape[0] / flair.shape[1] + 1.5
     figure = new_figure("One slice, several answers", source, 10.5, height)
@@ -199,6 +200,16 @@ def members(
         axes.set_title(title, fontsize=9.5)
         figure.colorbar(shown, ax=axes, shrink=0.8)
     return figure
+
+
+def _around(mask: np.ndarray, margin: float = 0.12) -> tuple[slice, slice] | None:
+    """Return rows and columns of a square around a mask, with a share of the image as margin."""
+    if not mask.any():
+        return None
+    ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    half = max(np.ptp(each) for each in ends) / 2 + margin * len(mask)
+    window = [slice(max(int(each.mean() - half), 0), int(each.mean() + half) + 1) for each in ends]
+    return window[0], window[1]
 
 
 @styled
@@ -343,5 +354,5 @@ def familiarity(
     )
     axes.set(yticks=range(len(distances)), yticklabels=list(distances))
     axes.invert_yaxis()
-    axes.set_xlabel("Mahalanobis distance (1: a training slice on average); triangles: beyond")
+    axes.set_xlabel("Mahalanobis distance to the training slices; triangles: beyond the limit")
     return figure
