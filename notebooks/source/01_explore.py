@@ -1091,7 +1091,7 @@ print("split", splits.split_sha256(run.split)[:12])
 # **5.** A colleague reads in a newspaper: "The model finds brain tumours with a sensitivity of
 # 95 %." It was tested on this course's real cohort. What may *not* be concluded?
 #
-# - (a) that it flags 95 % of this cohort's tumour slices
+# - (a) that it flagged 95 % of the tumour slices on which it was tested
 # - (b) that it can be used to screen healthy people
 # - (c) that it misses some tumour slices
 # - (d) that the number depends on the threshold

@@ -643,7 +643,7 @@ display(
 # Write `flagged(new, validation, rate)`. From the distances of validation slices it chooses the
 # lowest limit (one of these distances) *above* which no more than a share `rate` of them lies; it
 # returns a bool for each of the `new` distances: is it beyond the limit? A distance that is `nan`
-# could not be measured: what would you rather do with such a picture?
+# could not be measured: what would you rather do with such an image?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -913,7 +913,7 @@ display(
 # - Predictions for changed copies show how far an answer depends on what should not matter. Whether
 #   that predicts errors is measured on validation patients.
 # - A network has no answer "I do not know this". A distance to the training slices gives it one,
-#   with a limit chosen on validation patients and a stated rate of false alarms.
+#   with a limit chosen on validation patients and a stated rate of false positives.
 # - Both miss something. Exchanged sequences and mirrored heads pass the distance, and members can
 #   agree on nonsense.
 #
@@ -924,7 +924,7 @@ display(
 # ## To think about
 #
 # 1. Which feature, or which check that needs no network at all, would notice exchanged sequences?
-# 2. You want to lower the rate of false alarms for *patients* rather than for slices. How many
+# 2. You want to lower the rate of false positives for *patients* rather than for slices. How many
 #    validation patients do you need before a rate of 5 % means anything?
 # 3. A hospital gets a new scanner, and a third of its patients is flagged. What do you do with the
 #    limit, and what with the model?

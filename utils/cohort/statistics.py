@@ -297,7 +297,7 @@ def even_images(levels: pd.DataFrame, channel: int = 0) -> list[str]:
     Returns
     -------
     list of str
-        Of whom four fifths of the pixels lie within 6 grey levels of the median.
+        Of whom more than four fifths of the pixels lie within 6 grey levels of the median.
 
     Examples
     --------
