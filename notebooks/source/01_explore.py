@@ -1,46 +1,124 @@
 # %% [markdown]
-# # 1 · Explore: know the data before the model
+# # 1 · Explore: know the patients and the data before the model
 #
-# A model learns what is in its data, including what you did not mean to put there. So before
-# training anything we look: at single slices and whole patients, at how often and where tumours
-# occur, at what differs between hospitals, and at the one mistake that makes results on such
-# slices too good to be true.
+# A person in their thirties, healthy until last week, has an epileptic seizure. An MRI scan shows
+# a bright region in the brain, and the doctors need to know what it is, how large it is, and where
+# it ends. This course is about the second and the third question: which slices of a scan show a
+# tumour, and where its border runs. This first notebook trains no model. It introduces the
+# patients and the images, and shows the one mistake that makes results on such images look far
+# better than they are.
 #
 # **What you will learn**
 #
+# - who the patients are, and what an outline of their tumour is good for;
 # - what a slice, a volume, a channel and a mask are, as arrays;
-# - to see a cohort the way a model will: class balance, sizes, places, grey levels, gaps;
+# - to see a cohort the way a model will: how often tumours occur, how large they are, where they
+#   lie, which grey levels the images have, and what is missing;
 # - why slices of one patient must stay together, shown by a model that learns nothing at all;
 # - to write a check that stops the work when a split leaks.
 #
-# **What you need**: Python, NumPy and pandas; no deep learning yet. About half a minute once the
-# cohort is there (making it takes another minute, once), and half a GB of memory. With the six
-# exercises, plan 60 to 90 minutes. Terms are explained in the [glossary](../docs/glossary.md).
+# **What you need**: Python, NumPy and pandas; no deep learning yet. The notebook takes about half a
+# minute once the cohort is there (making it takes another minute, once), and half a GB of memory.
+# With the seven exercises, plan 70 to 100 minutes. Terms are explained in the
+# [glossary](../docs/glossary.md).
 #
 # **How the exercises work.** Where a cell says *Your code here*, replace the `...`, run it, and run
 # the cell below it: it tries what you wrote on several inputs, some of them awkward, and says in
 # one line what is wrong. An exercise left open stops nothing. Look at the second hint only after
-# you have tried with the first.
+# you have tried with the first. Some cells that only draw or describe a figure are folded away; a
+# click opens them.
 
 # %% [markdown]
-# ## The questions
+# ## The patients
+#
+# A **[glioma](../docs/glossary.md#glioma)** is a tumour that grows from the supporting cells of the
+# brain. The World Health Organization (WHO) grades gliomas by how fast they are expected to grow;
+# **lower-grade** means grades 2 and 3 of 4. Typical patients with grade 2 are 30 to 40 years old
+# when the disease shows itself, and it does so by seizures
+# ([a review of 2019](https://doi.org/10.1016/j.nec.2018.08.002)). Headaches, or trouble with speech
+# or movement, may follow as the tumour grows. It grows slowly, and in most patients it turns more
+# malignant in the course of years.
+#
+# Since 2021 the WHO names these tumours by their genes as well as by what the microscope shows:
+# *astrocytoma, IDH-mutant* (grade 2, 3 or 4) and *oligodendroglioma, IDH-mutant and
+# 1p/19q-codeleted* (grade 2 or 3). Tumours without a mutation of the IDH genes may look
+# lower-grade under the microscope, but with certain other changes they now count as glioblastoma,
+# grade 4 ([Louis et al. 2021](https://doi.org/10.1093/neuonc/noab106)). The cohort of this course
+# was collected before that, so some of its patients would get another diagnosis today. No image can
+# settle this; it takes tissue.
+#
+# ### What an outline is good for
+#
+# These tumours are *diffuse*: their cells spread between healthy ones, further than an image shows.
+# An outline is therefore a convention, but a useful one.
+#
+# - **Before surgery**, volume and border help to decide how much can be removed without harming
+#   speech or movement. Among 216 adults whose low-grade tumours were measured on FLAIR, 97 % of
+#   those from whom at least 90 % was removed were alive after five years, and 76 % of the others
+#   ([Smith et al. 2008](https://doi.org/10.1200/JCO.2007.13.9337)). The groups were not drawn by
+#   lot, so part of this difference may come from tumours that were easier to remove.
+# - **In follow-up**, the question is whether the tumour grows. The criteria of the RANO group for
+#   low-grade gliomas call it progression when the product of its two diameters on FLAIR has
+#   increased by 25 % or more
+#   ([van den Bent et al. 2011](https://doi.org/10.1016/S1470-2045%2811%2970057-2)).
+#
+# ### What a radiologist does today
+#
+# Mostly, a radiologist compares the new images with the old ones by eye. In a survey of 220
+# European centres, 60 % wrote qualitative reports in follow-up, 27 % used the RANO criteria, and
+# after surgery 17 % stated what percentage had been removed ([Thust et al.
+# 2018](https://doi.org/10.1007/s00330-018-5314-5)). Tracing a tumour in every slice by hand is
+# mostly done for research. A program that proposes an outline, which a person then corrects, could
+# change that, if it can be trusted. Finding out whether it can is what most of this course is
+# about.
+#
+# ### Three images of each slice
+#
+# MRI can be tuned to different properties of tissue; each way of tuning is called a
+# [sequence](../docs/glossary.md#sequence).
+#
+# - **T1** shows anatomy: white matter is light, fluid dark.
+# - **[FLAIR](../docs/glossary.md#flair)** is timed so that free fluid, such as that in the
+#   ventricles, gives no signal and comes out dark. Tissue that holds more water than usual, such as
+#   swelling and most of a lower-grade glioma, comes out bright, which is why tumours are outlined
+#   on it.
+# - **T1 after [contrast agent](../docs/glossary.md#contrast-agent)** is taken after a substance
+#   with gadolinium has been injected into a vein; healthy vessels of the brain do not let it out.
+#   Where a tumour has made vessels leak, the tissue lights up; many lower-grade gliomas do not.
+
+# %% [markdown]
+# ## The data, and what they cannot tell
+#
+# The real **LGG MRI Segmentation cohort** has 110 patients with lower-grade glioma from five
+# hospitals. Their scans come from the TCGA-LGG collection; the outlines were traced on FLAIR by
+# [Buda et al. 2019](https://doi.org/10.1016/j.compbiomed.2019.05.002). By default the notebooks run
+# on a **simulated cohort** instead, which needs no download and no account and has the same layout,
+# so that with `cohort = "lgg"` the same cells run on real patients. Figures and numbers always say
+# which of the two they come from.
+#
+# Three things to keep in mind from here on:
+#
+# - **Every patient of both cohorts has a tumour.** What we detect is in which *slices* it shows.
+#   Nothing here says how a model would do on healthy people, or as a screening test.
+# - **All simulated heads are one head.** The template, an average of 152 healthy brains with a
+#   skull and a face built around it, is tilted, scaled and deformed anew for each patient; the
+#   tumour is invented. Two simulated patients are more alike than two people are
+#   ([how it is made](../data/README.md)).
+# - **In the real cohort the mask is one group's tracing** of what is abnormal on FLAIR, tumour and
+#   swelling together; other experts would draw it a little differently. In the simulated cohort it
+#   is exact, which no real mask is.
+#
+# > **Not for clinical use.** This is a course. Nothing in it may be used to diagnose or treat
+# > anyone.
+#
+# ### The questions of this notebook
 #
 # 1. How much tumour is there, in how many slices, of how many patients?
 # 2. What differs between patients for reasons that have nothing to do with disease?
 # 3. If you train on some slices and test on others, what have you tested?
 #
-# By default everything here runs on a **simulated cohort**: real anatomy (an average brain),
-# invented tumours. It downloads nothing and needs no account, and it has the layout of the real
-# **LGG MRI Segmentation cohort** of 110 patients with lower-grade
-# [glioma](../docs/glossary.md#glioma) ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)), so
-# that with `cohort = "lgg"` the same cells run on real patients. Figures and numbers always say
-# which of the two they come from.
-#
-# > **Not for clinical use.** This is a course. Nothing in it may be used to diagnose or treat
-# > anyone.
-#
 # The next cell holds what can be changed: which cohort, how many patients, the seed of all that is
-# drawn by chance, the size of the pictures in pixels. The two numbers of epochs belong to later
+# drawn by chance, the size of the images in pixels. The two numbers of epochs belong to later
 # notebooks. Leave everything as it is the first time.
 
 # %% tags=["parameters"]
@@ -59,6 +137,7 @@ import sys
 sys.path.insert(0, "..")  # the helpers lie beside this folder
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
 from utils import check
 from utils.cohort import splits, statistics
@@ -73,100 +152,46 @@ from utils.plots.style import CHANNELS, show
 run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs)
 
 # %% [markdown]
-# ## The cohort as a table
-#
-# On disk a patient is a folder, and a slice is a picture with a mask of the same size beside it:
-#
-# ```
-# <patient>/<patient>_1.tif   <patient>/<patient>_1_mask.tif
-# <patient>/<patient>_2.tif   <patient>/<patient>_2_mask.tif   …
-# ```
-#
-# `open_run` has checked every file and made a table of it, **one row a slice**. The patient's name
-# is taken from the folder, the one place where it cannot be wrong: a column of names that someone
-# has put into another table can be, and then every split made from it is wrong too.
-
-# %%
-print(run.describe())
-run.table[["patient", "institution", "slice", "tumour_px", "has_tumour"]].sample(
-    6, random_state=seed
-).sort_index()
-
-# %% tags=["nbval-check-output"]
-print("patients:", run.table["patient"].nunique())
-print("slices:", len(run.table))
-print("slices a patient:", *run.table.groupby("patient").size().agg(["min", "max"]))
-print("every slice once:", not run.table.duplicated(["patient", "slice"]).any())
-print("patients by institution:", run.split["institution"].value_counts().sort_index().to_dict())
-
-# %% [markdown]
-# ### Exercise 1.1 · Whose slice is it?
-#
-# Write `patient_of(path)`, which returns the patient's name for the path of a slice or of a mask:
-# for `"cohort/SIM_CS_004/SIM_CS_004_12.tif"` that is `"SIM_CS_004"`. The layout stands above: which
-# part of the path can you rely on? Think of masks, of files that someone has renamed, and of paths
-# given as a `pathlib.Path`.
-#
-# <details><summary>Hint 1</summary>
-#
-# A patient is a *folder*. The file's name repeats the patient, but only by convention.
-# </details>
-#
-# <details><summary>Hint 2</summary>
-#
-# `pathlib.Path` takes text and paths alike, and has attributes for the folder that a file lies in
-# and for the last part of a path.
-# </details>
-
-# %% tags=["solution"]
-from pathlib import Path
-
-
-def patient_of(path):
-    """Return the name of the patient that a picture or mask belongs to.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        ``<patient>/<file>.tif``, with any folders before it.
-    """
-    return Path(path).parent.name
-
-
-# %% tags=["nbval-check-output"]
-check.patient_of(patient_of)
-
-# %% [markdown]
 # ## A slice, its channels, its mask
 #
-# **A [slice](../docs/glossary.md#slice)** is one horizontal cut through the head. The scanner
-# measured it three times, in a way that shows different things each time, and the three pictures
-# are stored as the three **[channels](../docs/glossary.md#channel)** of one array, where a
-# photograph has red, green and blue:
+# **A [slice](../docs/glossary.md#slice)** is one horizontal cut through the head. Its three
+# sequences are stored as the three **[channels](../docs/glossary.md#channel)** of one array, where
+# a photograph has red, green and blue: 0 is T1 before contrast agent, 1 is FLAIR, 2 is T1 after
+# contrast agent. **The [mask](../docs/glossary.md#mask)** says for every pixel whether it was
+# counted as abnormal on FLAIR (255 in the file) or not (0).
 #
-# | channel | sequence | what it is good for |
-# |---|---|---|
-# | 0 | T1 before contrast agent | anatomy: white matter light, fluid dark |
-# | 1 | FLAIR | free fluid is suppressed, so swelling and tumour stand out bright |
-# | 2 | T1 after contrast agent | places where vessels leak light up |
-#
-# **The [mask](../docs/glossary.md#mask)** says for every pixel whether an expert counted it as
-# abnormal on [FLAIR](../docs/glossary.md#flair) (255) or not (0). We take a patient with a tumour
-# of middling size, and the slice in which it is largest.
+# We begin with a typical patient: the tumour is of middling size, all three sequences are there,
+# and nothing lights up after contrast agent. The slice is the one in which the tumour is largest.
 
 # %%
-by_patient = summarise_patients(run.table).sort_values("tumour_px", ignore_index=True)
-patient = by_patient["patient"].iloc[len(by_patient) // 2]
+lights_up = statistics.enhancement(run.part("train"))  # which share of each tumour
+typical = lights_up[lights_up["enhancing"] < 0.005].sort_values("tumour_px")
+patient = typical["patient"].iloc[len(typical) // 2]
+
 rows = run.table[run.table["patient"] == patient]
 row = rows.loc[rows["tumour_px"].idxmax()]
 image, mask = read_slice(row["image_path"]), read_mask(row["mask_path"])
-
 figure = plots_cohort.channels(image, mask, f"{patient}, slice {row['slice']}; {run.describe()}")
+
+# %% tags=["hide-input"]
 alt = (
-    f"Slice {row['slice']} of {patient} as three grey pictures, one colour picture and a mask. "
-    f"The tumour, {100 * mask.mean():.1f} % of the picture, is bright on FLAIR."
+    f"Slice {row['slice']} of {patient} as three grey images, one colour image and a mask. "
+    f"The tumour, {100 * mask.mean():.1f} % of the image, is bright on FLAIR."
 )
 show(figure, alt, run.figures, "01_channels")
+inside = np.median(image[mask > 0], axis=0)
+around = np.median(image[(mask == 0) & (image[..., 1] > 20)], axis=0)
+lit, known = (lights_up["enhancing"] >= 0.005).sum(), lights_up["enhancing"].notna().sum()
+display(
+    Markdown(
+        "**What it shows.** Median grey levels in the tumour and in the rest of the head: "
+        f"{inside[1]:.0f} against {around[1]:.0f} on FLAIR, {inside[0]:.0f} against "
+        f"{around[0]:.0f} before contrast agent, {inside[2]:.0f} against {around[2]:.0f} after it. "
+        "The tumour is bright on FLAIR, and the contrast agent lights nothing up in it. It covers "
+        f"{100 * mask.mean():.1f} % of the image. Tumours that do light up, often as a ring, are "
+        f"the exception: {lit} of the {known} training patients who have all three sequences."
+    )
+)
 
 # %% tags=["nbval-check-output"]
 print("slice:", image.shape, image.dtype)
@@ -175,13 +200,13 @@ print("channel 1, FLAIR:", image[..., 1].shape)
 
 # %% [markdown]
 # Channels are the *last* axis here, `(height, width, channel)`, as Keras expects by default. The
-# colour picture is only what a picture viewer makes of the file: violet and green mean nothing.
+# colour image is only what an image viewer makes of the file: violet and green mean nothing. In a
+# patient whose tumour lights up, the third image would differ most from the first.
 #
 # ## A volume
 #
 # **A [volume](../docs/glossary.md#volume)** is all slices of a patient, in order from the neck to
-# the crown: an array of
-# `(slices, height, width, channels)`.
+# the crown: an array of `(slices, height, width, channels)`.
 #
 # *Predict before you run: in how many of this patient's slices do you expect tumour, and will they
 # be next to each other?*
@@ -189,24 +214,38 @@ print("channel 1, FLAIR:", image[..., 1].shape)
 # %%
 volume = read_volume(rows)
 masks = np.stack([read_mask(path) for path in rows["mask_path"]])
-with_tumour = rows.loc[rows["has_tumour"], "slice"]
-
 figure = plots_cohort.volume_strip(volume, masks, patient, run.describe())
+print(f"volume: {volume.shape}, {volume.nbytes / 1e6:.1f} MB")
+
+# %% tags=["hide-input"]
+with_tumour = rows.loc[rows["has_tumour"], "slice"]
+first, last = with_tumour.min(), with_tumour.max()
 alt = (
-    f"FLAIR slices of {patient} from bottom to top. The tumour begins at slice {with_tumour.min()} "
-    f"and ends at slice {with_tumour.max()}; it changes little from one slice to the next."
+    f"All {len(rows)} FLAIR slices of {patient} from bottom to top. The tumour begins at slice "
+    f"{first} and ends at slice {last}; it changes little from one slice to the next."
 )
 show(figure, alt, run.figures, "01_volume")
-print(
-    f"volume: {volume.shape}, {volume.nbytes / 1e6:.1f} MB; {len(with_tumour)} slices with tumour"
+gaps = last - first + 1 - len(with_tumour)
+display(
+    Markdown(
+        f"**Your prediction.** {len(with_tumour)} of {len(rows)} slices show tumour: slices "
+        f"{first} to {last}, "
+        + ("without a gap." if gaps == 0 else f"with {gaps} slices between them that do not.")
+        + f" The area goes from {rows['tumour_px'].loc[with_tumour.index[0]]} pixels in slice "
+        f"{first} up to {rows['tumour_px'].max()} in slice {row['slice']} and down to "
+        f"{rows['tumour_px'].loc[with_tumour.index[-1]]} in slice {last}. The lowest slices show "
+        "the face and the neck."
+    )
 )
 
 # %% [markdown]
 # A tumour is a body in space. It is cut by a run of neighbouring slices, and each of these looks
-# much like the next. Keep that in mind; it comes back as the main point of this notebook.
+# much like the next. In another patient the run begins elsewhere and is longer or shorter, and
+# sometimes a second, separate piece appears; that neighbours look alike holds for all of them. Keep
+# it in mind: it is the main point of this notebook.
 
 # %% [markdown]
-# ### Exercise 1.2 · How large is a volume?
+# ### Exercise 1.1 · How large is a volume?
 #
 # A patient has 30 slices of 256 x 256 pixels with three channels. In the file each value takes one
 # byte. A network computes in `float32`. How many megabytes (10⁶ bytes) does the volume take then?
@@ -229,60 +268,164 @@ volume_megabytes = 30 * 256 * 256 * 3 * 4 / 1e6
 check.volume_megabytes(volume_megabytes)
 
 # %% [markdown]
+# ## The cohort as a table
+#
+# On disk a patient is a folder, and a slice is an image with a mask of the same size beside it:
+#
+# ```
+# <patient>/<patient>_1.tif   <patient>/<patient>_1_mask.tif
+# <patient>/<patient>_2.tif   <patient>/<patient>_2_mask.tif   …
+# ```
+#
+# `open_run` has checked every file and made a table of it, **one row per slice**.
+
+# %%
+print(run.describe())
+run.table[["patient", "institution", "slice", "tumour_px", "has_tumour"]].sample(
+    6, random_state=seed
+).sort_index()
+
+# %% tags=["nbval-check-output"]
+print("patients:", run.table["patient"].nunique())
+print("slices:", len(run.table))
+print("slices per patient:", *run.table.groupby("patient").size().agg(["min", "max"]))
+print("every slice once:", not run.table.duplicated(["patient", "slice"]).any())
+print("patients by institution:", run.split["institution"].value_counts().sort_index().to_dict())
+
+# %% [markdown]
+# The letters in the second part of a patient's name are the [tissue source
+# site](../docs/glossary.md#tissue-source-site): the institution that sent the patient's tissue and
+# scans to The Cancer Genome Atlas (TCGA), in [its code
+# table](https://gdc.cancer.gov/resources-tcga-users/tcga-code-tables/tissue-source-site-codes).
+#
+# | code | tissue source site | real patients |
+# |---|---|---|
+# | CS | Thomas Jefferson University | 16 |
+# | DU | Henry Ford Hospital | 45 |
+# | EZ | University of North Carolina (UNC) | 1 |
+# | FG | Case Western | 14 |
+# | HT | Case Western – St Joe's | 34 |
+#
+# The simulated cohort borrows the codes and the proportions, and gives each site its own habits of
+# scanning. A single patient, as in EZ, tells nothing about a site: figures by institution leave EZ
+# out, or count it and nothing more.
+
+# %% [markdown]
+# ### Exercise 1.2 · Whose slice is it?
+#
+# Write `patient_of(path)`, which returns the patient's name for the path of a slice or of a mask:
+# for `"cohort/SIM_CS_004/SIM_CS_004_12.tif"` that is `"SIM_CS_004"`. The layout stands above: which
+# part of the path can you rely on? Think of masks, of files that someone has renamed, and of paths
+# given as a `pathlib.Path`.
+#
+# <details><summary>Hint 1</summary>
+#
+# A patient is a *folder*. The file's name repeats the patient, but only by convention.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `pathlib.Path` takes text and paths alike, and has attributes for the folder that a file lies in
+# and for the last part of a path.
+# </details>
+
+# %% tags=["solution"]
+from pathlib import Path
+
+
+def patient_of(path):
+    """Return the name of the patient that an image or mask belongs to.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        ``<patient>/<file>.tif``, with any folders before it.
+    """
+    return Path(path).parent.name
+
+
+# %% tags=["nbval-check-output"]
+check.patient_of(patient_of)
+
+# %% [markdown]
 # ## Six patients
 #
 # From the smallest tumour to the largest, each in the slice where it is largest. These are the
-# pictures that the models of the next notebooks will see: brought to a smaller size and to one
-# common scale of grey, which is explained below.
+# images that the models of the next notebooks will see: brought to a smaller size and to one common
+# scale of grey, which is explained below.
 
 # %%
+by_patient = summarise_patients(run.table).sort_values("tumour_px", ignore_index=True)
 chosen = by_patient["patient"].iloc[np.linspace(0, len(by_patient) - 1, 6).round().astype(int)]
 largest = run.table.groupby("patient")["tumour_px"].idxmax()[chosen].tolist()
 names = [f"{run.table.patient[place]}\nslice {run.table.slice[place]}" for place in largest]
+images, outlines = run.volumes.images[largest], run.volumes.masks[largest]
+figure = plots_cohort.gallery(images, outlines, names, run.describe())
 
-figure = plots_cohort.gallery(
-    run.volumes.images[largest], run.volumes.masks[largest], names, run.describe()
-)
+# %% tags=["hide-input"]
+area = run.table.tumour_px[largest].to_numpy()
 alt = (
-    "Six patients, one a column, in three channels. The tumour's border is drawn on FLAIR, where "
+    "Six patients, one per column, in three channels. The tumour's border is drawn on FLAIR, where "
     f"the tumour is brighter than its surroundings; from left to right its area grows from "
-    f"{run.table.tumour_px[largest[0]]} to {run.table.tumour_px[largest[-1]]} pixels."
+    f"{area[0]} to {area[-1]} pixels."
 )
 show(figure, alt, run.figures, "01_gallery")
+bright = [np.median(one[..., 1][shape > 0]) for one, shape in zip(images, outlines, strict=True)]
+order = np.argsort(bright)
+display(
+    Markdown(
+        f"**What it shows.** The largest of the six areas is {area[-1] / area[0]:.0f} times the "
+        f"smallest. On FLAIR the tumour's median grey level goes from {bright[order[0]]:.0f} in "
+        f"{chosen.iloc[order[0]]} to {bright[order[-1]]:.0f} in {chosen.iloc[order[-1]]}, on a "
+        "scale on which the mean of every head is 96: some tumours shine, others are only a shade "
+        "lighter than the brain around them."
+    )
+)
 
 # %% [markdown]
 # Look for what will make a threshold on brightness fail: bright places that are no tumour (around
 # the ventricles, at the skin and in the eyes), tumours with a dark core, and borders that fade out.
+# With another seed you see six other patients; these three difficulties are in every cohort.
 #
 # ## How much tumour is there?
 #
 # *Predict before you run: what would a model score that answers "no tumour" for every slice?*
 
 # %%
-share = run.table.groupby("patient")["has_tumour"].mean()
 figure = plots_cohort.class_balance(run.table, run.describe())
+share = run.table.groupby("patient")["has_tumour"].mean()
+always_no = 1 - run.table["has_tumour"].mean()
+
+# %% tags=["hide-input"]
 alt = (
-    "Stacked bars, one a patient: slices with tumour and without. The share with tumour goes from "
-    f"{100 * share.min():.0f} % to {100 * share.max():.0f} %, median {100 * share.median():.0f} %."
+    "Stacked bars, one per patient: slices with tumour and without. The share with tumour goes "
+    f"from {100 * share.min():.0f} % to {100 * share.max():.0f} %, median "
+    f"{100 * share.median():.0f} %."
 )
 show(figure, alt, run.figures, "01_class_balance")
-right = 100 * (1 - run.table["has_tumour"].mean())
-print(f"always answering 'no tumour' is right in {right:.0f} % of slices ({run.describe()})")
+display(
+    Markdown(
+        f"**Your prediction.** Always answering 'no tumour' is right in {100 * always_no:.0f} % of "
+        f"the slices ({run.describe()}). From patient to patient the share of slices with tumour "
+        f"goes from {100 * share.min():.0f} % to {100 * share.max():.0f} %, with a median of "
+        f"{100 * share.median():.0f} %. No patient is without tumour, and none has it in every "
+        "slice."
+    )
+)
 
 # %% tags=["nbval-check-output"]
 counts = run.table["has_tumour"].value_counts()
 print(f"slices with tumour: {counts[True]}, without: {counts[False]}")
-print(
-    "every patient has slices of both kinds:", bool(share.between(0, 1, inclusive="neither").all())
-)
+both_kinds = share.between(0, 1, inclusive="neither").all()
+print("every patient has slices of both kinds:", bool(both_kinds))
 
 # %% [markdown]
 # ### Exercise 1.3 · The share of slices with tumour
 #
 # Write `tumour_share(table, patient)`: the share, between 0 and 1, of one patient's slices that
-# show tumour. `table` has one row a slice with the columns `patient`, `slice` and `tumour_px`, the
-# number of pixels in the mask; a single pixel counts as tumour. What should happen for a patient
-# who is not in the table? A quiet 0 would be read as "healthy": raise a `ValueError`.
+# show tumour. `table` has one row per slice with the columns `patient`, `slice` and `tumour_px`,
+# the number of pixels in the mask; a single pixel counts as tumour. What should happen for a
+# patient who is not in the table? A quiet 0 would be read as "healthy": raise a `ValueError`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -304,7 +447,7 @@ def tumour_share(table, patient):
     Parameters
     ----------
     table : pandas.DataFrame
-        `patient, slice, tumour_px`, one row a slice.
+        `patient, slice, tumour_px`, one row per slice.
     patient : str
 
     Raises
@@ -331,11 +474,23 @@ check.tumour_share(tumour_share)
 figure = plots_cohort.tumour_sizes(run.table, mask.size, run.describe())
 areas = 100 * run.table.loc[run.table["has_tumour"], "tumour_px"] / mask.size
 low, middle, high = areas.quantile([0.05, 0.5, 0.95])
+
+# %% tags=["hide-input"]
 alt = (
     f"Two histograms of tumour area. In slices with tumour it covers a median of {middle:.1f} % of "
-    f"the picture, 5th to 95th percentile {low:.1f} to {high:.1f} %."
+    f"the image, 5th to 95th percentile {low:.1f} to {high:.1f} %."
 )
 show(figure, alt, run.figures, "01_tumour_sizes")
+small = 100 * (areas < 1).mean()
+display(
+    Markdown(
+        f"**What it shows.** In half of the slices with tumour it covers less than {middle:.1f} % "
+        f"of the image, and in {small:.0f} % of them less than 1 %. A model that answers 'healthy' "
+        f"for every pixel would be right in {100 - middle:.1f} % of the pixels of the median "
+        f"slice, and still in {100 - high:.0f} % where the tumour is larger than in 19 of 20 "
+        "slices."
+    )
+)
 
 # %% [markdown]
 # Small areas are the rule, partly because every tumour tapers off above and below. They are also
@@ -347,18 +502,33 @@ show(figure, alt, run.figures, "01_tumour_sizes")
 # %%
 figure = plots_cohort.tumour_heat_map(run.volumes.images, run.volumes.masks, run.describe())
 often = run.volumes.masks.sum(axis=0, dtype=int)
+
+# %% tags=["hide-input"]
 down, across = 100 * np.array(np.unravel_index(often.argmax(), often.shape)) / size
+covered = 100 * (often > 0).mean()
 alt = (
-    "The mean FLAIR picture of all slices with tumour, and a map of how often each place is "
-    f"tumour. {100 * (often > 0).mean():.0f} % of the picture is tumour in some slice; most often "
-    f"it is the place {down:.0f} % of the way down and {across:.0f} % of the way across."
+    "The mean FLAIR image of all slices with tumour, and a map of how often each place is "
+    f"tumour. {covered:.0f} % of the image is tumour in some slice; most often it is the place "
+    f"{down:.0f} % of the way down and {across:.0f} % of the way across."
 )
 show(figure, alt, run.figures, "01_heat_map")
+most = 100 * often.max() / (run.volumes.masks.any(axis=(1, 2)).sum())
+side = "right" if across > 50 else "left"
+display(
+    Markdown(
+        f"**What it shows.** {covered:.0f} % of the image is tumour in at least one slice. The "
+        f"place that is tumour most often lies in the {side} half of the image, {down:.0f} % of "
+        f"the way down, and even there it is tumour in only {most:.0f} % of the slices with "
+        "tumour: a model that always drew the same spot would miss most of them."
+    )
+)
 
 # %% [markdown]
-# If the map were a small bright spot, a model could score well by always drawing the same blob. A
-# spread-out map means that it has to look. In patients, lower-grade gliomas favour the frontal
-# lobes, the temporal lobes and the insula and seldom start in the cerebellum.
+# If the map were one small bright spot, a model could score well without looking. With another
+# seed the brighter side can change, since a few large tumours decide it. Real tumours have their
+# favourite places, too: of 132 patients with low-grade glioma, 27 % had it near the supplementary
+# motor area, in the frontal lobe, and 25 % in the insula
+# ([Duffau and Capelle 2004](https://doi.org/10.1002/cncr.20297)).
 #
 # ## What differs between institutions
 #
@@ -368,29 +538,57 @@ show(figure, alt, run.figures, "01_heat_map")
 
 # %%
 levels = statistics.head_grey_levels(run.table, seed=seed)
+raw = levels.rename(columns={"raw": "value"})
 figure = plots_cohort.intensity_by_institution(
-    levels.rename(columns={"raw": "value"}),
-    run.describe(),
-    "Grey levels in the files, by institution",
+    raw, run.describe(), "Grey levels in the files, by tissue source site"
 )
-middle = levels[levels["channel"] == 1].groupby("institution")["raw"].median()
+
+# %% tags=["hide-input"]
+sites = levels.groupby("institution")["patient"].nunique()
+several = levels[levels["institution"].isin(sites.index[sites > 1])]
+flair = several[several["channel"] == 1]
+middle = flair.groupby("institution")["raw"].median()
 alt = (
-    "Grey levels of the head's pixels, one panel a channel, one line an institution. The lines do "
-    f"not coincide: the median on FLAIR goes from {middle.min():.0f} ({middle.idxmin()}) to "
-    f"{middle.max():.0f} ({middle.idxmax()})."
+    "Grey levels of the head's pixels, one panel per channel, one line per tissue source site with "
+    f"more than one patient. The lines do not coincide: the median on FLAIR goes from "
+    f"{middle.min():.0f} ({middle.idxmin()}) to {middle.max():.0f} ({middle.idxmax()})."
 )
 show(figure, alt, run.figures, "01_grey_levels_raw")
+means = flair.groupby(["institution", "patient"])["raw"].mean()
+site = means.groupby("institution").agg(np.ptp).idxmax()
+display(
+    Markdown(
+        f"**What it shows.** On FLAIR the median grey level goes from {middle.min():.0f} in "
+        f"{middle.idxmin()} to {middle.max():.0f} in {middle.idxmax()}. Between the patients of a "
+        f"single site the differences are larger: in {site} the patients' means go from "
+        f"{means[site].min():.0f} to {means[site].max():.0f}."
+    )
+)
+
+# %% tags=["hide-input"]
+phase = statistics.even_images(several)
+if phase:
+    display(
+        Markdown(
+            f"The narrow peak before contrast agent comes from {len(phase)} patients "
+            f"({', '.join(phase)}) whose image is an even grey with nothing but edges in it: a "
+            "phase image stored in the place of the usual one, as happened in the real cohort, "
+            "too. Such a file raises no error; somebody has to look."
+        )
+    )
 
 # %% [markdown]
 # The remedy is **[normalisation](../docs/glossary.md#normalisation) by volume**: for every patient
 # and channel, subtract the mean of the pixels inside the head and divide by their standard
 # deviation. The result, the [z-score](../docs/glossary.md#z-score), is stored as `96 + 40 · z`,
-# rounded and clipped to 0…255, which keeps one byte a pixel.
+# rounded and clipped to 0…255, which keeps one byte per pixel.
 #
 # - By *volume*, not by slice: how bright one slice is compared with its neighbours says something
 #   about the tissue, and a slice full of tumour must not be dimmed for it.
 # - Over the *head*: the black background would otherwise decide the mean.
 # - With the patient's *own* numbers: nothing from other patients flows in, so nothing can leak.
+#
+# *Predict before you run: will the lines coincide afterwards?*
 
 # %%
 figure = plots_cohort.intensity_by_institution(
@@ -398,25 +596,37 @@ figure = plots_cohort.intensity_by_institution(
     run.describe(),
     "The same after normalisation by volume",
 )
-middle = levels[levels["channel"] == 1].groupby("institution")["normalised"].median()
+
+# %% tags=["hide-input"]
+normalised = flair.groupby("institution")["normalised"].median()
+low, high = normalised.idxmin(), normalised.idxmax()
 alt = (
     "The same three panels after normalisation. The lines lie closer together: the median on FLAIR "
-    f"goes from {middle.min():.0f} ({middle.idxmin()}) to {middle.max():.0f} ({middle.idxmax()})."
+    f"goes from {normalised.min():.0f} ({low}) to {normalised.max():.0f} ({high})."
 )
 show(figure, alt, run.figures, "01_grey_levels_normalised")
+spread = [statistics.spread_between_patients(levels, name)[1] for name in ("raw", "normalised")]
+display(
+    Markdown(
+        "**Your prediction.** The lines come close but do not coincide: the median on FLAIR still "
+        f"goes from {normalised.min():.0f} in {low} to {normalised.max():.0f} in {high}. The means "
+        f"of the patients, which were {spread[0]:.2f} standard deviations of a patient's own "
+        f"pixels apart, are now {spread[1]:.2f} apart."
+    )
+)
 
-# %% tags=["nbval-check-output"]
-before, after = (
+# %% tags=["nbval-check-output", "hide-input"]
+spread_raw, spread_normalised = (
     statistics.spread_between_patients(levels, column) for column in ("raw", "normalised")
 )
 for channel, name in enumerate(CHANNELS):
-    print(f"{name}: patients' means less than half as far apart: "
-          f"{after[channel] < before[channel] / 2}")  # fmt: skip
+    closer = spread_normalised[channel] < spread_raw[channel] / 2
+    print(f"{name}: patients' means less than half as far apart as before: {closer}")
 
 # %% [markdown]
-# That the means now agree is no discovery: we made them agree. Two things remain different and
-# always will: the *shape* of each line, which is the contrast between tissues, and the noise.
-# Normalisation removes the scale of a scanner, not its character.
+# That the means now agree is no discovery: we made them agree. Two things remain different, for
+# every seed: the *shape* of each line, which is the contrast between tissues, and the noise.
+# Normalisation takes away the scale of a scanner, but not the way in which its images look.
 
 # %% [markdown]
 # ### Exercise 1.4 · Normalise a channel
@@ -474,13 +684,13 @@ check.normalise(normalise)
 
 # %% tags=["nbval-check-output"]
 missing = statistics.missing_sequences(run.volumes)
-print("patients without pre-contrast: ", missing["pre_contrast"].sum())
-print("patients without post-contrast:", missing["post_contrast"].sum())
-print("patients without either:       ", (missing["pre_contrast"] & missing["post_contrast"]).sum())
+no_pre, no_post = missing["pre_contrast"], missing["post_contrast"]
+print("patients without pre-contrast: ", no_pre.sum())
+print("patients without post-contrast:", no_post.sum())
+print("patients without either:       ", (no_pre & no_post).sum())
 
 # %%
-affected = missing[missing["pre_contrast"] | missing["post_contrast"]]
-affected.merge(run.split[["patient", "part"]], on="patient")
+missing[no_pre | no_post].merge(run.split[["patient", "part"]], on="patient")
 
 # %% [markdown]
 # We keep these patients: leaving them out would make the test easier than the hospital. Instead,
@@ -489,27 +699,71 @@ affected.merge(run.split[["patient", "part"]], on="patient")
 #
 # ## How alike are neighbouring slices?
 #
-# Now the main point. We correlate, pixel by pixel, FLAIR slices of the same patient (1: alike but
-# for brightness and contrast, 0: unrelated) that are 1, 2, 3, 5 or 8 slices apart, and for
-# comparison slices of *different* patients at the same height of the head.
+# Now the main point. We correlate FLAIR slices pixel by pixel (1: alike but for brightness and
+# contrast, 0: unrelated). First slices of the same patient that are 1, 2, 3, 5 or 8 slices apart;
+# then, for comparison, slices of *different* patients at the same height of the head.
 
 # %%
 pairs = statistics.slice_similarity(run.volumes.images, run.volumes.table, seed=seed)
-medians = pairs.groupby(["pair", "distance"], dropna=False)["correlation"].median()
-next_slice, stranger = medians["same patient"].iloc[0], medians["another patient"].iloc[0]
-
 figure = plots_cohort.neighbour_similarity(pairs, run.describe())
+
+# %% tags=["hide-input"]
+same = pairs[pairs["pair"] == "same patient"].groupby("distance")["correlation"].median()
+others = pairs.loc[pairs["pair"] == "another patient", "correlation"]
+next_slice, stranger = same.iloc[0], others.median()
 alt = (
-    f"Box plots of the correlation of two slices. Next to each other in one patient: median "
-    f"{next_slice:.2f}, falling with distance. Same height in another patient: {stranger:.2f}."
+    "Box plots of the correlation of two FLAIR slices. Medians by distance in one patient: "
+    + ", ".join(f"{distance}: {value:.2f}" for distance, value in same.items())
+    + f". Same height in another patient: {stranger:.2f}."
 )
 show(figure, alt, run.figures, "01_neighbours")
+closest = pairs.loc[pairs["distance"] == 1, "correlation"]
+display(
+    Markdown(
+        "**What it shows.** Two slices next to each other in one patient have a median "
+        f"correlation of {next_slice:.2f}, two slices of different patients at the same height one "
+        f"of {stranger:.2f}. In {100 * (closest > others.quantile(0.95)).mean():.0f} % of the "
+        "pairs of neighbours the correlation is higher than in 95 % of the pairs of two patients."
+    )
+)
 
 # %% [markdown]
-# The next slice of the same patient is far more alike than any slice of another. So what happens if
-# the slices are shuffled and dealt out one by one, as a call of `train_test_split` on the table of
-# slices would do? What the test then measures is spoilt by
-# [leakage](../docs/glossary.md#leakage): it has met its test patients before.
+# ### Exercise 1.5 · Read the figure
+#
+# Which of these readings do the numbers in the figure support? They are about the default cohort;
+# another cohort may differ. Give the letters in one text, such as `"bd"`.
+#
+# - (a) In one patient, two slices are less alike the further they are apart.
+# - (b) If at least one slice is left out between training and test, slices of one patient are as
+#   foreign to each other as those of two patients.
+# - (c) Eight slices apart, two slices of one patient are hardly more alike than slices of two
+#   patients.
+# - (d) Neighbouring slices are alike because both show the tumour.
+# - (e) Any two neighbouring slices are more alike than any two slices of different patients.
+#
+# <details><summary>Hint 1</summary>
+#
+# For each reading, find the boxes that it compares. Does it speak of medians, or of every single
+# pair?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A figure of correlations can say *that* slices are alike. What would it have to show besides to
+# say *why*?
+# </details>
+
+# %% tags=["solution"]
+similarity_readings = "ac"
+
+# %% tags=["nbval-check-output"]
+check.similarity_readings(similarity_readings)
+
+# %% [markdown]
+# The next slice of the same patient is far more alike than most slices of another. So what happens
+# if the slices are shuffled and dealt out one by one, as a call of `train_test_split` on the table
+# of slices would do? The test is then spoilt by [leakage](../docs/glossary.md#leakage): the model
+# has met its test patients before.
 #
 # *Predict before you run: of the test slices, how many have the slice above or below in training?*
 
@@ -520,14 +774,27 @@ by_slice = run.table[["patient", "institution", "slice"]].assign(
 )
 by_patient_split = by_slice.drop(columns="part").merge(run.split[["patient", "part"]], on="patient")
 
+known = {}
 for name, split in {"by slice": by_slice, "by patient": by_patient_split}.items():
     near = statistics.neighbour_in_training(split)[split["part"] == "test"]
-    print(f"split {name}: {near.sum()} of {len(near)} test slices ({100 * near.mean():.0f} %) have "
-          "the slice above or below in training")  # fmt: skip
+    known[name] = near.mean()
+    print(f"split {name}: {near.sum()} of {len(near)} test slices have a neighbour in training")
 print(run.describe())
 
+# %% tags=["hide-input"]
+display(
+    Markdown(
+        f"**Your prediction.** Split by slice, {100 * known['by slice']:.0f} % of the test slices "
+        "have the slice above or below in training. That follows from the shares alone: with 60 % "
+        "of the slices in training, both neighbours of a slice are missing there in 0.4 · 0.4 = "
+        "16 % of the cases, so 84 % have at least one (a little less in all, since the first and "
+        "the last slice of a volume have only one neighbour). With 80 % in training it is 96 %. "
+        f"Split by patient it is {100 * known['by patient']:.0f} %."
+    )
+)
+
 # %% [markdown]
-# ### Exercise 1.5 · Count the test slices that are known already
+# ### Exercise 1.6 · Count the test slices that are known already
 #
 # Write `neighbours_in_training(table)`: how many test slices have the slice directly above or
 # below, of the same patient, in training? `table` has the columns `patient`, `slice` (a whole
@@ -553,7 +820,7 @@ def neighbours_in_training(table):
     Parameters
     ----------
     table : pandas.DataFrame
-        `patient, slice, part`, one row a slice, in any order.
+        `patient, slice, part`, one row per slice, in any order.
     """
     train, test = (table[table["part"] == part] for part in ("train", "test"))
     known = set(zip(train["patient"], train["slice"], strict=True))
@@ -570,56 +837,61 @@ check.neighbours_in_training(neighbours_in_training)
 # ## A model that only remembers
 #
 # Does it matter? Take a "model" that learns nothing. For a test slice it looks up the most similar
-# training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing of
-# tumours and is worthless for a new patient. How well the copied mask fits is measured by
+# training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing
+# about tumours and is worthless for a new patient. How well the copied mask fits is measured by
 # [Dice](../docs/glossary.md#dice), the overlap of two masks from 0 (none) to 1 (the same).
 #
 # *Predict before you run: how will it score under each split?*
 
 # %%
-truth = run.volumes.labels
+truth, traced = run.volumes.labels, run.volumes.masks
 
 
 def remember(split):
     """Score copying from the most similar training slice: sensitivity, specificity, Dice."""
-    test = (split["part"] == "test").to_numpy()
-    source = statistics.most_similar(
-        run.volumes.images, test, (split["part"] == "train").to_numpy()
-    )
-    copied, right = run.volumes.masks[source], run.volumes.masks[test]
-    overlap = (
-        2 * (copied & right).sum(axis=(1, 2)) / (copied.sum((1, 2)) + right.sum((1, 2)) + 1e-9)
-    )
+    train, test = ((split["part"] == part).to_numpy() for part in ("train", "test"))
+    source = statistics.most_similar(run.volumes.images, test, train)
+    copied, right = traced[source], traced[test]
+    overlap = (copied & right).sum(axis=(1, 2))
+    dice = 2 * overlap / (copied.sum((1, 2)) + right.sum((1, 2)) + 1e-9)
     return {
         "tumour slices found": truth[source][truth[test]].mean(),
         "tumour-free slices left alone": 1 - truth[source][~truth[test]].mean(),
-        "Dice of the copied mask, tumour slices": overlap[truth[test]].mean(),
+        "Dice of the copied mask, tumour slices": dice[truth[test]].mean(),
     }
 
 
-scores = pd.DataFrame(
-    {"split by slice": remember(by_slice), "by patient": remember(by_patient_split)}
-)
+scores = pd.DataFrame({"by slice": remember(by_slice), "by patient": remember(by_patient_split)})
 print(f"copying the most similar training slice; {run.describe()}")
 scores.round(2)
 
-# %% tags=["nbval-check-output"]
-overlaps = scores.loc["Dice of the copied mask, tumour slices"]
-print("the copied masks fit at least twice as well when split by slice:",
-      overlaps["split by slice"] >= 2 * overlaps["by patient"])  # fmt: skip
+# %% tags=["hide-input"]
+found, free, dice = (scores.loc[row] for row in scores.index)
+display(
+    Markdown(
+        f"**Your prediction.** Split by slice, copying finds {100 * found['by slice']:.0f} % of "
+        f"the tumour slices, and the copied masks reach a Dice of {dice['by slice']:.2f}. Split by "
+        f"patient, it finds {100 * found['by patient']:.0f} % and reaches "
+        f"{dice['by patient']:.2f}. The tumour-free slices hardly tell the two apart "
+        f"({free['by slice']:.2f} and {free['by patient']:.2f})."
+    )
+)
+
+# %% tags=["nbval-check-output", "hide-input"]
+at_least_twice = bool(dice["by slice"] >= 2 * dice["by patient"])
+print("the copied masks fit at least twice as well when split by slice:", at_least_twice)
 
 # %% [markdown]
 # Under a split by slice, memory alone looks like skill. The test has not measured whether the model
 # recognises a tumour, but whether it recognises the *patient*. A network with millions of weights
-# can remember too, and nobody can see from its score how much of it is memory.
+# can remember too, and nobody can see from its score how much of it is memory. With another seed
+# the numbers move by a few hundredths; the gap remains.
 #
-# How many test slices have a neighbour in training follows from the shares alone. With 60 % in
-# training, both neighbours of a slice are missing there in 0.4 · 0.4 = 16 % of the cases, so that
-# 84 % have at least one (a little less over all, since a volume's first and last slice have only
-# one to begin with). With 80 % in training it is 96 %. What that does to a result has been
-# measured: on four sets of brain MRI a split by slice raised the accuracy in the test by 29 to 55 %
+# What a leak does to a result has been measured elsewhere: on four sets of brain MRI a split by
+# slice raised the accuracy in the test by 29 to 55 %
 # ([Yagis et al. 2021](https://doi.org/10.1038/s41598-021-01681-w)). The authors of our data split
-# by patient and report a mean Dice of 0.82 ([Buda et al. 2019](https://arxiv.org/abs/1906.03720)).
+# by patient and report a mean Dice of 0.82
+# ([Buda et al. 2019](https://doi.org/10.1016/j.compbiomed.2019.05.002)).
 #
 # **The rule: whatever belongs together in the new case must stay together in the split.** A new
 # case is a new patient, so we split patients. It is the same with several photographs of one animal
@@ -627,13 +899,15 @@ print("the copied masks fit at least twice as well when split by slice:",
 #
 # ## The split, and a check that fails loudly
 #
-# `run.split` has one row a patient. Patients are sorted by institution and by the size of the
-# tumour, and each run of neighbours is dealt out to the parts by chance, so that the parts resemble
-# each other.
+# `run.split` has one row per patient. Patients are sorted by institution and by the size of the
+# tumour, and each group of neighbours in this list is dealt out to the parts by chance, so that the
+# parts resemble each other.
 
 # %%
 figure = plots_cohort.split_balance(run.table, run.split, run.describe())
 medians = by_patient.merge(run.split[["patient", "part"]]).groupby("part")["tumour_px"].median()
+
+# %% tags=["hide-input"]
 alt = (
     "Three panels compare training, validation and test: the mix of institutions, the share of "
     "slices with tumour, and the size of the tumours. Median volume of the tumour: "
@@ -641,6 +915,18 @@ alt = (
     + "."
 )
 show(figure, alt, run.figures, "01_split")
+shares = run.table.merge(run.split[["patient", "part"]]).groupby("part")["has_tumour"].mean()
+of_slices = [f"{100 * shares[part]:.0f} %" for part in splits.PARTS]
+display(
+    Markdown(
+        "**What it shows.** The parts are similar, not equal. The share of slices with tumour is "
+        f"{of_slices[0]} in training, {of_slices[1]} in validation and {of_slices[2]} in the test; "
+        f"the median patient's tumour has {medians['train']:.0f} pixels in training, "
+        f"{medians['validation']:.0f} in validation and {medians['test']:.0f} in the test. With so "
+        "few patients no split is perfectly balanced, and another seed gives other differences of "
+        "this kind."
+    )
+)
 
 # %% tags=["nbval-check-output"]
 parts = run.table.merge(run.split[["patient", "part"]], on="patient")
@@ -670,10 +956,19 @@ except CourseError as error:
 # %% [markdown]
 # `open_run` calls `assert_no_leak` whenever a notebook is opened. The fingerprint of the split is
 # kept with the results, so that detector and segmenter are provably trained and tested on the same
-# sides: two stages that are split separately leak into each other even if each split is by patient.
+# patients. If the two were split separately, a test patient of one could be a training patient of
+# the other, even though each split is by patient.
+#
+# The check compares names, so it is only as good as the names. A table that is passed on with
+# notebooks about the real cohort, `data_mask.csv`, has a column `patient_id`; in its first twenty
+# rows this column holds one and the same patient, while the paths beside it lead to the first
+# slices of twenty different patients. By our count 3894 of its 3929 rows carry a wrong name
+# ([source](../data/README.md)). Whoever splits by that column means to split by patient and deals
+# out slices instead, and no check on the names can notice. That is why this course takes the
+# patient from the path, as you did in exercise 1.2.
 
 # %% [markdown]
-# ### Exercise 1.6 · Hold patients out
+# ### Exercise 1.7 · Hold patients out
 #
 # Now write the split itself. `held_out_patients(names, share, seed)` gets the patient's name of
 # every slice, so that names come up many times, and returns a sorted list of the patients to hold
@@ -716,15 +1011,16 @@ def held_out_patients(names, share, seed):
 # %% tags=["nbval-check-output"]
 check.held_out_patients(held_out_patients)
 
-# %%
-run.record({"exploration": {
+# %% tags=["hide-input"]
+explored = {
     "slices": len(run.table),
     "slices_with_tumour": int(run.table["has_tumour"].sum()),
-    "missing_pre_contrast": int(missing["pre_contrast"].sum()),
-    "missing_post_contrast": int(missing["post_contrast"].sum()),
+    "missing_pre_contrast": int(no_pre.sum()),
+    "missing_post_contrast": int(no_post.sum()),
     "median_correlation_next_slice": float(next_slice),
     "median_correlation_other_patient": float(stranger),
-}})  # fmt: skip
+}
+run.record({"exploration": explored})  # for the report of the run
 print("split", splits.split_sha256(run.split)[:12])
 
 # %% [markdown]
@@ -773,7 +1069,7 @@ print("split", splits.split_sha256(run.split)[:12])
 #
 # **(c)**: noise alone makes two true measurements differ. (a) precision would not remove the
 # different contrast of the sequences; (b) healthy tissue too looks different on FLAIR and on T1;
-# (d) normalisation gives them the same mean and spread, not the same pixels.
+# (d) normalisation gives them the same mean and standard deviation, not the same pixels.
 # </details>
 #
 # **4.** Shuffled slices give a Dice of 0.9 in the test, a split by patient 0.7. Which number will
@@ -788,22 +1084,22 @@ print("split", splits.split_sha256(run.split)[:12])
 #
 # **(c)**: the next patient is new, and only the split by patient tests on new patients. (a) is the
 # tempting one: shuffled slices do come from more patients, but the gain is mostly recognition of
-# slices next to those learnt. (b) an average of a right and a wrong measurement is no measurement.
+# slices next to those learnt. (b) the mean of a right and a wrong measurement measures nothing.
 # (d) both are Dice on the same cohort; what differs is the question they answer.
 # </details>
 #
-# **5.** Which of these belongs on the *same* side of a split?
+# **5.** A colleague reads in a newspaper: "The model finds brain tumours with a sensitivity of
+# 95 %." It was tested on this course's real cohort. What may *not* be concluded?
 #
-# - (a) all patients of one institution
-# - (b) two examinations of one patient, a year apart
-# - (c) all slices without tumour
-# - (d) slices with the same number
+# - (a) that it flagged 95 % of the tumour slices on which it was tested
+# - (b) that it can be used to screen healthy people
+# - (c) that it misses some tumour slices
+# - (d) that the number depends on the threshold
 #
 # <details><summary>Answer</summary>
 #
-# **(b)**: a new case is a new *person*. (a) would be right if the claim were about new hospitals,
-# and then it is the rule; for the claim here it is not needed. (c) would leave one side without
-# tumour-free slices. (d) puts every patient on both sides.
+# **(b)**: every patient of the cohort has a tumour, so the test never asked how often the model
+# sounds a false alarm in a person without one. (a), (c) and (d) follow from what sensitivity is.
 # </details>
 
 # %% [markdown]
@@ -811,6 +1107,9 @@ print("split", splits.split_sha256(run.split)[:12])
 #
 # **Key points**
 #
+# - Lower-grade gliomas are WHO grades 2 and 3; volume and border of what is bright on FLAIR guide
+#   surgery and follow-up, and are mostly judged by eye today.
+# - Everyone in this cohort has a tumour: it can teach to find slices and borders, not to screen.
 # - A patient is a volume `(slices, height, width, 3)`: pre-contrast, FLAIR, post-contrast, and a
 #   mask.
 # - Most slices have no tumour, and most pixels of a slice with tumour are healthy: accuracy
@@ -835,6 +1134,15 @@ print("split", splits.split_sha256(run.split)[:12])
 # %% [markdown]
 # ## Further reading
 #
+# - D. N. Louis et al., *The 2021 WHO classification of tumors of the central nervous system: a
+#   summary*, Neuro-Oncology 23 (2021): how gliomas are named and graded now.
+#   [doi:10.1093/neuonc/noab106](https://doi.org/10.1093/neuonc/noab106)
+# - J. S. Smith et al., *Role of extent of resection in the long-term outcome of low-grade
+#   hemispheric gliomas*, Journal of Clinical Oncology 26 (2008): volumes on FLAIR, before and after
+#   surgery. [doi:10.1200/JCO.2007.13.9337](https://doi.org/10.1200/JCO.2007.13.9337)
+# - S. C. Thust et al., *Glioma imaging in Europe: a survey of 220 centres and recommendations for
+#   best clinical practice*, European Radiology 28 (2018): what is measured in practice.
+#   [doi:10.1007/s00330-018-5314-5](https://doi.org/10.1007/s00330-018-5314-5)
 # - M. Buda, A. Saha, M. A. Mazurowski, *Association of genomic subtypes of lower-grade gliomas with
 #   shape features automatically extracted by a deep learning algorithm*, Computers in Biology and
 #   Medicine 109 (2019): the authors of the real cohort, with a split by patient.

@@ -1,37 +1,38 @@
 # %% [markdown]
 # # 8 · Your own patient: from a file to an answer, and when not to believe it
 #
-# So far every picture came from one cohort, in one layout, and the models had seen many like it.
-# Here you bring a file of your own. A model will answer whatever you give it: a patient, a patient
-# with two sequences mixed up, a photograph of a cup. The hard part is not to get an answer. It is
-# to know whether it means anything.
+# So far all images came from one cohort and one layout, and the models had seen many like them.
+# Here you bring a file of your own. A model answers whatever you give it: a patient, a patient with
+# two sequences mixed up, a photograph of a cup. Getting an answer is the easy part. This notebook
+# is about finding out whether the answer means anything.
 #
 # **What you will learn**
 #
 # - to read a volume in the [NIfTI](../docs/glossary.md#nifti) format, to tell from its
 #   [affine](../docs/glossary.md#affine) where left, front and up are, and to write a mask back into
-#   the same space;
+#   the same space, so that it can be measured in millimetres and millilitres;
 # - to bring any scanner's grey levels to 8 bits;
-# - to read how sure a model is, from the spread of its answers to changed copies of a picture;
-# - to measure how far a picture is from the training pictures, to choose a limit, and to find what
+# - to estimate how sure a model is, by comparing its answers to slightly changed copies of an
+#   image;
+# - to measure how far an image is from the training images, to choose a limit, and to find out what
 #   that limit lets through.
 #
 # **What you need**: notebooks 2 and 3 (their models; if they are missing they are trained first,
-# which takes a few minutes). Otherwise about a minute, and 1.8 GB of memory. With the six
+# which takes a few minutes). Otherwise about a minute, and 1.8 GB of memory. With the five
 # exercises, plan 90 minutes. Terms are explained in the [glossary](../docs/glossary.md).
 
 # %% [markdown]
 # ## The questions
 #
 # 1. What does a file have to say about itself before a model may see it?
-# 2. How different would the answer be if the picture were a little different?
-# 3. Which pictures should the model have refused, and which of them do we notice?
+# 2. How different would the answer be if the image were a little different?
+# 3. Which images should the model have refused, and which of them do we notice?
 #
-# By default the "own" patient is a held-out patient of the run's **simulated cohort**, which the
-# notebook writes as NIfTI files first. With a file of your own, take the numbers as an exercise.
+# By default the "own" patient is a held-out patient of the run's **simulated cohort**, whom the
+# notebook first writes to NIfTI files. With a file of your own, take the numbers as an exercise.
 #
 # > **Not for clinical use.** The models here have seen a few dozen patients, by default simulated
-# > ones. Nothing that they say about a real picture may guide the care of a person.
+# > ones. Nothing that they say about a real scan may guide the care of a person.
 
 # %% tags=["parameters"]
 cohort = "simulated"
@@ -50,11 +51,13 @@ sys.path.insert(0, "..")  # the helpers lie beside this folder
 import nibabel
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown, display
 
 from utils import check
 from utils.course import workers
 from utils.course.run import open_run
-from utils.evaluation.agreement import agreement as pairwise_agreement, pixel_reliability
+from utils.evaluation.agreement import agreement, pixel_reliability
+from utils.evaluation.segmentation import dice, hd95
 from utils.models import test_time_augmentation
 from utils.models.inference import predict_images, resize_probabilities
 from utils.models.postprocessing import postprocess
@@ -73,7 +76,7 @@ run = open_run(cohort, data, run_folder, seed, patients, size, detector_epochs, 
 #
 # **This is the cell to change.** Give the path of
 #
-# - a folder with a NIfTI file a sequence, their names containing `pre` (or `t1`), `flair`, and
+# - a folder with one NIfTI file per sequence, their names containing `pre` (or `t1`), `flair`, and
 #   `post` (or `t1ce`), and optionally `mask` (or `seg`); names as in BIDS, BraTS and TCIA are
 #   understood, and where one can be read in two ways you are asked to rename the file; or
 # - one NIfTI file: FLAIR alone, or pre-contrast, FLAIR and post-contrast along its fourth axis; or
@@ -93,20 +96,17 @@ from utils.cohort.features import picture_features
 from utils.course import detector, robustness, segmenter  # loads TensorFlow
 from utils.evaluation import out_of_distribution
 
-path = my_patient or robustness.export_example(run)
-person = read_patient(path)
-SOURCE = f"your own patient, {person.name}" if my_patient else (
-    f"{run.describe('test')}: {person.name}, as NIfTI")  # fmt: skip
+person = read_patient(my_patient or robustness.export_example(run))
+example = f"{run.describe('test')}: {person.name}, as NIfTI"
+SOURCE = f"your own patient, {person.name}" if my_patient else example
 print(f"{person.name}:", *person.images.shape)
-for line in person.files():
+for line in [*person.files(), *(f"note: {note}" for note in person.notes)]:
     print(line)
-for note in person.notes:
-    print("note:", note)
 
 # %% [markdown]
 # ## What a file says about itself
 #
-# A TIFF is a picture: it has a top and a left edge, and that is all it knows. A NIfTI file is a
+# A TIFF file is an image: it has a top and a left edge, and that is all it knows. A NIfTI file is a
 # **volume in space**. Beside the array it holds the *affine*, a matrix $A$ of four rows and four
 # columns that turns the indices of a [voxel](../docs/glossary.md#voxel) into millimetres:
 #
@@ -127,7 +127,19 @@ print(np.array2string(grid.affine, precision=3, suppress_small=True))
 # right?*
 
 # %% tags=["nbval-check-output"]
-print("axes point to:", *nibabel.aff2axcodes(grid.affine))
+letters = nibabel.aff2axcodes(grid.affine)
+print("axes point to:", *letters)
+
+# %% tags=["hide-input"]
+side = {"L": "left", "R": "right"}.get(letters[0], "neither left nor right")
+display(
+    Markdown(
+        f"**Your prediction.** The first column of the affine is ({grid.affine[0, 0]:.3f}, "
+        f"{grid.affine[1, 0]:.3f}, {grid.affine[2, 0]:.3f}): one step along the first axis changes "
+        f"$x$ by {grid.affine[0, 0]:.3f} mm, and $x$ counts to the right. So you move to the "
+        f"patient's {side}."
+    )
+)
 
 # %% [markdown]
 # ### Exercise 8.1 · Which way is up?
@@ -165,22 +177,22 @@ check.axis_letters(axis_letters)
 
 # %% [markdown]
 # `read_patient` used the affine to turn the array into the cohort's view: axial slices from the
-# neck upwards, the brow at the top, the patient's right on the left of the picture (the
-# *radiological convention*: as if you stood at the patient's feet). It only swaps and reverses
-# axes; a tilted head stays tilted. Then it brings pixels to 0.94 mm and the frame to 256 x 256, so
-# that a head is as large as in training. The frame lies about the middle of the file, or about the
-# head where that would cut it; if the head is too large for it, a note says how much is lost.
+# neck upwards, the brow at the top, the patient's right on the left of the image (the *radiological
+# convention*: as if you stood at the patient's feet). It only swaps and reverses axes; a tilted
+# head stays tilted. Then it brings pixels to 0.94 mm and the frame to 256 x 256, so that a head is
+# as large as in training. The frame is centred on the file, or on the head where that would cut it;
+# if the head is too large for it, a note says how much is lost.
 #
 # Next, grey levels. A scanner may write values from 0 to 4095, or from -3 to 1.7. The models expect
-# what the normalisation of notebook 1 makes of 8-bit pictures, so the values are brought to 0…255.
-# *Predict before you run the next check: what happens to the picture if one single voxel is a
-# hundred times as bright as all others, and you scale by the smallest and the largest value?*
+# what the normalisation of notebook 1 makes of 8-bit images, so the values are brought to 0…255.
+# *Predict before you go on: what happens to the image if one single voxel is a hundred times as
+# bright as all others, and you scale by the smallest and the largest value?*
 #
 # ### Exercise 8.2 · Eight bits, whatever comes
 #
 # Write `to_8_bit(values)`: linear, the 0.1th percentile becomes 0 and the 99.9th 255, rounded to
 # the nearest whole number; what lies outside is clipped. It returns `uint8`, of the same shape.
-# Mind arrays of integers, negative values, and a picture that is the same everywhere: there is
+# Mind arrays of integers, negative values, and an image that is the same everywhere: there is
 # nothing to see in it, so let it be black.
 #
 # <details><summary>Hint 1</summary>
@@ -209,9 +221,12 @@ def to_8_bit(values):
 check.to_8_bit(to_8_bit)
 
 # %% [markdown]
-# `read_patient` does the same, but takes its percentiles over the *head* alone. Files have more or
-# less air around it, stored as 0, as noise or as -1024; if that had a say, the same head would have
-# other grey levels in a larger field of view.
+# Your prediction: scaled by the extremes, the one voxel becomes 255 and the brightest of all others
+# 255/100, rounded 3. The image is black. A percentile is not moved by a single voxel.
+#
+# `read_patient` does the same as your function, but takes its percentiles over the *head* alone.
+# Files have more or less air around it, stored as 0, as noise or as -1024; if the air had a say,
+# the same head would have other grey levels in a larger field of view.
 #
 # Now look. Always look before you predict: is the brow at the top, is the head whole, does the
 # second row look like FLAIR (dark ventricles), are the three rows different?
@@ -219,11 +234,27 @@ check.to_8_bit(to_8_bit)
 # %%
 shown = np.linspace(0, len(person.images) - 1, 7).round().astype(int)[1:-1]
 figure = plots_patient.sequences(person.images, shown, SOURCE)
+
+# %% tags=["hide-input"]
+from utils.cohort.volumes import head_pixels
+
 alt = (
-    f"Five of the {len(person.images)} slices of {person.name} from the neck upwards, one a "
+    f"Five of the {len(person.images)} slices of {person.name} from the neck upwards, one per "
     "column, in three rows: pre-contrast, FLAIR, post-contrast."
 )
 show(figure, alt, run.figures, "08_patient")
+slice_mm = person.grid.voxel_mm[2] if person.grid else None
+pixel_mm = PIXEL_MM if person.grid else None
+if person.grid:
+    wide = head_pixels(person.images).any(axis=1).sum(axis=1).max() * PIXEL_MM
+    display(
+        Markdown(
+            f"**What it shows.** {len(person.images)} slices, {slice_mm:.1f} mm from one to the "
+            f"next, cover {len(person.images) * slice_mm:.0f} mm. Where it is widest, the head "
+            f"measures {wide:.0f} mm from left to right. Adult heads are roughly 150 mm wide, so "
+            "the voxels have a plausible size; 15 or 1500 mm would mean a wrong header."
+        )
+    )
 
 # %% [markdown]
 # ## Predict
@@ -241,23 +272,81 @@ p_tumour = slice_probabilities(predict_images(detect, pictures), maps, decided)
 masks = postprocess(resize_probabilities(maps, person.images.shape[1:3]), settings)
 
 # %% tags=["nbval-check-output"]
-print("pictures:", pictures.dtype, pictures.shape[1:], "in three sequences")
-print("one probability a slice:", p_tumour.shape == (len(person.images),))
+print("images:", pictures.dtype, pictures.shape[1:], "in three sequences")
+print("one probability per slice:", p_tumour.shape == (len(person.images),))
 print("masks of the size of the slices:", masks.shape == person.images.shape[:3])
 
 # %%
 areas = masks.sum(axis=(1, 2)) * PIXEL_MM**2 / 100
-figure = plots_patient.along_slices(p_tumour, decided["threshold"], areas, SOURCE)
+threshold = decided["threshold"]
+figure = plots_patient.along_slices(p_tumour, threshold, areas, SOURCE, slice_mm)
+
+# %% tags=["hide-input"]
+flags, draws = p_tumour >= threshold, areas > 0
 alt = (
-    f"Above, the detector's probability for each slice; it flags "
-    f"{int((p_tumour >= decided['threshold']).sum())} of {len(p_tumour)} slices. Below, the area "
-    f"that the segmenter draws, on {int((areas > 0).sum())} slices, at most {areas.max():.1f} cm²."
+    f"Above, the detector's probability for each slice; it flags {flags.sum()} of {len(flags)} "
+    f"slices. Below, the area that the segmenter draws, on {draws.sum()} slices, at most "
+    f"{areas.max():.1f} cm²."
 )
 show(figure, alt, run.figures, "08_along_slices")
+apart = [str(number) for number in np.flatnonzero(flags != draws) + 1]
+display(
+    Markdown(
+        f"**What it shows.** The detector flags {flags.sum()} slices, the segmenter draws on "
+        f"{draws.sum()}. "
+        + (
+            f"They contradict each other in slice {', '.join(apart)}: look there first."
+            if apart
+            else "They agree in every slice."
+        )
+        + f" The largest area, {areas.max():.1f} cm², is in slice {areas.argmax() + 1}."
+    )
+)
 
 # %% [markdown]
-# Two models that were trained apart on the same question: where one flags slices and the other
-# draws nothing, or the other way round, have a look at the slices.
+# The two models were trained separately on the same question. Where one flags slices and the other
+# draws nothing, or the other way round, at least one of them is wrong; it is usually an end of the
+# tumour, where little of it is left. With another patient or another training the slices are
+# others.
+#
+# Numbers per slice do not show where the mask lies. So put it on top of the image:
+
+# %%
+drawn = np.flatnonzero(draws) if draws.any() else np.arange(len(masks))
+places = np.unique(np.quantile(drawn, [0, 0.35, 0.7, 1]).round().astype(int))
+figure = plots_patient.outlines(person.images, masks, person.truth, places, SOURCE, pixel_mm)
+
+# %% tags=["hide-input"]
+alt = (
+    f"FLAIR in slices {', '.join(str(place + 1) for place in places)} of {person.name}, cut to the "
+    "head, with what the segmenter draws (dashed)"
+    + ("." if person.truth is None else " and what was traced (solid).")
+)
+show(figure, alt, run.figures, "08_outlines")
+
+# %% tags=["hide-input"]
+if person.truth is not None:
+    traced = person.truth.any(axis=(1, 2))
+    both = np.flatnonzero(traced & draws)
+    unit, scale = ("mm", PIXEL_MM) if person.grid else ("pixels", 1)
+    score = dice(person.truth, masks)
+    text = f"**What it shows.** Over the whole volume the Dice of the two masks is {score:.2f}."
+    if len(both):
+        off = [scale * hd95(person.truth[place], masks[place]) for place in both]
+        text += (
+            f" In the {len(both)} slices that have both outlines, HD95, the distance within which "
+            f"95 % of the two borders lie of each other, has a median of {np.median(off):.1f} "
+            f"{unit} and reaches {max(off):.1f} {unit}."
+        )
+    for what, where in {"missed": traced & ~draws, "invented": draws & ~traced}.items():
+        if where.any():
+            numbers = ", ".join(map(str, np.flatnonzero(where) + 1))
+            text += f" Tumour is {what} altogether in slice {numbers}."
+    display(Markdown(text))
+
+# %% [markdown]
+# For a patient of your own there is usually no traced mask, and then nobody can tell you the Dice.
+# That is the situation for which the second half of this notebook looks for substitutes.
 #
 # ## Save, in the space that the file came from
 #
@@ -272,41 +361,22 @@ for file in (files[0], files[-1]):
     print(file.relative_to(run.folder).as_posix())
 
 # %% tags=["nbval-check-output"]
-print("a PNG for each slice:", len(person.images) == sum(file.suffix == ".png" for file in files))
+print("one PNG per slice:", len(person.images) == sum(file.suffix == ".png" for file in files))
 if person.grid is not None:
     saved, own = nibabel.load(files[-1]), person.grid
+    count = int(np.asarray(saved.dataobj).sum())
+    resized = own.voxel_mm[0] != PIXEL_MM  # then the number of voxels is another
     print("mask on the grid of the file:", saved.shape == own.shape)
     print("same affine:", np.allclose(saved.affine, own.file_affine))
-    print("same number of voxels drawn:", int(np.asarray(saved.dataobj).sum()) == int(masks.sum())
-          or own.voxel_mm[0] != PIXEL_MM)  # fmt: skip
+    print("same number of voxels drawn:", resized or count == int(masks.sum()))
 
 # %% [markdown]
-# ### Exercise 8.3 · How many voxels?
+# ### Exercise 8.3 · The volume, from the affine alone
 #
-# A voxel of our example measures 0.9375 mm x 0.9375 mm x 6 mm. How many of them make 1 ml? Give
-# `voxels_per_ml` to the nearest whole number.
-#
-# <details><summary>Hint 1</summary>
-#
-# One millilitre is a cube of 1 cm, that is of 10 mm.
-# </details>
-#
-# <details><summary>Hint 2</summary>
-#
-# First the volume of one voxel in mm³, then how often it fits into the cube.
-# </details>
-
-# %% tags=["solution"]
-voxels_per_ml = round(1000 / (0.9375 * 0.9375 * 6))
-
-# %% tags=["nbval-check-output"]
-check.voxels_per_ml(voxels_per_ml)
-
-# %% [markdown]
-# ### Exercise 8.4 · The volume, from the affine alone
-#
-# Write `volume_ml(mask, affine)`: the volume of a mask in ml. The axes may run in any direction,
-# be swapped or tilted; tumour may be marked by 1 or by 255.
+# A voxel of our example measures 0.9375 mm x 0.9375 mm x 6 mm, which is 5.3 mm³; about 190 of them
+# make one millilitre (a cube of 10 mm). In general only the affine says how large a voxel is. Write
+# `volume_ml(mask, affine)`: the volume of a mask in ml. The axes may run in any direction, be
+# swapped or tilted; tumour may be marked by 1 or by 255.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -333,79 +403,57 @@ check.volume_ml(volume_ml)
 # %% [markdown]
 # ## How sure is the model? Ask it several times
 #
-# A probability of 0.97 sounds sure. But it is the output of the very network whose judgement is in
-# question. Another way to ask: change the picture in ways that should **not** change the answer,
+# A probability of 0.97 sounds sure. But it comes from the very network whose judgement is in
+# question. Another way to ask: change the image in ways that should **not** change the answer,
 # predict again, undo the change on the map, and compare. This is
-# [test-time augmentation](../docs/glossary.md#test-time-augmentation) ([Wang et al.
-# 2019](https://doi.org/10.1016/j.neucom.2019.01.103)). Six members: as it is, mirrored, shifted by
-# three pixels, both, with less contrast, with more.
+# [test-time augmentation](../docs/glossary.md#test-time-augmentation)
+# ([Wang et al. 2019](https://doi.org/10.1016/j.neucom.2019.01.103)). Here there are six augmented
+# predictions, the *members*: as it is, mirrored, shifted by three pixels (5.6 mm at a size of 128),
+# both, with less contrast, with more.
 #
 # - The **mean** of the members is often a slightly better map than any one of them.
 # - The **standard deviation** shows *where* they disagree: usually along the border.
-# - The **Dice between the members** says in one number how far they agree ([Roy et al.
-#   2019](https://doi.org/10.1016/j.neuroimage.2019.03.042)).
+# - The **agreement**, the mean Dice over all pairs of members, says in one number how far they
+#   agree ([Roy et al. 2019](https://doi.org/10.1016/j.neuroimage.2019.03.042)).
 
 # %%
+views = test_time_augmentation.VIEWS
 spread = test_time_augmentation.spread(
     test_time_augmentation.predict_views(segment, pictures), settings
 )
-busiest = int(spread.masks.sum(axis=(0, 2, 3)).argmax())
+agreed = agreement(spread.masks)
+busiest = int(spread.masks.sum(axis=(0, 2, 3)).argmax())  # the slice with the largest masks
 
-figure = plots_patient.members(
-    pictures[busiest],
-    spread.masks[:, busiest],
-    spread.mean[busiest],
-    spread.deviation[busiest],
-    f"{SOURCE}, slice {busiest + 1}",
-)
-agreed = pairwise_agreement(spread.masks)
+member = {view.name: mask for view, mask in zip(views, spread.masks[:, busiest], strict=True)}
+model_mm = 240 / size if person.grid else None  # of a pixel as the model sees it
+mean, deviation = spread.mean[busiest], spread.deviation[busiest]
+caption = f"{SOURCE}, slice {busiest + 1}"
+figure = plots_patient.members(pictures[busiest], member, mean, deviation, caption, model_mm)
+
+# %% tags=["hide-input"]
+from scipy import ndimage
+
 alt = (
     f"Slice {busiest + 1}: the outlines of {len(spread.masks)} members on FLAIR, their mean "
-    f"probability, and their standard deviation, at most {spread.deviation[busiest].max():.2f}. "
-    f"Mean Dice between the members over the whole volume: {agreed:.2f}."
+    f"probability, and their standard deviation, at most {deviation.max():.2f}. Mean Dice between "
+    f"the members over the whole volume: {agreed:.2f}."
 )
 show(figure, alt, run.figures, "08_members")
 
-# %%
-if person.grid is not None:
-    size_ml = person.grid.voxel_mm[2] * (240 / size) ** 2 / 1000  # of a voxel at the model's size
-    volumes = spread.masks.sum(axis=(1, 2, 3)) * size_ml
-    print(f"volume by member: {volumes.min():.1f} to {volumes.max():.1f} ml")
-print(f"agreement: {agreed:.2f} ({SOURCE})")
-
-# %% [markdown]
-# ### Exercise 8.5 · Agreement
-#
-# Write `agreement(masks)`: the mean [Dice](../docs/glossary.md#dice) over all pairs of *different*
-# members, for an array of shape (members, slices, height, width) that is 0 outside the tumour. Pool
-# all slices of a volume. Two members that both draw nothing say the same: count 1 for that pair.
-#
-# <details><summary>Hint 1</summary>
-#
-# `itertools.combinations(masks, 2)` gives each pair once. How many pairs do three members make?
-# </details>
-#
-# <details><summary>Hint 2</summary>
-#
-# Make the masks bool first (`masks > 0`); then `&` counts what both have, whether tumour is marked
-# by 1 or by 255. Decide about 0/0 before you divide.
-# </details>
-
-
-# %% tags=["solution"]
-def agreement(masks):
-    """Return the mean Dice over all pairs of different members; two empty masks count 1."""
-    flat = (masks > 0).reshape(len(masks), -1)
-    scores = []
-    for place, first in enumerate(flat):
-        for second in flat[:place]:
-            total = first.sum() + second.sum()
-            scores.append(2 * (first & second).sum() / total if total else 1.0)
-    return float(np.mean(scores))
-
-
-# %% tags=["nbval-check-output"]
-check.agreement(agreement)
+# %% tags=["hide-input"]
+core = spread.masks[0, busiest] > 0
+border = ndimage.binary_dilation(core, iterations=2) & ~ndimage.binary_erosion(core, iterations=2)
+unsure = deviation > 0.1
+text = (
+    f"**What it shows.** The members agree to {agreed:.2f}. In this slice their standard deviation "
+    f"exceeds 0.1 in {unsure.sum()} pixels, "
+    f"{100 * border[unsure].mean() if unsure.any() else 0:.0f} % of which lie within two pixels of "
+    "the border that the model draws on the unchanged image."
+)
+if person.grid:
+    ml = spread.masks.sum(axis=(1, 2, 3)) * slice_mm * model_mm**2 / 1000
+    text += f" As volumes, the six answers go from {ml.min():.1f} to {ml.max():.1f} ml."
+display(Markdown(text))
 
 # %% [markdown]
 # ## Does agreement tell right from wrong?
@@ -416,31 +464,47 @@ check.agreement(agreement)
 
 # %%
 by_patient, members, truths = robustness.agreement_and_dice(run, segment, settings)
-own = pairwise_agreement(spread.masks[:3])  # the same three members as for the others
-figure = plots_patient.agreement_against_dice(
-    by_patient, own, person.name, f"{run.describe('validation')}; line: {person.name}"
-)
+own_agreement = agreement(spread.masks[:3])  # the same three members as for the others
+caption = f"{run.describe('validation')}; line: {person.name}"
+figure = plots_patient.agreement_against_dice(by_patient, own_agreement, person.name, caption)
+
+# %% tags=["hide-input"]
+from scipy import stats
+
 low, worst = (by_patient.loc[by_patient[name].idxmin()] for name in ("agreement", "dice"))
 alt = (
     f"Each dot a validation patient. Agreement from {by_patient['agreement'].min():.2f} to "
     f"{by_patient['agreement'].max():.2f}, Dice from {by_patient['dice'].min():.2f} to "
     f"{by_patient['dice'].max():.2f}. The patient with the lowest agreement has Dice "
-    f"{low['dice']:.2f}. The line at {own:.2f} is {person.name}."
+    f"{low['dice']:.2f}. The line at {own_agreement:.2f} is {person.name}."
 )
 show(figure, alt, run.figures, "08_agreement")
-print("lowest agreement and lowest Dice are the same patient:", low["patient"] == worst["patient"])
+others = by_patient.drop(low.name)
+rank = stats.spearmanr(others["agreement"], others["dice"]).statistic
+same = "Yes: it is" if low["patient"] == worst["patient"] else "No: the lowest Dice has"
+display(
+    Markdown(
+        f"**Your prediction.** {same} {worst['patient']}, with an agreement of "
+        f"{worst['agreement']:.2f} and a Dice of {worst['dice']:.2f}. Without the patient whose "
+        f"members agree least, the Dice of the other {len(others)} goes from "
+        f"{others['dice'].min():.2f} to {others['dice'].max():.2f}, and the rank correlation of "
+        f"agreement and Dice is {rank:.2f}."
+    )
+)
 
 # %% [markdown]
 # Low agreement is a good reason to look. High agreement is *not* a proof: it says that the answer
-# does not hang on small changes, and a network can be wrong in the same way every time. Among the
-# dots that lie close together, the order tells little; and ten patients can only suggest a rule.
+# does not depend on small changes, and a network can be wrong in the same way every time. A rank
+# correlation of a handful of patients moves a lot with every training (of nine patients without any
+# relation, one set in twenty exceeds 0.6 by chance), and one patient far from the others decides
+# how the figure looks.
 #
 # ### And the probabilities themselves?
 #
 # Take all pixels of the validation patients to which the segmenter gives about 0.9. If 0.9 meant 9
-# of 10, nine tenths of them would be tumour. Notebook 2 mended this for the detector with a
+# of 10, nine tenths of them would be tumour. Notebook 2 corrected this for the detector with a
 # [temperature](../docs/glossary.md#temperature-scaling). The segmenter was trained with a loss of
-# overlap, which rewards maps near 0 and 1, and nobody has mended its probabilities.
+# overlap, which rewards maps near 0 and 1, and its probabilities have not been calibrated.
 
 # %%
 tables = {
@@ -448,22 +512,32 @@ tables = {
     "mean of three": pixel_reliability(members.mean(axis=0), truths),
 }
 figure = plots_patient.reliability(tables, run.describe("validation"))
+
+# %% tags=["hide-input"]
 top = {name: table.iloc[-1] for name, table in tables.items()}
 alt = "Share of tumour against probability, for pixels between 0.05 and 0.95. " + " ".join(
     f"{name}: where it says {row['predicted']:.2f}, {row['observed']:.2f} are tumour."
     for name, row in top.items()
 )
 show(figure, alt, run.figures, "08_reliability")
+one, three = top.values()
+display(
+    Markdown(
+        f"**What it shows.** Of the pixels that one prediction gives about {one['predicted']:.2f}, "
+        f"{100 * one['observed']:.0f} % are tumour; with the mean of three members it is "
+        f"{100 * three['observed']:.0f} % at {three['predicted']:.2f}."
+    )
+)
 
 # %% [markdown]
-# A curve below the diagonal is **overconfident**. Averaging members usually helps a little. Read
-# the segmenter's maps as an order ("more likely here than there"), not as chances, unless you have
-# calibrated them; on few patients that too is uncertain ([Mehrtash et al.
-# 2020](https://doi.org/10.1109/TMI.2020.3006437)).
+# A curve below the diagonal is **overconfident**. Averaging members usually helps a little, by how
+# much differs from training to training. Read the segmenter's maps as an order ("more likely here
+# than there"), not as chances, unless you have calibrated them; on few patients that too is
+# uncertain ([Mehrtash et al. 2020](https://doi.org/10.1109/TMI.2020.3006437)).
 #
 # ## Where it should not be believed
 #
-# Now the pictures that the model should refuse: the same patient mirrored (a wrong header), with
+# Now images that the model should refuse: the same patient mirrored (a wrong header), with
 # sequences missing or exchanged (a wrong file name), without skull (another pipeline), cut in
 # another plane (swapped axes); then another organ, cells, and photographs. The last come with
 # scikit-image. None of them will raise an error.
@@ -474,27 +548,40 @@ show(figure, alt, run.figures, "08_reliability")
 # %%
 inputs = robustness.unreliable_inputs(person)
 answers = robustness.segment_in_views(segment, inputs, settings)
+
 slices = [int(answer.mask.sum(axis=(1, 2)).argmax()) for answer in answers.values()]
+chosen = list(zip(answers.values(), slices, strict=True))
 figure = plots_patient.unreliable_inputs(
-    [answer.pictures[place] for answer, place in zip(answers.values(), slices, strict=True)],
-    [answer.mask[place] for answer, place in zip(answers.values(), slices, strict=True)],
+    [answer.pictures[place] for answer, place in chosen],
+    [answer.mask[place] for answer, place in chosen],
     list(answers),
-    f"{SOURCE}, and pictures from scikit-image",
+    f"{SOURCE}, and images from scikit-image",
+    whole=perturbations.FOREIGN,
 )
+
+# %% tags=["hide-input"]
 drawn = [name for name, answer in answers.items() if answer.mask.any()]
 alt = (
-    f"{len(answers)} pictures, normalised, as the FLAIR channel shows them, with what the "
+    f"{len(answers)} images, normalised, as the FLAIR channel shows them, with what the "
     f"segmenter draws. Something is drawn on: {', '.join(drawn)}."
 )
 show(figure, alt, run.figures, "08_doubtful")
+agreeing = [name for name in drawn if agreement(answers[name].spread.masks) >= 0.8]
+display(
+    Markdown(
+        f"**Your prediction.** Something is drawn on {len(drawn)} of the {len(answers)}: "
+        f"{', '.join(drawn)}. The members agree on it (0.8 or more) in {len(agreeing)}: "
+        f"{', '.join(agreeing) or 'none'}."
+    )
+)
 
 # %% [markdown]
 # ## A distance to what is familiar
 #
 # The probabilities cannot tell: they compare tumour with no tumour, and "neither of what I know" is
-# not among the choices. So we ask another question: *how far is this picture from the training
-# pictures?* ([Lee et al. 2018](https://arxiv.org/abs/1807.03888); for segmentation [González et al.
-# 2022](https://arxiv.org/abs/2208.03217)).
+# not among the choices. So we ask another question: *how far is this image from the training
+# images?* ([Lee et al. 2018](https://arxiv.org/abs/1807.03888); for segmentation
+# [González et al. 2022](https://arxiv.org/abs/2208.03217)).
 #
 # 1. The detector's $p = 1024$ pooled features describe each slice. Each feature is brought to mean
 #    0 and standard deviation 1 over the *training* slices, which gives the vector $z$. The
@@ -504,44 +591,59 @@ show(figure, alt, run.figures, "08_doubtful")
 #    If no features went together, it would be the root mean square of $z$: by how many standard
 #    deviations a feature is off. The division makes distances from different sets of features
 #    comparable; below you will see one with $p = 33$. With more features than slices $\Sigma$ has
-#    no inverse; [Ledoit and Wolf 2004](https://doi.org/10.1016/S0047-259X(03)00096-4) say how much
-#    to shrink it towards a multiple of the identity.
-# 3. The limit comes from *validation* patients: 5 % of their slices lie beyond it. Training slices
-#    would give a limit that is far too low: $\Sigma$ was fitted to them, and with fewer slices than
-#    features it fits their accidents, too.
+#    no inverse; [Ledoit and Wolf 2004](https://doi.org/10.1016/S0047-259X%2803%2900096-4) say how
+#    much to shrink it towards a multiple of the identity.
+# 3. The limit comes from *validation* patients: 5 % of their slices lie beyond it.
+#
+# *Predict before you run: which of the thirteen lie beyond the limit?*
 
 # %%
 RATE = 0.05
 features = {
-    part: robustness.stored_features(run, detect, part) for part in run.split["part"].unique()
+    part: robustness.stored_features(run, detect, part) for part in ("train", "validation", "test")
 }
 familiar = out_of_distribution.fit_familiar(features["train"])
 usual = {part: familiar.distance(own) for part, own in features.items()}
-for part, values in usual.items():
-    print(f"{part}: {len(values)} slices, median distance {np.median(values):.2f}")
 limit = out_of_distribution.threshold_at(usual["validation"], RATE)
 far = robustness.distances(answers, detect, familiar)
+for part, values in usual.items():
+    print(f"{part}: {len(values)} slices, median distance {np.median(values):.2f}")
 print(f"limit {limit:.2f}, from {run.describe('validation')}")
-print(f"beyond it: {100 * (usual['test'] > limit).mean():.0f} % of the slices of "
-      f"{run.describe('test')}")  # fmt: skip
 
 # %%
-rows = {"validation patients": usual["validation"], "held-out patients": usual["test"], **far}
-figure = plots_patient.familiarity(
-    rows, limit, RATE, f"{run.describe('validation')}; {SOURCE}; scikit-image"
-)
-alt = f"Distances of slices, one row a kind of picture; the limit is at {limit:.2f}. " + " ".join(
-    f"{name}: {100 * (values > limit).mean():.0f} % beyond." for name, values in rows.items()
+heads = {
+    "train": "training patients",
+    "validation": "validation patients",
+    "test": "held-out patients",
+}
+rows = {heads[part]: values for part, values in usual.items()} | far
+caption = f"{run.describe('validation')}; {SOURCE}; scikit-image"
+figure = plots_patient.familiarity(rows, limit, RATE, caption)
+
+# %% tags=["hide-input"]
+beyond = {name: 100 * (values > limit).mean() for name, values in rows.items()}
+alt = f"Distances of slices, one row per kind of image; the limit is at {limit:.2f}. " + " ".join(
+    f"{name}: {share:.0f} % beyond." for name, share in beyond.items()
 )
 show(figure, alt, run.figures, "08_familiarity")
+caught = [name for name in far if beyond[name] > 50]
+display(
+    Markdown(
+        f"**Your prediction.** More than half of the slices lie beyond the limit for "
+        f"{len(caught)} of the {len(far)}: {', '.join(caught) or 'none'}. Of the slices of the "
+        f"held-out patients, {beyond['held-out patients']:.0f} % lie beyond it, where "
+        f"{100 * RATE:.0f} % were intended: a limit chosen on a few patients does not hold "
+        "exactly for others."
+    )
+)
 
 # %% [markdown]
-# ### Exercise 8.6 · Decide whether to believe
+# ### Exercise 8.4 · Decide whether to believe
 #
 # Write `flagged(new, validation, rate)`. From the distances of validation slices it chooses the
 # lowest limit (one of these distances) *above* which no more than a share `rate` of them lies; it
 # returns a bool for each of the `new` distances: is it beyond the limit? A distance that is `nan`
-# could not be measured: what would you rather do with such a picture?
+# could not be measured: what would you rather do with such an image?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -568,16 +670,67 @@ def flagged(new, validation, rate):
 check.flagged(flagged)
 
 # %% [markdown]
-# ## Two instruments, each with blind spots
+# ## Distance and agreement side by side
 #
-# Now both side by side. A picture counts as flagged here if more than half of its slices are beyond
-# the limit. Where the truth is known (the same patient, not recut), `dice` says whether the answer
-# was in fact right.
+# An image counts as flagged here if more than half of its slices are beyond the limit. Where the
+# truth is known (the same patient, cut in the same plane), `dice` says whether the answer was
+# right.
 
 # %%
 table = robustness.summary(answers, far, limit)
 print(SOURCE)
 table.round(2)
+
+# %% [markdown]
+# ### Exercise 8.5 · Read the figure and the table
+#
+# Which of these readings do the numbers support? They are about the default cohort; with a patient
+# of your own they may differ. Give the letters in one text, such as `"bc"`.
+#
+# - (a) The distance tells photographs and microscope images from heads.
+# - (b) What lies below the limit has been segmented correctly.
+# - (c) The larger the distance, the lower the Dice.
+# - (d) Had the limit been chosen on the training slices, most slices of new patients would lie
+#   beyond it.
+# - (e) At any other hospital, about 5 % of the slices will be flagged.
+#
+# <details><summary>Hint 1</summary>
+#
+# A single row of the table is enough to refute a general statement. Which rows have a Dice?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# For (d), imagine the dashed line moved to the end of the row of the training patients.
+# </details>
+
+# %% tags=["solution"]
+distance_readings = "ad"
+
+# %% tags=["nbval-check-output"]
+check.distance_readings(distance_readings)
+
+# %% tags=["hide-input"]
+as_it_is, swapped, stripped = (
+    table.loc[name] for name in ("as it is", "FLAIR and post exchanged", "skull-stripped")
+)
+easy = out_of_distribution.threshold_at(usual["train"], RATE)
+share = 100 * (usual["test"] > easy).mean()
+planes = table.loc[["coronal slices", "sagittal slices"], "agreement"]
+display(
+    Markdown(
+        "**What it shows.** With FLAIR and post-contrast exchanged, the median distance goes from "
+        f"{as_it_is['distance']:.2f} to {swapped['distance']:.2f} (limit {limit:.2f}), the Dice "
+        f"from {as_it_is['dice']:.2f} to {swapped['dice']:.2f}, and the agreement from "
+        f"{as_it_is['agreement']:.2f} to {swapped['agreement']:.2f}. Without the skull the "
+        f"distance is {stripped['distance']:.2f} and the Dice {stripped['dice']:.2f}. In coronal "
+        f"and sagittal slices the members agree to {planes.iloc[0]:.2f} and {planes.iloc[1]:.2f} "
+        "on something that nobody has checked. A limit from the training slices would be "
+        f"{easy:.2f}, and {share:.0f} % of the slices of the held-out patients would be beyond it: "
+        "the covariance was fitted to the training slices, and with fewer slices than features it "
+        "fits their accidents, too."
+    )
+)
 
 # %%
 wrong, unknown = table[table["dice"] < 0.5], table.loc["coronal slices":]
@@ -592,65 +745,72 @@ passed = {
 for what, names in passed.items():
     print(f"{what}: {', '.join(names) or 'none'}")
 
-# %% tags=["nbval-check-output"]
-foreign = list(perturbations.FOREIGN)
-print(
-    "photographs and microscope pictures, all flagged:", bool(table.loc[foreign, "flagged"].all())
-)
-print("the patient as it is, flagged:", bool(table.loc["as it is", "flagged"]))
+# %% tags=["nbval-check-output", "hide-input"]
+foreign = bool(table.loc[list(perturbations.FOREIGN), "flagged"].all())
 medians = {part: np.median(values) for part, values in usual.items()}
-print("training slices lie less than half as far as validation slices (median):",
-      bool(2 * medians["train"] < medians["validation"]))  # fmt: skip
+print("photographs and microscope images, all flagged:", foreign)
+print("the patient as it is, flagged:", bool(table.loc["as it is", "flagged"]))
+nearer = bool(2 * medians["train"] < medians["validation"])
+print("training slices lie less than half as far as validation slices (median):", nearer)
 
 # %% [markdown]
-# Read the table slowly; this is the point of the notebook.
+# Take your time with the table; it holds the main lessons of this notebook.
 #
-# - **Far away is easy.** Photographs and cells lie far beyond the limit, sagittal slices less far,
-#   and coronal ones may come to lie on either side of it.
-# - **Close by is hard.** Exchange two sequences and every slice still looks like a slice of a head:
-#   the distance hardly moves, although the mask is all wrong. Here it is the *agreement* of the
-#   members that falls. A distance sees what its features see, and these were trained to find
-#   tumours, not to tell T1 from FLAIR.
-# - **Agreement fails the other way.** In coronal and sagittal slices the members agree well on
-#   something that nobody has checked, and where none of them draws anything they agree perfectly.
-# - **What should be let through is let through**: missing sequences have been trained for. That
-#   costs some Dice, and no alarm goes off.
-# - **A lucky answer is no rule.** The skull-stripped head may come out well here. The model has
-#   never seen one, and the next one need not.
-# - **Mirrored is invisible.** Distance, agreement and Dice are those of the true picture, because
-#   training mirrors pictures on purpose. Yet the tumour is now on the wrong side of the body. No
-#   model in this course can notice; only the affine can, and somebody who looks.
+# - **Other things are easy to notice.** Photographs and cells lie far beyond the limit. Heads cut
+#   in another plane lie near it, on one side or the other depending on the training.
+# - **Small mistakes with large consequences are hard to notice.** After two sequences have been
+#   exchanged, every slice still looks like a slice of a head, and the distance hardly changes,
+#   although the mask is all wrong. Here it is the *agreement* that falls. A distance sees what its
+#   features see, and these were trained to find tumours, not to tell T1 from FLAIR.
+# - **Agreement fails in other cases.** The members can agree on a wrong mask, and where none of
+#   them draws anything they agree perfectly.
+# - **Missing sequences are let through, as intended**: they were part of the training. They cost
+#   some Dice, and nothing warns of it.
+# - **One good result is not a rule.** The skull-stripped head may be segmented well here. The model
+#   has never seen one, and the next one may fail.
+# - **A mirrored patient cannot be noticed.** Distance, agreement and Dice are those of the true
+#   image, because training mirrors images on purpose. Yet the tumour is now on the wrong side of
+#   the body. No model in this course can notice; only the affine can, and somebody who looks.
 #
 # ### Would simpler features do?
 #
-# The same distance, with 33 plain numbers a slice (mean grey levels, edges, symmetry, how the
+# The same distance, with 33 plain numbers per slice (mean grey levels, edges, symmetry, how the
 # sequences correlate) instead of the detector's features:
 
 # %%
-plain = out_of_distribution.fit_familiar(
-    picture_features(run.part("train").images[:: robustness.EVERY])
-)
-known = picture_features(run.part("validation").images[:: robustness.EVERY])
-plain_limit = out_of_distribution.threshold_at(plain.distance(known), RATE)
+train, validation = (run.part(part).images[:: robustness.EVERY] for part in ("train", "validation"))
+plain = out_of_distribution.fit_familiar(picture_features(train))
+plain_limit = out_of_distribution.threshold_at(plain.distance(picture_features(validation)), RATE)
+plain_far = {
+    name: plain.distance(picture_features(answer.pictures)) for name, answer in answers.items()
+}
 shares = pd.DataFrame(
     {
-        name: {
-            "detector's features": (far[name] > limit).mean(),
-            "plain numbers": (
-                plain.distance(picture_features(answer.pictures)) > plain_limit
-            ).mean(),
-        }
-        for name, answer in answers.items()
+        "detector's features": {name: (values > limit).mean() for name, values in far.items()},
+        "plain numbers": {name: (own > plain_limit).mean() for name, own in plain_far.items()},
     }
-).T
+)
 print(f"share of slices beyond the limit ({SOURCE})")
 shares.round(2)
 
+# %% tags=["hide-input"]
+only = {
+    column: shares.index[(shares[column] > 0.5) & (shares.drop(columns=column).iloc[:, 0] <= 0.5)]
+    for column in shares
+}
+display(
+    Markdown(
+        "**What it shows.** Flagged (more than half of the slices) with the detector's features "
+        f"alone: {', '.join(only[shares.columns[0]]) or 'none'}; with the plain numbers alone: "
+        f"{', '.join(only[shares.columns[1]]) or 'none'}."
+    )
+)
+
 # %% [markdown]
-# Other features, other blind spots: the plain numbers hardly notice another plane, and a cup may
-# pass for a head. Every detector of the unfamiliar is a choice of what to look at. One that was
-# only tested on photographs says nothing about exchanged sequences. So, before you believe an
-# answer:
+# Other features notice other things, and miss other things. Choosing the features means choosing
+# which kinds of unfamiliar images can be noticed at all, so a method that was only tested on
+# photographs tells nothing about exchanged sequences. Before you believe an answer, go through this
+# list:
 #
 # 1. **Header**: do the axes make sense, is the voxel size plausible, are all sequences on one grid?
 # 2. **Look** at the three sequences, and at the mask on top of them.
@@ -659,9 +819,10 @@ shares.round(2)
 # 5. **Population**: was anyone like this patient in training and in the evaluation? The model card
 #    of notebook 4 says who was.
 #
-# The limit has a price. At a rate of 5 %, one slice of twenty of *good* patients is flagged, more
-# at a hospital with another scanner; a lower rate lets more pass. Which is worse depends on what
-# happens next, and no validation set knows that.
+# The limit has a price. At a rate of 5 %, one slice in twenty is flagged of patients for whom all
+# is well, more at a hospital with another scanner; a lower rate lets more pass. Which of the two
+# errors is worse depends on what happens next with the patient, and no validation set can answer
+# that.
 
 # %% [markdown]
 # ## Test yourself
@@ -674,7 +835,7 @@ shares.round(2)
 # - (a) axial
 # - (b) coronal
 # - (c) sagittal
-# - (d) It cannot be said without the picture.
+# - (d) It cannot be said without the image.
 #
 # <details><summary>Answer</summary>
 #
@@ -687,14 +848,14 @@ shares.round(2)
 #
 # - (a) The mask is right to about 3 %.
 # - (b) The answer does not depend on the changes that were tried.
-# - (c) The picture resembles the training pictures.
+# - (c) The image resembles the training images.
 # - (d) The probabilities are calibrated.
 #
 # <details><summary>Answer</summary>
 #
 # **(b)**, and no more. (a) is the tempting one: members of one network share its mistakes, and
-# agree on them. (c) they agree on an empty photograph too. (d) agreement compares masks with each
-# other, not probabilities with what came true.
+# agree on them. (c) they agree on a photograph on which none draws anything, too. (d) agreement
+# compares masks with each other, not probabilities with what came true.
 # </details>
 #
 # **3.** Why is the limit of the distance chosen on validation and not on training patients?
@@ -721,9 +882,9 @@ shares.round(2)
 #
 # <details><summary>Answer</summary>
 #
-# **(c)**: see the table. (a) nothing in the arrays is wrong as such. (b) is what one would hope,
-# but the features hardly react. (d) the channels have fixed places; what stands in the second
-# place is FLAIR to the network.
+# **(c)**: see the table. (a) the arrays themselves are valid. (b) is what one would hope, but the
+# features hardly react. (d) the channels have fixed places; what stands in the second place is
+# FLAIR to the network.
 # </details>
 #
 # **5.** Your mask has 4000 voxels of 1 x 1 x 1 mm, a colleague's of the same tumour 800 voxels of
@@ -745,16 +906,16 @@ shares.round(2)
 #
 # **Key points**
 #
-# - A volume without its affine does not know left from right; a mask goes back to the space that it
-#   came from.
-# - Grey levels are scaled by percentiles of the head, never by the extremes, and a constant picture
-#   is a case.
-# - The spread over changed copies shows how far an answer hangs on what should not matter. Whether
+# - A volume without its affine does not know left from right; a mask is written back into the space
+#   that it came from, where it can be measured in mm and ml.
+# - Grey levels are scaled by percentiles of the head, never by the extremes; an image of a single
+#   grey level has to be thought of.
+# - Predictions for changed copies show how far an answer depends on what should not matter. Whether
 #   that predicts errors is measured on validation patients.
 # - A network has no answer "I do not know this". A distance to the training slices gives it one,
-#   with a limit chosen on validation and a stated rate of false alarms.
-# - Both have blind spots. Exchanged sequences and mirrored heads pass the distance; nonsense can be
-#   agreed upon.
+#   with a limit chosen on validation patients and a stated rate of false positives.
+# - Both miss something. Exchanged sequences and mirrored heads pass the distance, and members can
+#   agree on nonsense.
 #
 # Back to [4 · Evaluate](04_evaluate.ipynb), whose model card says for whom these models were
 # tested, or to [1 · Explore](01_explore.ipynb).
@@ -763,7 +924,7 @@ shares.round(2)
 # ## To think about
 #
 # 1. Which feature, or which check that needs no network at all, would notice exchanged sequences?
-# 2. You want to lower the rate of false alarms for *patients* rather than for slices. How many
+# 2. You want to lower the rate of false positives for *patients* rather than for slices. How many
 #    validation patients do you need before a rate of 5 % means anything?
 # 3. A hospital gets a new scanner, and a third of its patients is flagged. What do you do with the
 #    limit, and what with the model?
@@ -776,7 +937,8 @@ shares.round(2)
 #   [doi:10.1016/j.neucom.2019.01.103](https://doi.org/10.1016/j.neucom.2019.01.103)
 # - A. G. Roy et al., *Bayesian QuickNAT: model uncertainty in deep whole-brain segmentation for
 #   structure-wise quality control*, NeuroImage 195 (2019): agreement of members as a measure of
-#   quality. [doi:10.1016/j.neuroimage.2019.03.042](https://doi.org/10.1016/j.neuroimage.2019.03.042)
+#   quality.
+#   [doi:10.1016/j.neuroimage.2019.03.042](https://doi.org/10.1016/j.neuroimage.2019.03.042)
 # - A. Jungo, F. Balsiger, M. Reyes, *Analyzing the quality and challenges of uncertainty
 #   estimations for brain tumor segmentation*, Frontiers in Neuroscience 14 (2020): what such
 #   measures are worth, by patient.

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.cohort.volumes import Volumes, head_pixels, normalise_volume, read_volume
+from utils.cohort.volumes import (
+    GREY_LEVELS_PER_SD,
+    Volumes,
+    head_pixels,
+    normalise_volume,
+    read_volume,
+)
 
 
 def slice_similarity(
@@ -198,6 +204,49 @@ def missing_sequences(volumes: Volumes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["patient", "institution", "pre_contrast", "post_contrast"])
 
 
+def enhancement(volumes: Volumes) -> pd.DataFrame:
+    """Return for each patient how much of the tumour lights up after contrast agent.
+
+    Parameters
+    ----------
+    volumes : Volumes
+        Normalised, with masks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``patient, tumour_px`` (pixels of the volume's masks) and ``enhancing``: the share, 0 to 1,
+        of these pixels that are brighter after contrast agent than before by more than one standard
+        deviation of the head; NaN where a sequence is missing or there is no tumour. One row per
+        patient in the order of the table.
+
+    Examples
+    --------
+    A tumour of two pixels, one of which goes from 90 to 200.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from utils.cohort.statistics import enhancement
+    >>> from utils.cohort.volumes import Volumes
+    >>> table = pd.DataFrame({"patient": ["a"], "institution": ["CS"]})
+    >>> images = np.array([[[[90, 150, 200], [90, 150, 95]]]], np.uint8)
+    >>> enhancement(Volumes(table, images, masks=np.ones((1, 1, 2), np.uint8)))
+      patient  tumour_px  enhancing
+    0       a          2        0.5
+    """
+    missing = missing_sequences(volumes)
+    whole = ~(missing["pre_contrast"] | missing["post_contrast"])
+    rows = []
+    for (patient, _), places in _by_patient(volumes.table):
+        tumour = volumes.masks[places] > 0
+        before, after = (volumes.images[places][..., channel][tumour] for channel in (0, 2))
+        gained = after.astype(int) - before > GREY_LEVELS_PER_SD
+        rows.append((patient, int(tumour.sum()), gained.mean() if len(gained) else np.nan))
+    table = pd.DataFrame(rows, columns=["patient", "tumour_px", "enhancing"])
+    table["enhancing"] = table["enhancing"].where(whole)
+    return table
+
+
 def head_grey_levels(table: pd.DataFrame, pixels: int = 500, seed: int = 0) -> pd.DataFrame:
     """Return grey levels of pixels of the head, equally many of every patient.
 
@@ -233,6 +282,34 @@ def head_grey_levels(table: pd.DataFrame, pixels: int = 500, seed: int = 0) -> p
         }
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def even_images(levels: pd.DataFrame, channel: int = 0) -> list[str]:
+    """Return the patients whose head is nearly one grey level in a channel, as in a phase image.
+
+    Parameters
+    ----------
+    levels : pandas.DataFrame
+        From `head_grey_levels`.
+    channel : int
+        0 is pre-contrast.
+
+    Returns
+    -------
+    list of str
+        Of whom more than four fifths of the pixels lie within 6 grey levels of the median.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.cohort.statistics import even_images
+    >>> levels = pd.DataFrame({"patient": list("aabb"), "channel": 0, "raw": [104, 106, 20, 90]})
+    >>> even_images(levels)
+    ['a']
+    """
+    by_patient = levels[levels["channel"] == channel].groupby("patient")["raw"]
+    near = by_patient.agg(lambda values: ((values - values.median()).abs() <= 6).mean())
+    return list(near.index[near > 0.8])
 
 
 def spread_between_patients(levels: pd.DataFrame, column: str) -> pd.Series:

@@ -18,6 +18,7 @@ from utils.plots.style import (
     contour_legend,
     draw_contour,
     draw_slice,
+    head_window,
     new_figure,
     styled,
 )
@@ -38,7 +39,10 @@ def gallery(images: np.ndarray, masks: np.ndarray, names: Sequence[str], source:
     """
     columns = len(images)
     title = "Slices with the tumour's border drawn on FLAIR"
-    figure = new_figure(title, source, max(5, 1.6 * columns + 0.3), 5.6)
+    window = head_window(images[..., 1])
+    images, masks = images[:, *window], masks[:, *window]
+    height = 1.6 * 3 * images.shape[1] / images.shape[2] + 1.1
+    figure = new_figure(title, source, max(5, 1.6 * columns + 0.3), height)
     grid = figure.subplots(3, columns, squeeze=False)
     for channel, row in enumerate(grid):
         for column, axes in enumerate(row):
@@ -53,10 +57,8 @@ def gallery(images: np.ndarray, masks: np.ndarray, names: Sequence[str], source:
 
 
 @styled
-def volume_strip(
-    images: np.ndarray, masks: np.ndarray, patient: str, source: str, columns: int = 8
-) -> Figure:
-    """Show one patient's FLAIR slices from the lowest to the highest, at most 24 of them.
+def volume_strip(images: np.ndarray, masks: np.ndarray, patient: str, source: str) -> Figure:
+    """Show all of one patient's FLAIR slices, from the lowest to the highest, cut to the head.
 
     Parameters
     ----------
@@ -64,26 +66,29 @@ def volume_strip(
     masks : ndarray (slices, height, width)
     patient : str
     source : str
-    columns : int
     """
-    shown = np.unique(np.linspace(0, len(images) - 1, min(24, len(images))).round().astype(int))
-    rows = -(-len(shown) // columns)
-    title = f"{patient}: {len(shown)} of {len(images)} slices, FLAIR"
-    figure = new_figure(title, source, 1.15 * columns, 1.3 * rows + 0.8)
+    columns = 8 if len(images) <= 40 else 12
+    rows = -(-len(images) // columns)
+    window = head_window(images[..., 1])
+    flair, masks = images[:, *window, 1], masks[:, *window]
+    width = 9.6 / columns
+    height = width * flair.shape[1] / flair.shape[2] + 0.2
+    title = f"{patient}: all {len(images)} slices, FLAIR"
+    figure = new_figure(title, source, 9.6, height * rows + 0.8)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    vmax = np.percentile(images[..., 1], 99.8)
+    vmax = np.percentile(flair, 98.5)  # the scalp, brighter than the brain, may be white
     bare(grid)
-    for axes, place in zip(grid, shown, strict=False):
-        draw_slice(axes, images[place, ..., 1], vmax)
+    for place, axes in enumerate(grid[: len(flair)]):
+        draw_slice(axes, flair[place], vmax)
         draw_contour(axes, masks[place])
-        axes.set_title(f"slice {place + 1}", fontsize=8)
+        axes.set_title(f"{place + 1}", fontsize=8)
     contour_legend(figure, prediction=False)
     return figure
 
 
 @styled
 def channels(image: np.ndarray, mask: np.ndarray, source: str) -> Figure:
-    """Explain a slice: its three channels, all of them as one colour picture, and the mask.
+    """Explain a slice: its three channels, all of them as one colour image, and the mask.
 
     Parameters
     ----------
@@ -91,7 +96,9 @@ def channels(image: np.ndarray, mask: np.ndarray, source: str) -> Figure:
     mask : ndarray (height, width)
     source : str
     """
-    figure = new_figure("One slice: three channels and a mask", source, 10, 3.3)
+    window = head_window(image[..., 1])
+    image, mask = image[window], np.asarray(mask)[window]
+    figure = new_figure("One slice: three channels and a mask", source, 10, 3.5)
     grid = figure.subplots(1, 5)
     told = ("fluid dark", "fluid suppressed,\nswelling bright", "leaky vessels bright")
     for channel, axes in enumerate(grid[:3]):
@@ -100,10 +107,10 @@ def channels(image: np.ndarray, mask: np.ndarray, source: str) -> Figure:
         axes.set_xlabel(told[channel], fontsize=9)
     draw_slice(grid[3], image)
     grid[3].set_title("as red, green, blue", fontsize=10)
-    grid[3].set_xlabel("how a picture\nprogram shows it", fontsize=9)
+    grid[3].set_xlabel("how an image\nviewer shows it", fontsize=9)
     draw_slice(grid[4], (np.asarray(mask) > 0).astype(float), 1)
     grid[4].set_title("mask", fontsize=10)
-    grid[4].set_xlabel("tumour white", fontsize=9)
+    grid[4].set_xlabel("abnormal on\nFLAIR: white", fontsize=9)
     return figure
 
 
@@ -150,7 +157,7 @@ def tumour_sizes(table: pd.DataFrame, picture_px: int, source: str) -> Figure:
     table : DataFrame
         Needs `patient, tumour_px`.
     picture_px : int
-        Pixels of a whole picture, to give areas as a share of it.
+        Pixels of a whole image, to give areas as a share of it.
     source : str
     """
     share = 100 * table["tumour_px"].astype(float) / picture_px
@@ -165,14 +172,14 @@ def tumour_sizes(table: pd.DataFrame, picture_px: int, source: str) -> Figure:
     for axes, values, what, label in panels:
         axes.hist(values, bins=24, color=BLUE, edgecolor="white")
         axes.axvline(values.median(), color=ORANGE, linestyle="--")
-        axes.set(xlabel=f"{label} (% of the picture)", ylabel=what)
+        axes.set(xlabel=f"{label} (% of the image)", ylabel=what)
         axes.set_title(f"{len(values)} {what}; median {values.median():.1f} % (dashed)")
     return figure
 
 
 @styled
 def tumour_heat_map(images: np.ndarray, masks: np.ndarray, source: str) -> Figure:
-    """Show how many tumour slices have tumour at each place, beside the mean picture.
+    """Show how many tumour slices have tumour at each place, beside the mean image.
 
     Parameters
     ----------
@@ -187,7 +194,7 @@ def tumour_heat_map(images: np.ndarray, masks: np.ndarray, source: str) -> Figur
     left, right = figure.subplots(1, 2)
     mean = images[with_tumour][..., 1].mean(axis=0)
     draw_slice(left, mean)
-    left.set_title("mean FLAIR picture")
+    left.set_title("mean FLAIR image")
     drawn = right.imshow(share, cmap="viridis")
     bare(right)
     right.set_title("true tumour")
@@ -203,26 +210,34 @@ def intensity_by_institution(
 ) -> Figure:
     """Show the distribution of the head's pixels by channel and institution.
 
+    An institution with a single patient has no line: it would show a person, not an institution.
+
     Parameters
     ----------
     intensities : DataFrame
-        `institution, channel` (0 to 2), `value` (grey level), one row for each pixel sampled.
+        `patient, institution, channel` (0 to 2), `value` (grey level), one row for each pixel
+        sampled.
     source : str
     title : str
     """
+    patients = intensities.groupby("institution")["patient"].nunique()
+    drawn = patients.index[patients > 1]
     figure = new_figure(title, source, 10, 3.4)
     grid = figure.subplots(1, 3, sharey=True)
     edges = np.linspace(0, intensities["value"].max(), 41)
     centres = (edges[1:] + edges[:-1]) / 2
     for channel, axes in enumerate(grid):
         rows = intensities[intensities["channel"] == channel]
-        for number, (institution, group) in enumerate(rows.groupby("institution")):
-            share = 100 * np.histogram(group["value"], edges)[0] / len(group)
+        for number, institution in enumerate(drawn):
+            values = rows.loc[rows["institution"] == institution, "value"]
+            share = 100 * np.histogram(values, edges)[0] / len(values)
             look = {"color": COLOURS[number % 7], "linestyle": LINES[number % 7]}
-            axes.plot(centres, share, label=institution if channel == 0 else None, **look)
+            label = f"{institution}, {patients[institution]} patients" if channel == 0 else None
+            axes.plot(centres, share, label=label, **look)
         axes.set(title=CHANNELS[channel], xlabel="grey level", xlim=(0, edges[-1]))
     grid[0].set_ylabel("head pixels (% per bin)")
-    figure.legend(loc="outside right center", title="institution")
+    left_out = [f"{name}: one patient,\nnot drawn" for name in patients.index[patients == 1]]
+    figure.legend(loc="outside right center", title="\n".join(["institution", *left_out]))
     return figure
 
 
@@ -253,7 +268,7 @@ def neighbour_similarity(similarity: pd.DataFrame, source: str) -> Figure:
         box.set(facecolor=SKY if number < len(distances) else ORANGE, edgecolor=GREY)
     for line in drawn["medians"]:
         line.set(color="black", linewidth=2)
-    axes.set(ylabel="correlation of two FLAIR slices", xlabel="")
+    axes.set(ylabel="correlation of two FLAIR slices", xlabel="which two slices")
     axes.set_title("box: middle half of the pairs; whiskers: 5 % to 95 %", fontsize=9, color=GREY)
     axes.grid(False, axis="x")
     return figure

@@ -136,6 +136,36 @@ def draw_slice(axes: Axes, picture: np.ndarray, vmax: float | None = None, **key
     bare(axes)
 
 
+def head_window(pictures: np.ndarray, margin: float = 0.03) -> tuple[slice, slice]:
+    """Return the rows and columns that hold the head in all of some pictures.
+
+    Parameters
+    ----------
+    pictures : ndarray (n, height, width) or (height, width)
+        One channel; the background may be black or an even grey.
+    margin : float
+        Kept around the head, as a share of the width.
+
+    Returns
+    -------
+    (slice, slice)
+        Everything, if nothing stands out from the background.
+    """
+    pictures = np.asarray(pictures, dtype=float)
+    pictures = pictures.reshape(-1, *pictures.shape[-2:])
+    background = np.median(pictures[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    # A line of pixels counts only if 3 % of it are bright, so that noise does not widen the window.
+    bright = pictures > background + 0.15 * (np.percentile(pictures, 99.5) - background)
+    window = []
+    for axis in (2, 1):
+        found = np.flatnonzero(bright.mean(axis=axis).max(axis=0) > 0.03)
+        lines = bright.shape[3 - axis]
+        pad = round(margin * lines)
+        ends = (max(found[0] - pad, 0), found[-1] + 1 + pad) if len(found) else (0, lines)
+        window.append(slice(*map(int, ends)))
+    return window[0], window[1]
+
+
 def draw_contour(axes: Axes, mask: np.ndarray, look: dict = TRUTH) -> None:
     """Draw the border of a mask (height, width), if it has one."""
     mask = np.asarray(mask) > 0

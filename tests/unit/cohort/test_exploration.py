@@ -1,12 +1,20 @@
 """Missing sequences are those that equal FLAIR; grey levels are those of the head, patient by
 patient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from cohort_files import save
 
-from utils.cohort.statistics import head_grey_levels, missing_sequences, spread_between_patients
+from utils.cohort.statistics import (
+    enhancement,
+    even_images,
+    head_grey_levels,
+    missing_sequences,
+    spread_between_patients,
+)
 from utils.cohort.volumes import GREY_LEVELS_PER_SD, HEAD_MEAN, Volumes
 
 
@@ -66,3 +74,32 @@ def test_spread_is_that_of_the_means_over_that_within():
     )
     # Means 10 and 14: standard deviation sqrt(8). Within each patient sqrt(2).
     assert spread_between_patients(levels, "raw").tolist() == pytest.approx([2.0])
+
+
+def test_a_tumour_lights_up_where_it_gains_more_than_a_deviation_of_the_head():
+    ring, dark, missing = (np.full((2, 8, 8, 3), 90, np.uint8) for _ in range(3))
+    for images in (ring, dark):
+        images[..., 1] = 150
+    ring[0, 2, 2:5, 2] = 90 + GREY_LEVELS_PER_SD + 1
+    dark[0, 2, 2:5, 2] = 90 + GREY_LEVELS_PER_SD  # not more than that
+    masks = np.zeros((6, 8, 8), np.uint8)
+    masks[::2, 2:4, 2:5] = 1
+    found = enhancement(replace(volumes_of(ring, dark, missing), masks=masks))
+    assert found["tumour_px"].tolist() == [6, 6, 6]
+    assert found["enhancing"].tolist()[:2] == [0.5, 0.0]
+    assert np.isnan(found["enhancing"][2])  # all channels equal FLAIR
+
+
+def test_a_patient_without_tumour_has_no_share_that_lights_up():
+    images = random_images(0)
+    found = enhancement(replace(volumes_of(images), masks=np.zeros((2, 8, 8), np.uint8)))
+    assert found["tumour_px"].tolist() == [0] and np.isnan(found["enhancing"][0])
+
+
+def test_an_image_of_one_grey_with_a_few_edges_is_even():
+    levels = pd.DataFrame(
+        {"patient": ["even"] * 10 + ["usual"] * 10, "channel": 0,
+         "raw": [105] * 9 + [180, *range(0, 200, 20)]}
+    )  # fmt: skip
+    assert even_images(levels) == ["even"]
+    assert even_images(levels.assign(channel=1)) == []

@@ -16,6 +16,7 @@ from utils.plots import (
     evaluation as plots_evaluation,
     segmentation as plots_segmentation,
 )
+from utils.plots.style import head_window
 
 SOURCE = "simulated cohort, 4 patients, seed 0"
 RANDOM = np.random.default_rng(0)
@@ -49,6 +50,13 @@ TRIED = pd.DataFrame(
 )
 NAMES = [f"slice {number}" for number in range(3)]
 FEW = {"resamples": 20}
+LEVELS = pd.DataFrame(
+    {
+        "patient": ["a", "b", "c"] * 3,
+        "channel": np.repeat([0, 1, 2], 3),
+        "value": [10, 90, 30, 40, 50, 60, 10, 20, 30],
+    }
+)
 NOTHING = IMAGES[:0], MASKS[:0], []
 
 FIGURES = {
@@ -59,8 +67,8 @@ FIGURES = {
     plots_cohort.tumour_sizes: [(SLICES, 256)],
     plots_cohort.tumour_heat_map: [(IMAGES, MASKS)],
     plots_cohort.intensity_by_institution: [
-        (pd.DataFrame({"institution": ["DU", "HT"] * 3, "channel": [0, 0, 1, 1, 2, 2],
-                       "value": [10, 90, 30, 40, 50, 60]}),)
+        (LEVELS.assign(institution=["DU", "DU", "HT"] * 3),),
+        (LEVELS.assign(institution="DU"),),
     ],
     plots_cohort.neighbour_similarity: [(statistics.slice_similarity(IMAGES, SLICES, [1, 2]),)],
     plots_cohort.split_balance: [(SLICES, SPLIT)],
@@ -146,6 +154,33 @@ def test_a_grad_cam_map_without_a_peak_says_so_and_has_no_cross():
     texts = [[text.get_text() for text in axes.texts] for axes in lower]
     assert [bool(each) for each in texts] == [True, False, True]
     assert texts[0][0].startswith("no peak")
+
+
+def test_an_institution_with_one_patient_is_no_distribution():
+    levels = LEVELS.assign(institution=["DU", "DU", "HT"] * 3)
+    figure = plots_cohort.intensity_by_institution(levels, SOURCE)
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1, 1]
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["DU, 2 patients"]
+    assert "HT: one patient" in legend.get_title().get_text()
+
+
+def test_all_slices_of_a_patient_are_shown():
+    for count in (1, 24, 41):
+        images = np.resize(IMAGES, (count, 16, 16, 3))
+        masks = np.resize(MASKS, (count, 16, 16))
+        figure = plots_cohort.volume_strip(images, masks, "SIM_DU_1", SOURCE)
+        assert sum(bool(axes.images) for axes in figure.axes) == count
+
+
+def test_the_head_is_found_on_an_even_background():
+    pictures = np.full((2, 40, 50), 30.0)
+    pictures[0, 10:20, 15:30] = pictures[1, 12:25, 20:35] = 200
+    pictures[0, 3, 3] = 255  # a single bright pixel of noise
+    rows, columns = head_window(pictures, margin=0)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (10, 25, 15, 35)
+    nothing = np.zeros((16, 16))
+    assert nothing[head_window(nothing)].shape == (16, 16)
 
 
 def test_every_figure_of_the_course_is_tested():

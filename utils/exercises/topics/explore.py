@@ -9,6 +9,7 @@ import pandas as pd
 from utils.exercises import judges
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import AfterRestart, BeforeRestart
+from utils.exercises.readings import readings
 
 NOTEBOOK = "01"
 
@@ -158,6 +159,22 @@ def _levels(said: str, channel, right, slips=()) -> Case:
     return Case(said, (channel, channel > 0), judge)
 
 
+def _similarity_readings() -> Exercise:
+    # tests/notebooks/test_readings.py compares them with the numbers of the stored figure.
+    judge = readings(
+        wrong={
+            "b": "compare the box two slices away with the last box, not with its neighbour",
+            "d": "nothing in the figure says why slices are alike, and most slices have no tumour",
+            "e": "boxes and whiskers overlap; a difference of medians is not one of every pair",
+        },
+        right={
+            "a": "follow the medians, the thick lines, from left to right",
+            "c": "compare the last two boxes with each other",
+        },
+    )
+    return Exercise("similarity_readings", NOTEBOOK, (Case("", (), judge),), is_function=False)
+
+
 # Two patients with gaps: slices 2 of A and 7 and 9 of B have a neighbour in training.
 _MIXED = [
     ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
@@ -273,6 +290,7 @@ EXERCISES = (
     _volume_megabytes(),
     _tumour_share(),
     _normalise(),
+    _similarity_readings(),
     _neighbours_in_training(),
     _held_out_patients(),
 )

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: axes, grey levels, volumes, agreement, and when to believe."""
+"""Exercises of notebook 08: axes, grey levels, volumes, and when to believe an answer."""
 
 import math
 
@@ -6,25 +6,10 @@ import numpy as np
 
 from utils.exercises import judges
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.readings import readings
 
 NOTEBOOK = "08"
 PIXEL_MM, SLICE_MM = 0.9375, 6.0
-
-
-def _voxels_per_ml() -> Exercise:
-    voxel = PIXEL_MM**2 * SLICE_MM  # mm3
-    slips = {
-        voxel: "that is the volume of one voxel in mm3",
-        voxel / 1000: "that is how many ml one voxel has",
-        1 / voxel: "that is how many voxels make 1 mm3",
-        1000 / (PIXEL_MM * SLICE_MM): "a voxel has three sides",
-        1000 / PIXEL_MM**2: "a voxel has three sides",
-        1000 / SLICE_MM: "a voxel has three sides",
-        100 / voxel: "1 ml is 1000 mm3",
-        10 / voxel: "1 ml is 1000 mm3",
-    }
-    judge = judges.number(1000 / voxel, within=0.51, slips=slips, verb="you say")
-    return Exercise("voxels_per_ml", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
 def _affine(*columns, origin=(0.0, 0.0, 0.0)) -> np.ndarray:
@@ -176,43 +161,6 @@ def _volume_ml() -> Exercise:
     )
 
 
-def _agreement() -> Exercise:
-    three = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]], np.uint8).reshape(3, 1, 2, 2)
-    one_alone = np.zeros((3, 1, 2, 2), np.uint8)
-    one_alone[2, 0, 0, 0] = 1
-    same = np.stack([three[0]] * 4)
-    empty = np.zeros((3, 2, 2, 2), np.uint8)
-    in_slices = np.zeros((2, 2, 1, 4), np.uint8)
-    in_slices[0, 0], in_slices[1, 0] = [1, 1, 1, 1], [1, 1, 0, 0]
-    in_slices[0, 1], in_slices[1, 1] = [1, 0, 0, 0], [0, 0, 0, 1]
-
-    of_itself = "a member agrees with itself always: leave those pairs out"
-    return Exercise(
-        "agreement",
-        NOTEBOOK,
-        (
-            Case("four equal members", (same,), judges.number(1.0)),
-            Case("three members", (three,), judges.number(2 / 9, slips={
-                (3 + 2 * 2 / 3) / 9: of_itself,
-                1 / 3: "you compare with the first member only; take all pairs",
-                (1 / 2) / 3: "that is intersection over union, not Dice",
-                2 / 3: "that is the sum over pairs, not their mean",
-            })),
-            Case("masks of 0 and 255", (three * np.uint8(255),), judges.number(2 / 9)),
-            Case("two slices", (in_slices,), judges.number(4 / 8, slips={
-                (2 / 3 + 0) / 2: "that is the mean over slices; pool the whole volume",
-            })),
-            Case("three empty members", (empty,), judges.number(1.0, slips={
-                0.0: "they all say the same, so they agree",
-            })),
-            Case("two empty members and one not", (one_alone,), judges.number(1 / 3, slips={
-                1.0: "an empty mask and one that is not do not agree",
-                0.0: "the two empty ones agree with each other",
-            })),
-        ),
-    )  # fmt: skip
-
-
 def _flagged() -> Exercise:
     ten = np.arange(1.0, 11.0)
     shuffled = np.array([3, 9, 1, 7, 10, 2, 8, 4, 6, 5.0])
@@ -263,11 +211,27 @@ def _flagged() -> Exercise:
     )  # fmt: skip
 
 
+def _distance_readings() -> Exercise:
+    # tests/notebooks/test_readings.py compares them with the numbers of the stored notebook.
+    judge = readings(
+        wrong={
+            "b": "look in the table for a row with flagged False whose Dice is bad",
+            "c": "compare the skull-stripped head with the exchanged sequences in both columns",
+            "e": "compare the row of the held-out patients with that of the validation patients, "
+            "and all of them come from one cohort",
+        },
+        right={
+            "a": "look at the lowest rows of the figure, from the retina on",
+            "d": "look where the row of the training patients ends and where the other rows begin",
+        },
+    )
+    return Exercise("distance_readings", NOTEBOOK, (Case("", (), judge),), is_function=False)
+
+
 EXERCISES = (
     _axis_letters(),
     _to_8_bit(),
-    _voxels_per_ml(),
     _volume_ml(),
-    _agreement(),
     _flagged(),
+    _distance_readings(),
 )

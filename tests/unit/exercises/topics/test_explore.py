@@ -93,6 +93,7 @@ def last_ones(names, share, seed):
     return patients[-max(1, round(share * len(patients))) :]
 
 
+VALUES = ("volume_megabytes", "similarity_readings")
 WRONG = {
     "patient_of": {
         "the file's name": (lambda path: Path(path).stem, "a slice you return 'SIM_CS_004_12'"),
@@ -150,6 +151,13 @@ WRONG = {
         "0 / 0": (without_a_look_at_zero, "for a channel with one grey level you divide 0 by 0"),
         "float": (as_float, "you return float64, not uint8"),
         "flat": (lambda channel, head: channel[head], "you return the shape"),
+    },
+    "similarity_readings": {
+        "a gap of one": ("abc", "you take (b): compare the box two slices away"),
+        "the tumour": ("acd", "you take (d): nothing in the figure says why"),
+        "every pair": ("ace", "you take (e): boxes and whiskers overlap"),
+        "no fall": ("c", "is missing: follow the medians"),
+        "no end": ("a", "is missing: compare the last two boxes"),
     },
     "neighbours_in_training": {
         "twice": (lambda table: neighbours(table, ones=True), "is still one test slice"),
@@ -269,7 +277,7 @@ def raising(*arguments):
     raise RuntimeError("no idea")
 
 
-@pytest.mark.parametrize("name", [name for name in WRONG if name != "volume_megabytes"])
+@pytest.mark.parametrize("name", [name for name in WRONG if name not in VALUES])
 @pytest.mark.parametrize("answer", [raising, lambda *given: {}, lambda *given: object(), "text"])
 def test_nonsense_is_refused_in_one_line(name, answer):
     verdict = getattr(check, name).verdict(answer)

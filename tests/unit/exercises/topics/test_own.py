@@ -3,15 +3,12 @@
 That the solutions pass is shown by tests/notebooks/test_exercises.py.
 """
 
-import itertools
-
 import numpy as np
 import pytest
 from answers import assert_told
 
 from utils import check
 
-PIXEL, DEPTH = 0.9375, 6.0
 LETTERS = np.array([list("LR"), list("PA"), list("IS")])
 
 
@@ -42,32 +39,6 @@ def quietly(function):
             return function(*arguments)
 
     return answer
-
-
-def dice(first, second, empty=1.0):
-    first, second = first > 0, second > 0
-    total = first.sum() + second.sum()
-    return 2 * (first & second).sum() / total if total else empty
-
-
-def over_pairs(score):
-    return lambda masks: float(np.mean([score(a, b) for a, b in itertools.combinations(masks, 2)]))
-
-
-def by_slice(masks):
-    pairs = itertools.combinations(masks, 2)
-    return float(np.mean([np.mean([dice(*both) for both in zip(a, b, strict=True)])
-                          for a, b in pairs]))  # fmt: skip
-
-
-def products(first, second):
-    total = first.sum() + second.sum()
-    return 2 * (first * second).sum() / total if total else 1.0
-
-
-def jaccard(first, second):
-    union = (first | second).sum()
-    return (first & second).sum() / union if union else 1.0
 
 
 def above(threshold):
@@ -131,13 +102,6 @@ WRONG = {
             "which is too",
         ),
     },
-    "voxels_per_ml": {
-        "volume of a voxel": (PIXEL**2 * DEPTH, "volume of one voxel in mm3"),
-        "ml of a voxel": (PIXEL**2 * DEPTH / 1000, "how many ml one voxel has"),
-        "two sides": (1000 / (PIXEL * DEPTH), "three sides"),
-        "a hundred": (100 / (PIXEL**2 * DEPTH), "1 ml is 1000 mm3"),
-        "rounded down a lot": (180, "too low"),
-    },
     "volume_ml": {
         "cubic millimetres": (
             lambda mask, affine: np.count_nonzero(mask) * np.linalg.det(affine[:3, :3]),
@@ -169,28 +133,6 @@ WRONG = {
             ),
             "for an empty mask you return nan",
         ),
-    },
-    "agreement": {
-        "with itself": (
-            lambda masks: float(np.mean([dice(a, b) for a in masks for b in masks])),
-            "for three members you return 0.481481: a member agrees with itself",
-        ),
-        "the first only": (
-            lambda masks: float(np.mean([dice(masks[0], b) for b in masks[1:]])),
-            "the first member only",
-        ),
-        "the union": (over_pairs(lambda a, b: jaccard(a > 0, b > 0)), "intersection over union"),
-        "the sum": (
-            lambda masks: sum(dice(*both) for both in itertools.combinations(masks, 2)),
-            "for four equal members",
-        ),
-        "products": (over_pairs(products), "for masks of 0 and 255"),
-        "by slice": (by_slice, "for two slices you return 0.333333: that is the mean over slices"),
-        "nan for empty": (
-            over_pairs(lambda a, b: dice(a, b, np.nan)),
-            "for three empty members you return nan",
-        ),
-        "nothing for empty": (over_pairs(lambda a, b: dice(a, b, 0.0)), "they all say the same"),
     },
     "flagged": {
         "what is near": (
@@ -225,6 +167,14 @@ WRONG = {
         ),
         "a number": (lambda new, validation, rate: float(max(validation)), "you return float64"),
     },
+    "distance_readings": {
+        "below the limit is right": ("abd", "you take (b): look in the table"),
+        "the further the worse": ("acd", "you take (c): compare the skull-stripped"),
+        "the rate holds elsewhere": ("ade", "you take (e): compare the row of the held-out"),
+        "the photographs left out": ("d", "is missing: look at the lowest rows"),
+        "the training patients left out": ("a", "is missing: look where the row of the training"),
+        "nothing": ("", "one that the numbers support is missing"),
+    },
 }
 CASES = [(name, what) for name, answers in WRONG.items() for what in answers]
 
@@ -243,12 +193,23 @@ def raising(*arguments):
     raise RuntimeError("no idea")
 
 
-@pytest.mark.parametrize("name", [name for name in WRONG if name != "voxels_per_ml"])
+@pytest.mark.parametrize("name", [name for name in WRONG if name != "distance_readings"])
 @pytest.mark.parametrize("answer", [raising, lambda *given: {}, lambda *given: object(), "text"])
 def test_nonsense_is_refused_in_one_line(name, answer):
     assert_told(getattr(check, name), answer, [])
 
 
-@pytest.mark.parametrize("answer", [None, "190", [189.6], {}])
-def test_a_value_of_another_kind_is_refused(answer):
-    assert "not the kind of value" in check.voxels_per_ml.verdict(answer).message
+@pytest.mark.parametrize("answer", [None, 4, ["a", "d"], {}])
+def test_readings_of_another_kind_are_refused(answer):
+    assert "not the kind of value" in check.distance_readings.verdict(answer).message
+
+
+@pytest.mark.parametrize("answer", ["da", "a, d", "(A) (D)"])
+def test_readings_may_be_written_in_several_ways(answer):
+    assert check.distance_readings.verdict(answer).message == "right"
+
+
+def test_a_letter_that_names_no_reading_is_told():
+    assert check.distance_readings.verdict("adx").message == (
+        "you name 'x'; the readings are a to e"
+    )
