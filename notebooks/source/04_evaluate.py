@@ -316,7 +316,7 @@ def three_dice(slices):
     Parameters
     ----------
     slices : pandas.DataFrame
-        One row a slice: ``patient, tumour_px, predicted_px, overlap_px``.
+        One row per slice: ``patient, tumour_px, predicted_px, overlap_px``.
 
     Returns
     -------
@@ -680,7 +680,7 @@ def differences_of(first, second):
     Parameters
     ----------
     first, second : pandas.DataFrame
-        ``patient, dice``, one row a patient.
+        ``patient, dice``, one row per patient.
 
     Raises
     ------
@@ -967,7 +967,7 @@ errors.head(5).round(2)
 # %%
 rows = example_slices(slices, errors["patient"].head(3).tolist())
 rows = rows[::2] + rows[1::2]  # above: most missed; below: most invented
-pictures = np.stack([read_slice(path) for path in result.volumes.table.loc[rows, "image_path"]])
+images = np.stack([read_slice(path) for path in result.volumes.table.loc[rows, "image_path"]])
 names = [
     f"{row.patient}, slice {row.slice}\nmissed {row.tumour_px - row.overlap_px} px, "
     f"invented {row.predicted_px - row.overlap_px} px"
@@ -975,7 +975,7 @@ names = [
 ]
 masks = result.truths[rows], result.alone[rows]
 title = "The patients with the lowest Dice"
-figure = plots_segmentation.overlays(pictures, *masks, names, SOURCE, title, len(rows) // 2)
+figure = plots_segmentation.overlays(images, *masks, names, SOURCE, title, len(rows) // 2)
 
 # %% tags=["hide-input"]
 alt = (

@@ -89,7 +89,7 @@ print("similarity of every slice with every other:", *likeness.shape)
 # %% [markdown]
 # ## Three splits
 #
-# - **random slices**: every slice is dealt by itself, as `train_test_split` does it;
+# - **random slices**: every slice is drawn by itself, as `train_test_split` does it;
 # - **faulty patient_id**: whole patients, but by a column of names that is wrong. A table with this
 #   column is handed around for the real cohort; we rebuild it further below;
 # - **patients**: whole patients, by the names of their folders.
@@ -239,7 +239,7 @@ print("the AUC by patients varies over the repeats at least twice as much as the
 # Two remarks about the interval of the gap. The repeats share most of their training slices, so
 # they are not independent, and the usual standard error would be far too small; this interval is
 # widened for that (Nadeau & Bengio 2003). And it says how sure the gap is for *this* cohort. With
-# another seed the slices are dealt anew and the gap changes a little; with another cohort the
+# another seed the slices are drawn anew and the gap changes a little; with another cohort the
 # patients are others, and it may change a lot.
 #
 # Why is there a gap at all? The question is "is there a tumour in this slice?", and for a slice

@@ -399,8 +399,8 @@ print(inspect.getsource(bugs.prepare_for_resnet))
 ranges = [f"{values.min():.1f} to {values.max():.1f}" for values in fed.values()]
 words = (
     f"**What the symptom shows.** The network gets values from {ranges[0]}; it was trained on "
-    f"values like those of notebook 2, here {ranges[1]}. Compared with these, all slices are the "
-    "same even grey to it. No seed changes that: it is a property of the function."
+    f"values like those of notebook 2, here {ranges[1]}. Beside these, the differences "
+    "between its slices are tiny. No seed changes that: it is a property of the function."
 )
 display(Markdown(words))
 

@@ -203,7 +203,7 @@ def compare_splits(
     Parameters
     ----------
     table : DataFrame
-        `patient, slice, has_tumour`, one row a slice.
+        `patient, slice, has_tumour`, one row per slice.
     likeness : ndarray (n, n)
         From `kernel`, in the order of `table`.
     repeats, seed : int

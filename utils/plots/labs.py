@@ -30,12 +30,12 @@ from utils.plots.style import (
 def tested_slices(
     table: pd.DataFrame, tests: Mapping[str, np.ndarray], source: str, patients: int = 20
 ) -> Figure:
-    """Show which slices are tested: a row a patient, a column a slice, a panel a split.
+    """Show which slices are tested: a row per patient, a column per slice, a panel per split.
 
     Parameters
     ----------
     table : DataFrame
-        `patient, slice`, one row a slice.
+        `patient, slice`, one row per slice.
     tests : mapping of str to ndarray of bool, shape (n,)
         By split: which rows are tested.
     source : str
@@ -68,7 +68,7 @@ def tested_slices(
 
 @styled
 def split_scores(scores: pd.DataFrame, source: str) -> Figure:
-    """Show the AUC of every repeat, one row a split, with the means.
+    """Show the AUC of every repeat, one row per split, with the means.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def gallery(
 
 @styled
 def share_by_patient(shares: pd.Series, source: str) -> Figure:
-    """Show the share of slices that are right, one bar a patient, sorted.
+    """Show the share of slices that are right, one bar per patient, sorted.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ _DICE_OF_SLICES = (0.9, 160 / 180, 1 / 3)
 _MEAN_WITHIN = (np.mean(_DICE_OF_SLICES[:2]) + 1 / 3) / 2
 _SLIPS = {
     "patients": {
-        342 / 386: "that is one ratio for all pixels; form one a patient, then the mean",
+        342 / 386: "that is one ratio for all pixels; form one per patient, then the mean",
         np.mean(_DICE_OF_SLICES): "that is the mean over the slices",
         _MEAN_WITHIN: "pool the pixels of a patient's slices; you average its slices' Dice",
     },

@@ -15,7 +15,7 @@ DRAWS = 200
 
 
 def _values(*rows: tuple[str, float]) -> pd.DataFrame:
-    """Return a table from rows of patient and value, one row a slice."""
+    """Return a table from rows of patient and value, one row per slice."""
     return pd.DataFrame(rows, columns=["patient", "value"])
 
 
