@@ -559,9 +559,9 @@ site = means.groupby("institution").agg(np.ptp).idxmax()
 display(
     Markdown(
         f"**What it shows.** On FLAIR the median grey level goes from {middle.min():.0f} in "
-        f"{middle.idxmin()} to {middle.max():.0f} in {middle.idxmax()}. Between the patients of a "
-        f"single site the differences are larger: in {site} the patients' means go from "
-        f"{means[site].min():.0f} to {means[site].max():.0f}."
+        f"{middle.idxmin()} to {middle.max():.0f} in {middle.idxmax()}. The patients of a single "
+        f"site differ, too: in {site} the means of their heads go from {means[site].min():.0f} to "
+        f"{means[site].max():.0f}."
     )
 )
 
@@ -872,8 +872,8 @@ display(
         f"**Your prediction.** Split by slice, copying finds {100 * found['by slice']:.0f} % of "
         f"the tumour slices, and the copied masks reach a Dice of {dice['by slice']:.2f}. Split by "
         f"patient, it finds {100 * found['by patient']:.0f} % and reaches "
-        f"{dice['by patient']:.2f}. The tumour-free slices hardly tell the two apart "
-        f"({free['by slice']:.2f} and {free['by patient']:.2f})."
+        f"{dice['by patient']:.2f}. Of the tumour-free slices it rightly leaves alone "
+        f"{100 * free['by slice']:.0f} % and {100 * free['by patient']:.0f} %."
     )
 )
 
