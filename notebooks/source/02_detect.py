@@ -226,9 +226,8 @@ answer.nlargest(5).round(2).to_frame()
 # %% tags=["hide-input"]
 say(
     f"**The answer to the prediction.** It gives its highest probability, {answer.max():.2f}, to "
-    f"*{answer.idxmax()}*. The answer is of no use to us, but something in the network told this "
-    "slice apart from dogs and ships: light on dark, round, with a smooth edge. These features we "
-    "can use."
+    f"*{answer.idxmax()}*. None of its 1000 answers is of use to us. But to choose among them it "
+    "has measured the image in thousands of ways, and these measurements we can use."
 )
 del resnet
 release()  # its memory is needed below
