@@ -150,10 +150,10 @@ class Progress:
     def __init__(self, model, folder, epochs, configuration, monitor="val_loss", mode="min"):
         self._model, self._folder, self._monitor = model, Path(folder), monitor
         _use_folder(self._folder, _whole_configuration(model, epochs, configuration, monitor, mode))
-        self._resume = _Resume(self._folder)
         self._finished = _is_finished(self._folder)
         self.done, self.callbacks = epochs, []
         if not self._finished:
+            self._resume = _Resume(self._folder)  # throws away what is of no use for going on
             self.done = self._resume.done
             best_so_far = _restore(model, self._resume, monitor)
             self.callbacks = [
