@@ -14,7 +14,8 @@ def main() -> None:
     """Get the weights ahead of the notebooks, and say where they are."""
     parser = argparse.ArgumentParser(prog="python -m utils.weights", description=main.__doc__)
     parser.parse_args()
-    print(imagenet_resnet50(report=print))
+    for top in (False, True):
+        print(imagenet_resnet50(report=print, top=top))
 
 
 if __name__ == "__main__":

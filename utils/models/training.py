@@ -101,36 +101,120 @@ def fit(
     release()
     folder = Path(folder)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=_jit())
-    configuration = _whole_configuration(model, epochs, configuration, monitor, mode)
-    if config.read_json(folder / CONFIGURATION) != configuration:
-        _remove_all_but(folder)
-        config.write_json(folder / CONFIGURATION, configuration)
-    if not ((folder / MODEL).exists() and (folder / HISTORY).exists()):
+    _use_folder(folder, _whole_configuration(model, epochs, configuration, monitor, mode))
+    if not _is_finished(folder):
         # Whatever meets a full disk in there, the error then names the file of the result.
         with config.atomic_path(folder / MODEL) as whole:
             _train(model, make_batches, folder, epochs, validate, monitor, mode, title)
             saving.uncompiled(model).save(whole)
+    return _result(model, folder)
+
+
+class Progress:
+    """How far a `model.fit` of one's own has got, and the callbacks that keep that in a folder.
+
+    For a notebook in which `compile` and `fit` are seen; `fit` of this module does the same::
+
+        progress = Progress(model, folder, epochs, configuration)
+        model.fit(..., initial_epoch=progress.done, epochs=epochs, callbacks=progress.callbacks)
+        history = progress.finish()
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled, with its initial weights; the state after the last epoch that was kept is loaded
+        into it.
+    folder : path-like
+        Belongs to this training alone.
+    epochs : int
+        How many in all.
+    configuration : dict
+        See `fit`.
+    monitor, mode : str
+        By which value of an epoch's log the best epoch is chosen, and which way is better.
+
+    Attributes
+    ----------
+    done : int
+        How many epochs are done.
+    callbacks : list of keras.callbacks.Callback
+        They write the log, the weights of the best epoch, and the state after the last one. Empty
+        if the training is finished.
+
+    Raises
+    ------
+    config.CourseError
+        If a file of the training cannot be loaded.
+    """
+
+    def __init__(self, model, folder, epochs, configuration, monitor="val_loss", mode="min"):
+        self._model, self._folder, self._monitor = model, Path(folder), monitor
+        _use_folder(self._folder, _whole_configuration(model, epochs, configuration, monitor, mode))
+        self._finished = _is_finished(self._folder)
+        self.done, self.callbacks = epochs, []
+        if not self._finished:
+            self._resume = _Resume(self._folder)  # throws away what is of no use for going on
+            self.done = self._resume.done
+            best_so_far = _restore(model, self._resume, monitor)
+            self.callbacks = [
+                _Seconds(),
+                keras.callbacks.CSVLogger(self._folder / LOG, append=self.done > 0),
+                _best_kept(self._folder, monitor, mode, best_so_far),
+                self._resume,
+            ]
+
+    def finish(self) -> pd.DataFrame:
+        """Load the weights of the best epoch, keep them as the result, and return all epochs.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `fit` returns it.
+        """
+        if not self._finished:
+            with config.atomic_path(self._folder / MODEL) as whole:
+                _write_history(self._folder, self._monitor)
+                _load_weights(self._model, self._resume.path("best", self._resume.best))
+                saving.uncompiled(self._model).save(whole)
+        return _result(self._model, self._folder)
+
+
+def _use_folder(folder: Path, configuration: dict) -> None:
+    """Empty the folder of another training's files."""
+    if config.read_json(folder / CONFIGURATION) != configuration:
+        _remove_all_but(folder)
+        config.write_json(folder / CONFIGURATION, configuration)
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / MODEL).exists() and (folder / HISTORY).exists()
+
+
+def _result(model, folder: Path) -> pd.DataFrame:
+    """Load what a finished training came to, and return its epochs."""
     _remove_all_but(folder, CONFIGURATION, HISTORY, MODEL)
     _load_weights(saving.uncompiled(model), folder / MODEL)
     with _loading(folder / HISTORY):
         return read_table(folder / HISTORY)
 
 
-def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) -> None:
-    """Train to the last epoch, write the history, and load the best epoch into the model."""
-    resume = _Resume(folder)
+def _restore(model, resume: "_Resume", monitor: str | None) -> float | None:
+    """Load the state after the last whole epoch, if there is one; return the best value so far."""
     done, best_so_far = resume.done, None
-    pattern = str(folder).replace("{", "{{").replace("}", "}}")  # Keras formats the path
     if done:
         model.optimizer.build(model.trainable_variables)
         _load_weights(model, resume.path("last", done))
-        with _loading(folder / LOG):
-            rows = read_table(folder / LOG).head(done)
+        with _loading(resume.folder / LOG):
+            rows = read_table(resume.folder / LOG).head(done)
             if monitor is not None:
                 best_so_far = float(rows[monitor][resume.best - 1])
-        write_table(folder / LOG, rows)
-    log = keras.callbacks.CSVLogger(folder / LOG, append=done > 0)
-    keep_best = keras.callbacks.ModelCheckpoint(
+        write_table(resume.folder / LOG, rows)
+    return best_so_far
+
+
+def _best_kept(folder: Path, monitor: str | None, mode: str, best_so_far: float | None):
+    pattern = str(folder).replace("{", "{{").replace("}", "}}")  # Keras formats the path
+    return keras.callbacks.ModelCheckpoint(
         f"{pattern}/best-{{epoch}}.weights.h5",
         monitor=monitor,
         mode=mode,
@@ -138,6 +222,22 @@ def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) 
         save_weights_only=True,
         initial_value_threshold=best_so_far,
     )
+
+
+def _write_history(folder: Path, monitor: str | None) -> None:
+    rows = read_table(folder / LOG)
+    place = {"epoch": 0, "loss": 1, monitor: 2, "seconds": 4}
+    columns = sorted(rows, key=lambda name: place.get(name, 3))
+    write_table(folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
+
+
+def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) -> None:
+    """Train to the last epoch, write the history, and load the best epoch into the model."""
+    resume = _Resume(folder)
+    done = resume.done
+    best_so_far = _restore(model, resume, monitor)
+    log = keras.callbacks.CSVLogger(folder / LOG, append=done > 0)
+    keep_best = _best_kept(folder, monitor, mode, best_so_far)
     if done < epochs:
         data, steps = make_batches(done)
         bar = tqdm(desc=title, initial=done, total=epochs, unit="epoch", leave=False, disable=None)
@@ -155,26 +255,30 @@ def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) 
         finally:
             log.on_train_end()  # Keras leaves the file open if the training is cut off
             bar.close()
-    rows = read_table(folder / LOG)
-    place = {"epoch": 0, "loss": 1, monitor: 2, "seconds": 4}
-    columns = sorted(rows, key=lambda name: place.get(name, 3))
-    write_table(folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
+    _write_history(folder, monitor)
     _load_weights(model, resume.path("best", resume.best))
 
 
-class _Validation(keras.callbacks.Callback):
+class _Seconds(keras.callbacks.Callback):
+    """Puts the time among the values of the epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = round(time.perf_counter() - self.started, 2)
+
+
+class _Validation(_Seconds):
     """Puts what `validate` returns, and the time, among the values of the epoch."""
 
     def __init__(self, validate):
         super().__init__()
         self.validate = validate
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
     def on_epoch_end(self, epoch, logs=None):
         logs.update((name, float(value)) for name, value in self.validate(self.model).items())
-        logs["seconds"] = round(time.perf_counter() - self.started, 2)
+        super().on_epoch_end(epoch, logs)
 
 
 class _Resume(keras.callbacks.Callback):

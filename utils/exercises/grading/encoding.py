@@ -63,6 +63,8 @@ def _encoded(value, depth: int):
         return _error(value)
     if isinstance(value, np.ndarray | np.generic):
         return _array(value, depth)
+    if inputs.is_network(value):
+        return _input(inputs.Network(value), depth)
     for kind, name in _CONTAINERS.items():
         if isinstance(value, kind):
             return _items(name, value, depth)

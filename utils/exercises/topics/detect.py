@@ -1,12 +1,15 @@
-"""Exercises of notebook 02: AUC, preprocessing, a threshold, sensitivity, calibration."""
+"""Exercises of notebook 02: AUC, preprocessing, a frozen network, its head, and its answers."""
 
 import numpy as np
 
 from utils.exercises import judges
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import Base, Network
 
 NOTEBOOK = "02"
 NAN = float("nan")
+# For one input, where Keras has to build and train.
+KERAS_SECONDS = 60.0
 # What the network's preprocessing takes off, in the order red, green, blue. Said here again,
 # because utils.models.resnet50 loads TensorFlow; a test compares.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
@@ -106,6 +109,97 @@ def _pictures(said: str, images: np.ndarray) -> Case:
         ((values - mean)[::-1], "you reverse the order of the pictures; the last axis is the one"),
     ]
     return Case(said, (images,), judges.array(right, within=0.01, slips=slips))
+
+
+def _frozen_detector() -> Exercise:
+    cases = tuple(
+        Case(f"a base of {maps} feature maps", (Base(side, maps),), _network_judge(maps))
+        for side, maps in ((16, 8), (20, 5))
+    )
+    return Exercise("frozen_detector", NOTEBOOK, cases, seconds=KERAS_SECONDS)
+
+
+def _network_judge(maps: int) -> judges.Judge:
+    def judge(output):
+        if not isinstance(output, Network):
+            raise TypeError
+        if output.output_shape != (None, 1):
+            return f"your network ends in the shape {output.output_shape}, not (None, 1)"
+        if output.trained == 0:
+            return "nothing is left to train: freeze the base, not the whole network"
+        if "GlobalAveragePooling2D" in output.layers:
+            return "you take the mean over the places: a small tumour in one of them hardly counts"
+        if output.trained != maps + 1:
+            return (
+                f"training would change {output.trained} numbers; the last layer has {maps} "
+                "weights and a bias"
+            )
+        if output.activation not in ("", "linear"):
+            return f"your last layer has the activation {output.activation}; a logit has none"
+        return None
+
+    return judge
+
+
+def _fit_head() -> Exercise:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3 == 0
+    features = random.normal(size=(60, 4)) + np.array([3.0, 0, 0, 0]) * labels[:, None]
+    given = features.astype("float32"), labels.astype("float32")
+    return Exercise(
+        "fit_head",
+        NOTEBOOK,
+        (
+            Case("60 slices and no penalty", (*given, 0.0), _probabilities(labels, strong=False)),
+            Case("a penalty of 10", (*given, 10.0), _probabilities(labels, strong=True)),
+        ),
+        seconds=KERAS_SECONDS,
+    )
+
+
+def _probabilities(labels: np.ndarray, strong: bool) -> judges.Judge:
+    def judge(output):
+        values = np.asarray(output, dtype=float)
+        if values.shape != labels.shape:
+            return f"you return the shape {values.shape}, not {labels.shape}"
+        if not (values >= 0).all() or not (values <= 1).all():
+            return "not all values lie between 0 and 1; a sigmoid makes logits probabilities"
+        apart = values[labels].mean() - values[~labels].mean()
+        if strong and apart > 0.25:
+            return "the two kinds lie as far apart as without: the penalty does not reach the layer"
+        if not strong and apart < 0.5:
+            return "the two kinds are hardly told apart: is it trained, for all 40 epochs?"
+        return None
+
+    return judge
+
+
+def _penalty_readings() -> Exercise:
+    unsupported = {
+        "c": "look at the strongest penalty's validation column",
+        "e": "ten patients and one number each, without an interval, do not carry that far",
+    }
+    supported = {
+        "a": "compare the two curves without penalty at their ends",
+        "b": "take the difference of the two cross-entropies in each row",
+        "d": "look at the strongest penalty's cross-entropy on the training patients",
+    }
+
+    def judge(output):
+        if not isinstance(output, str):
+            raise TypeError
+        said = {letter for letter in output.lower() if letter.isalpha()}
+        unknown = said - supported.keys() - unsupported.keys()
+        if unknown or not said:
+            return "name the letters of the sentences, such as 'ae'"
+        for letter in sorted(said & unsupported.keys()):
+            return f"{letter} is not supported: {unsupported[letter]}"
+        for letter in sorted(supported.keys() - said):
+            return f"a supported sentence is missing: {supported[letter]}"
+        return None
+
+    case = Case("", (), judge)
+    return Exercise("penalty_readings", NOTEBOOK, (case,), is_function=False)
 
 
 def _threshold_for() -> Exercise:
@@ -212,6 +306,9 @@ EXERCISES = (
     _auc_from_pairs(),
     _area_under_roc(),
     _prepare_for_resnet(),
+    _frozen_detector(),
+    _fit_head(),
+    _penalty_readings(),
     _threshold_for(),
     _sensitivity_specificity(),
     _calibration_error(),

@@ -3,6 +3,7 @@
 import array
 import json
 from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from copy import deepcopy
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
@@ -233,3 +234,26 @@ def test_what_lies_too_deep_is_cut_off():
 def test_what_is_no_description_is_refused(data):
     with pytest.raises(CourseError, match="cannot be read"):
         decode(data)
+
+
+def test_of_a_network_its_numbers_and_its_shape_are_told():
+    import keras
+
+    base = deepcopy(inputs.Base(16, 5))
+    base.trainable = False
+    pooled = keras.layers.GlobalMaxPooling2D()(base.output)
+    logit = keras.layers.Dense(1, activation="sigmoid")(pooled)
+    told = sent(keras.Model(base.input, logit))
+    assert type(told) is inputs.Network
+    assert (told.trained, told.output_shape) == (6, (None, 1))
+    # 4 filters of 3 x 3 x 3, their normalisation, 5 filters of 3 x 3 x 4, and the last layer.
+    assert told.weights == (27 * 4 + 4) + 4 * 4 + (36 * 5 + 5) + 6
+    assert told.layers[-2:] == ["GlobalMaxPooling2D", "Dense"]
+    assert told.activation == "sigmoid"
+
+
+def test_a_base_is_a_new_network_each_time_and_the_same_one():
+    first, second = deepcopy(inputs.Base(16, 5)), deepcopy(inputs.Base(16, 5))
+    first.trainable = False
+    assert second.trainable
+    assert first.output_shape == second.output_shape == (None, 7, 7, 5)

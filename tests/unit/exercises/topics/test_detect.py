@@ -105,6 +105,31 @@ def weighted(gaps, absolute=abs):
     return sum(count * absolute(gap) for count, gap in gaps) / sum(count for count, _ in gaps)
 
 
+def detector_of(base, freeze=True, pooling="GlobalMaxPooling2D", activation=None, whole=False):
+    """Return what a student builds on a base, with one thing wrong or none."""
+    import keras
+
+    layers = keras.layers
+    base.trainable = not freeze
+    x = getattr(layers, pooling)()(base.output)
+    model = keras.Model(base.input, layers.Dense(1, activation=activation)(x))
+    model.trainable = not whole
+    return model
+
+
+def head_of(features, labels, penalty, epochs=40, logits=False):
+    import keras
+
+    dense = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(penalty))
+    model = keras.Sequential([keras.Input((features.shape[1],)), dense])
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss=loss)
+    if epochs:
+        model.fit(features, labels[:, None], epochs=epochs, verbose=0)
+    found = model.predict(features, verbose=0)[:, 0]
+    return found if logits else 1 / (1 + np.exp(-found))
+
+
 WRONG = {
     "auc_from_pairs": {
         "a tie is lost": (1890 / 2100, "a tie as if it were lost"),
@@ -135,6 +160,30 @@ WRONG = {
             "you lose the values below 0",
         ),
         "one picture": (lambda images: (images - MEAN)[0, ..., ::-1], "you return the shape"),
+    },
+    "frozen_detector": {
+        "not frozen": (lambda base: detector_of(base, freeze=False), "would change 425 numbers"),
+        "all frozen": (lambda base: detector_of(base, whole=True), "nothing is left to train"),
+        "a mean": (
+            lambda base: detector_of(base, pooling="GlobalAveragePooling2D"),
+            "the mean over the places",
+        ),
+        "every place": (lambda base: detector_of(base, pooling="Flatten"), "would change 393"),
+        "a probability": (lambda base: detector_of(base, activation="sigmoid"), "a logit has none"),
+        "the base": (lambda base: base, "ends in the shape"),
+    },
+    "fit_head": {
+        "logits": (lambda *given: head_of(*given, logits=True), "a sigmoid makes logits"),
+        "no training": (lambda *given: head_of(*given, epochs=0), "hardly told apart"),
+        "no penalty": (lambda x, y, penalty: head_of(x, y, 0.0), "does not reach the layer"),
+        "a column": (lambda *given: head_of(*given)[:, None], "the shape (60, 1), not (60,)"),
+    },
+    "penalty_readings": {
+        "stronger is better": ("abc", "c is not supported"),
+        "best everywhere": ("abde", "e is not supported: ten patients"),
+        "one missing": ("ab", "a supported sentence is missing"),
+        "no sentence": ("", "name the letters"),
+        "another letter": ("abz", "name the letters"),
     },
     "threshold_for": {
         "rounded down": (lambda y, p, s: by_counting(y, p, s, int), "only 1 of the 3"),
@@ -234,7 +283,10 @@ def raising(*arguments):
     raise RuntimeError("no idea")
 
 
-@pytest.mark.parametrize("name", [name for name in WRONG if name != "auc_from_pairs"])
+VALUES = ("auc_from_pairs", "penalty_readings")
+
+
+@pytest.mark.parametrize("name", [name for name in WRONG if name not in VALUES])
 @pytest.mark.parametrize("answer", [raising, lambda *given: {}, lambda *given: "0.5", "text", 0.5])
 def test_nonsense_is_refused_in_one_line(name, answer):
     verdict = getattr(check, name).verdict(answer)
@@ -245,3 +297,13 @@ def test_nonsense_is_refused_in_one_line(name, answer):
 @pytest.mark.parametrize("answer", [None, "0.914", [0.914], {}])
 def test_a_value_of_another_kind_is_refused(answer):
     assert "not the kind of value" in check.auc_from_pairs.verdict(answer).message
+
+
+@pytest.mark.parametrize("answer", [None, 3, ["a", "b", "d"], {}])
+def test_readings_of_another_kind_are_refused(answer):
+    assert "not the kind of value" in check.penalty_readings.verdict(answer).message
+
+
+@pytest.mark.parametrize("answer", ["abd", "DBA", "a, b, d"])
+def test_letters_are_read_in_any_order_and_spelling(answer):
+    assert check.penalty_readings.verdict(answer).mark is Mark.RIGHT
