@@ -53,7 +53,8 @@ def refine(probabilities: np.ndarray, flair: np.ndarray, strength: float) -> np.
     >>> flair[0, 10:20, 10:21] = 200
     >>> probabilities = np.where(flair == 200, 0.95, 0.01)
     >>> probabilities[0, 15, 20] = probabilities[0, 15, 9] = 0.5
-    >>> refine(probabilities, flair, strength=1)[0, 15, [9, 20]].round(2).tolist()
+    >>> refined = refine(probabilities, flair, strength=1)
+    >>> [round(float(refined[0, 15, column]), 2) for column in (9, 20)]
     [0.05, 0.95]
     """
     if not strength:
