@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from utils import config
-from utils.models.imagenet import imagenet_resnet50
+from utils.models.files.imagenet import imagenet_resnet50
 
 
 def main() -> None:

@@ -198,7 +198,7 @@ check.area_under_roc(area_under_roc)
 import keras
 from keras import layers
 
-from utils.models.imagenet import imagenet_names, imagenet_resnet50
+from utils.models.files.imagenet import imagenet_names, imagenet_resnet50
 from utils.models.precision import set_precision
 
 set_precision()  # half precision where the processor is fast at it

@@ -239,7 +239,7 @@ check.mend_stages(mend_stages)
 # %% tags=["hide-input"]
 import keras
 
-from utils.models.imagenet import imagenet_resnet50
+from utils.models.files.imagenet import imagenet_resnet50
 
 network = keras.applications.ResNet50(
     include_top=False, weights=str(imagenet_resnet50()), input_shape=(size, size, 3), pooling="avg"

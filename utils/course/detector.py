@@ -25,8 +25,8 @@ from utils.evaluation.detection import SENSITIVITY, threshold_at_sensitivity
 from utils.models import resnet50, training
 from utils.models.batches import BatchPlan, Strength, training_batches
 from utils.models.files import saving
+from utils.models.files.imagenet import imagenet_resnet50
 from utils.models.files.settings import detector_settings
-from utils.models.imagenet import imagenet_resnet50
 from utils.models.inference import predict_images, predict_stream
 from utils.models.precision import set_precision
 from utils.models.validation import validate_detector

@@ -151,7 +151,7 @@ def trunk_features(run: Run) -> StoredRows:
 
 def _trunk(run: Run):
     """Return the frozen part of ResNet50. Only here TensorFlow is loaded: notebook 6 needs none."""
-    from utils.models.imagenet import imagenet_resnet50
+    from utils.models.files.imagenet import imagenet_resnet50
     from utils.models.precision import set_precision
     from utils.models.resnet50 import folded_trunk
 

@@ -60,19 +60,21 @@ def summary(runs: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
 
 
 def difference(patients: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Return both attempts' Dice of the patients, folds and seeds that both have, side by side.
+    """Return both attempts' Dice of the patients and folds that both have, side by side.
 
     Returns
     -------
     pandas.DataFrame
-        ``patient, first, second``: means over the shared trainings.
+        ``patient, first, second``: means over the shared folds, and over the seeds of each.
     """
-    keys = ["fold", "seed", "patient"]
+    keys = ["fold", "patient"]
     both = []
     for attempt in (first, second):
         own = patients[patients["attempt"] == attempt]
         choice = _best_choice(own)
-        both.append(own[[*keys, choice]].set_axis([*keys, "dice"], axis=1))
+        both.append(
+            own.groupby(keys, as_index=False)[choice].mean().set_axis([*keys, "dice"], axis=1)
+        )
     shared = both[0].merge(both[1], on=keys, suffixes=("_first", "_second"))
     means = shared.groupby("patient")[["dice_first", "dice_second"]].mean()
     return means.set_axis(["first", "second"], axis=1).reset_index()

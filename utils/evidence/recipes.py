@@ -25,7 +25,7 @@ from utils.course import detector
 from utils.course.run import Run
 from utils.models import batches, losses, resnet50, resunet, training
 from utils.models.files import saving
-from utils.models.imagenet import imagenet_resnet50
+from utils.models.files.imagenet import imagenet_resnet50
 from utils.models.precision import set_precision
 from utils.models.resnet50 import pretrained_unet
 from utils.models.validation import validate_segmenter

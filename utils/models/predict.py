@@ -107,7 +107,7 @@ def load_detector(file: Path):
     settings = detector_settings(file)
     if model.input_shape[-1] == 3:
         return fold(model), settings
-    from utils.models.imagenet import imagenet_resnet50
+    from utils.models.files.imagenet import imagenet_resnet50
 
     trunk = folded_trunk(16 * model.input_shape[1], imagenet_resnet50())
     return keras.Model(trunk.input, model(trunk.output), name="whole_detector"), settings

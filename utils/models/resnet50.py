@@ -39,7 +39,7 @@ def detector(size=128, weights=None, seed=0) -> keras.Model:
     size : int
         Side of the picture, at least 32.
     weights : path-like or None
-        A file that `utils.models.imagenet.imagenet_resnet50` returned. None: random weights.
+        A file that `utils.models.files.imagenet.imagenet_resnet50` returned. None: random weights.
     seed : int
         Same seed, same random weights.
 
@@ -141,7 +141,7 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> 
     size : int
         Side of the picture; a multiple of 16.
     weights : path-like or None
-        A file that `utils.models.imagenet.imagenet_resnet50` returned. None: random weights.
+        A file that `utils.models.files.imagenet.imagenet_resnet50` returned. None: random weights.
     seed : int
         Same seed, same random weights.
     prior : float
@@ -189,7 +189,7 @@ def folded_trunk(size, weights) -> keras.Model:
     size : int
         Side of the picture.
     weights : path-like
-        A file that `utils.models.imagenet.imagenet_resnet50` returned.
+        A file that `utils.models.files.imagenet.imagenet_resnet50` returned.
 
     Returns
     -------

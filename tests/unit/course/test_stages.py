@@ -12,7 +12,8 @@ from utils.cohort.table import true_masks
 from utils.course import cascade, detector, segmenter
 from utils.course.run import Parameters, Run, open_run
 from utils.evaluation import segmentation
-from utils.models import imagenet, resnet50, resunet as resunet_module
+from utils.models import resnet50, resunet as resunet_module
+from utils.models.files import imagenet
 from utils.models.files.settings import Postprocessing
 
 

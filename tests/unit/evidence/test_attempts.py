@@ -43,7 +43,7 @@ def test_each_attempt_stands_with_the_choice_that_suits_it():
     assert (a.trainings, a.patients, a.minutes) == (2, 3, 5)
 
 
-def test_differences_are_in_pairs_over_shared_trainings():
+def test_differences_are_in_pairs_over_shared_folds_whatever_the_seeds():
     table = patients(**{attempts.REFERENCE: [(0.5, 0), (0.6, 0)], "b": [(0.6, 0), (0.9, 0)]})
     alone = table[(table["attempt"] != "b") | (table["seed"] == 0)]
     pairs = attempts.difference(alone, attempts.REFERENCE, "b")

@@ -18,8 +18,8 @@ from utils.evaluation import segmentation
 from utils.evidence import __main__, collect, experiments, folds as folds_module, recipes, trial
 from utils.evidence.folds import THRESHOLDS, is_done, run_fold, train_final
 from utils.evidence.tables import CHOICES
-from utils.models import imagenet, resnet50, resunet
-from utils.models.files import saving
+from utils.models import resnet50, resunet
+from utils.models.files import imagenet, saving
 from utils.models.files.settings import read_settings
 from utils.models.precision import set_precision
 from utils.models.resnet50 import pretrained_unet

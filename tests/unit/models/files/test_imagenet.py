@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 from utils.config import CourseError
-from utils.models import imagenet
+from utils.models.files import imagenet
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ def keras_name(legacy: str) -> str:
 
     Examples
     --------
-    >>> from utils.models.imagenet import keras_name
+    >>> from utils.models.files.imagenet import keras_name
     >>> keras_name("res2a_branch2a"), keras_name("bn5c_branch1")
     ('conv2_block1_1_conv', 'conv5_block3_0_bn')
     """
