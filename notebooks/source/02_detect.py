@@ -637,6 +637,8 @@ show(
     run.figures,
     "02_head",
 )
+
+# %% tags=["hide-input"]
 ends = {p: row["val_cross_entropy"] for p, row in last.items()}
 closer = "without" if ends[0.0] < ends[0.5] else "with"
 say(
