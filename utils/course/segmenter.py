@@ -59,6 +59,19 @@ def train(run: Run, loss: str = "focal_tversky"):
     pandas.DataFrame
         One row an epoch.
     """
+    return train_with(run, LOSSES[loss](), run.folder / f"segmenter_{loss}")
+
+
+def train_with(run: Run, loss: keras.losses.Loss, folder: Path):
+    """Return the ResUNet trained with a loss, in a folder of its own, as `train` does.
+
+    Parameters
+    ----------
+    run : Run
+    loss : keras.losses.Loss
+    folder : pathlib.Path
+        Belongs to this training alone.
+    """
     set_precision()
     train_part, validation = run.part("train"), run.part("validation")
     epochs = run.parameters.segmenter_epochs
@@ -77,8 +90,8 @@ def train(run: Run, loss: str = "focal_tversky"):
         model,
         partial(training_batches, train_part.images, train_part.masks, plan),
         optimizer=keras.optimizers.Adam(rate),
-        loss=LOSSES[loss](),
-        folder=run.folder / f"segmenter_{loss}",
+        loss=loss,
+        folder=folder,
         epochs=epochs,
         configuration=run.identity
         | {"batch_size": BATCH_SIZE, "steps": STEPS_PER_EPOCH, "tumour_share": TUMOUR_SHARE},
@@ -87,7 +100,7 @@ def train(run: Run, loss: str = "focal_tversky"):
             validation.images[::2], validation.masks[::2], validation.table["patient"][::2]
         ),
         monitor="val_dice",
-        title=f"ResUNet, {loss}",
+        title=f"ResUNet, {folder.name}",
     )
     return model, history
 

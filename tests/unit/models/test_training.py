@@ -221,7 +221,7 @@ def test_fact_of_keras_backup_and_restore_cut_between_its_two_files_repeats_an_e
 ):
     """Why `fit` writes the last epoch by itself. Fails once Keras has mended this.
 
-    Then `_Resume` can give way to `keras.callbacks.BackupAndRestore`.
+    Then `Resume` can give way to `keras.callbacks.BackupAndRestore`.
     """
     inputs, targets = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
 
