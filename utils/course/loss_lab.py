@@ -1,13 +1,12 @@
 """The loss lab of notebook 03: the focal Tversky loss with other exponents and weights.
 
 One network, one budget, the same batches; only the loss differs. Every loss is trained three times,
-each time on a simulated cohort of its own, so that the held-out patients of the notebook (seed 0)
-have no say in which loss is taken.
+from other first weights and on other batches, on a simulated cohort that the notebook does not use,
+so that its held-out patients have no say in which loss is taken.
 
     python -m utils.course.loss_lab
 
-trains what is missing in runs/losses, a training that was cut off from its last epoch on, and
-writes the tables in results/simulated.
+trains what is missing in runs/losses and writes the tables in results/simulated.
 """
 
 import os
@@ -15,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +26,9 @@ from utils.course.run import Run, open_run
 from utils.evaluation.segmentation import count_pixels, dice_from_counts
 from utils.tables import read_table, write_table
 
+# Of the first weights and the batches.
 SEEDS = (1, 2, 3)
+COHORT_SEED = 1
 EXPONENTS = (0.75, 1.0, 4 / 3)
 WEIGHTS = ((0.5, 0.5), (0.7, 0.3), (0.8, 0.2))
 # (weight of the missed, weight of the invented, exponent): every exponent with the course's weights
@@ -36,6 +38,8 @@ SETTINGS = tuple(
         [(0.7, 0.3, exponent) for exponent in EXPONENTS] + [(*pair, 4 / 3) for pair in WEIGHTS]
     )
 )
+# A smaller network than the course's, and smaller images: fifteen trainings in a few minutes.
+PATIENTS, SIZE, FILTERS, EPOCHS = 60, 96, (16, 32, 64), 3
 FOLDER = config.RUNS / "losses"
 TABLE = config.RESULTS / "simulated" / "losses.csv"
 PATIENTS_TABLE = TABLE.with_name("losses_patients.csv")
@@ -49,10 +53,10 @@ def losses_table() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``seed, fn_weight, fp_weight, exponent``; of the held-out patients of that seed the mean
-        and median ``dice``, the mean ``sensitivity`` and ``precision`` by patient, all at the
-        ``threshold`` with the best mean Dice on the validation patients (``dice_validation``);
-        ``sensitivity_half, precision_half, dice_half`` at 0.5; ``best_epoch``, ``seconds``.
+        ``seed, fn_weight, fp_weight, exponent``; of the held-out patients the mean and median
+        ``dice`` and the mean ``sensitivity`` and ``precision``, at the ``threshold`` with the best
+        mean Dice on the validation patients (``dice_validation``); ``dice_half,
+        sensitivity_half, precision_half`` at 0.5; ``cpu_seconds``.
     """
     return read_table(TABLE)
 
@@ -62,39 +66,87 @@ def patients_table() -> pd.DataFrame:
     return read_table(PATIENTS_TABLE)
 
 
-def train_one(run: Run, fn_weight: float, fp_weight: float, exponent: float):
-    """Train with one loss on one cohort, or read what was trained; return its two tables.
+def _adjustable_loss():
+    """Return a focal Tversky loss whose three numbers are variables.
+
+    With numbers, every loss would have the network compiled anew, which takes as long as half of
+    its training.
+    """
+    import keras
+
+    from utils.models.losses import FocalTversky
+
+    values = [keras.Variable(1.0, trainable=False, dtype="float32") for _ in range(3)]
+    return FocalTversky(*values), values
+
+
+class Trainer:
+    """Trains one network again and again, each time from the start and with another loss.
 
     Parameters
     ----------
     run : Run
-    fn_weight, fp_weight, exponent : float
-        Of the focal Tversky loss.
-
-    Returns
-    -------
-    dict
-        A row of `losses_table`.
-    pandas.DataFrame
-        ``patient, dice`` of the held-out patients.
     """
-    from utils.models.losses import FocalTversky
 
-    name = f"{fn_weight:g}-{fp_weight:g}-{exponent:.3f}"
-    folder = run.folder / f"loss-{name}"
-    model, history = segmenter.train_with(run, FocalTversky(fn_weight, fp_weight, exponent), folder)
+    def __init__(self, run: Run):
+        import keras
+
+        from utils.models import resunet, training
+        from utils.models.precision import set_precision
+
+        set_precision()
+        self.run = run
+        self.model = resunet.resunet(SIZE, FILTERS)
+        loss, self.values = _adjustable_loss()
+        rate = training.cosine_schedule(segmenter.LEARNING_RATE, EPOCHS * segmenter.STEPS_PER_EPOCH)
+        self.model.compile(
+            optimizer=keras.optimizers.Adam(rate), loss=loss, jit_compile=training.fastest_jit()
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def train(self, setting: tuple, seed: int, data) -> None:
+        """Train from the first weights of a seed.
+
+        Parameters
+        ----------
+        setting : tuple of float
+            Weight of the missed, weight of the false positives, exponent.
+        seed : int
+        data : tf.data.Dataset
+            All batches of the training.
+        """
+        from utils.models import resunet
+
+        self.model.set_weights(resunet.resunet(SIZE, FILTERS, seed=seed).get_weights())
+        for variable in self.model.optimizer.variables:
+            variable.assign(0 * variable)
+        for variable, value in zip(self.values, setting, strict=True):
+            variable.assign(value)
+        self.model.fit(
+            data, epochs=EPOCHS, steps_per_epoch=segmenter.STEPS_PER_EPOCH, shuffle=False, verbose=0
+        )
+
+
+def batches_of(run: Run, seed: int):
+    """Return all batches of a training with a seed, the same whenever they are gone through."""
+    from utils.models.batches import training_batches
+
+    part, plan = run.part("train"), replace(segmenter.batch_plan(run), seed=seed)
+    return training_batches(part.images, part.masks, plan)[0]
+
+
+def measure(model, run: Run, setting: tuple, seed: int) -> tuple[dict, pd.DataFrame]:
+    """Return a row of `losses_table` and the rows of `patients_table` for a trained network."""
     rated = {part: rate(model, run.part(part)) for part in ("validation", "test")}
     means = rated["validation"].groupby("threshold")["dice"].mean()
     threshold = float(means.idxmax())
     test = rated["test"].set_index("threshold")
     chosen, half = test.loc[threshold], test.loc[0.5]
-    row = {
-        "seed": run.seed,
-        "fn_weight": fn_weight,
-        "fp_weight": fp_weight,
-        "exponent": round(exponent, 4),
+    fn_weight, fp_weight, exponent = setting
+    which = {"seed": seed, "fn_weight": fn_weight, "fp_weight": fp_weight}
+    which["exponent"] = round(exponent, 4)
+    row = which | {
         "patients": len(chosen),
-        "best_epoch": int(history["epoch"][history["val_dice"].idxmax()]),
         "threshold": threshold,
         "dice_validation": means.max(),
         "dice": chosen["dice"].mean(),
@@ -104,9 +156,8 @@ def train_one(run: Run, fn_weight: float, fp_weight: float, exponent: float):
         "dice_half": half["dice"].mean(),
         "sensitivity_half": half["sensitivity"].mean(),
         "precision_half": half["precision"].mean(),
-        "seconds": round(history["seconds"].sum()),
     }
-    return row, chosen[["patient", "dice"]].reset_index(drop=True)
+    return row, chosen[["patient", "dice"]].reset_index(drop=True).assign(**which)
 
 
 def rate(model, part) -> pd.DataFrame:
@@ -126,11 +177,11 @@ def rate(model, part) -> pd.DataFrame:
     """
     from utils.models.inference import predict_images
 
+    patients = part.table["patient"].to_numpy()
     probabilities = predict_images(model, part.images)
     tables = []
     for threshold in segmenter.THRESHOLDS:
-        counted = count_pixels(part.masks, probabilities > threshold)
-        sums = counted.groupby(part.table["patient"].to_numpy()).sum()
+        sums = count_pixels(part.masks, probabilities > threshold).groupby(patients).sum()
         true, drawn, both = (sums[name] for name in ("tumour_px", "predicted_px", "overlap_px"))
         tables.append(
             pd.DataFrame(
@@ -146,65 +197,66 @@ def rate(model, part) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def run_all(epochs: int, patients: int) -> None:
-    """Do all trainings, seed by seed, and write the tables after each seed is complete."""
+def run_all() -> None:
+    """Do all trainings that are missing, seed by seed, then write the tables."""
+    run = open_run(
+        seed=COHORT_SEED,
+        run_folder=str(FOLDER),
+        patients=PATIENTS,
+        size=SIZE,
+        segmenter_epochs=EPOCHS,
+    )
+    trainer = None
     for seed in SEEDS:
-        folder = FOLDER / f"seed-{seed}-{patients}-patients-{epochs}-epochs"
-        left = [one for one in SETTINGS if not _row_file(folder, one).exists()]
+        left = [setting for setting in SETTINGS if not _row_file(seed, setting).exists()]
         if not left:
             continue
-        run = open_run(
-            seed=seed, run_folder=str(folder), patients=patients, segmenter_epochs=epochs
-        )
+        trainer, data = trainer or Trainer(run), batches_of(run, seed)
         for setting in left:
             started = time.process_time()
-            row, of_patients = train_one(run, *setting)
-            write_table(_row_file(folder, setting).with_suffix(".patients.csv"), of_patients)
-            write_table(_row_file(folder, setting), pd.DataFrame([row]))
-            spent = time.process_time() - started
-            print(f"seed {seed}, {setting}: Dice {row['dice']:.3f}, {spent:.0f} CPU s", flush=True)
-    collect(epochs, patients)
+            trainer.train(setting, seed, data)
+            row, of_patients = measure(trainer.model, run, setting, seed)
+            row["cpu_seconds"] = round(time.process_time() - started)
+            write_table(_row_file(seed, setting).with_suffix(".patients.csv"), of_patients)
+            write_table(_row_file(seed, setting), pd.DataFrame([row]))
+            words = f"Dice {row['dice']:.3f}, {row['cpu_seconds']} CPU s"
+            print(f"seed {seed}, {setting}: {words}", flush=True)
+    collect()
 
 
-def _row_file(folder: Path, setting: tuple) -> Path:
-    return folder / "rows" / ("-".join(f"{value:.3f}" for value in setting) + ".csv")
+def _row_file(seed: int, setting: tuple) -> Path:
+    name = "-".join(f"{value:.3f}" for value in setting)
+    return FOLDER / "rows" / f"seed-{seed}-{name}.csv"
 
 
-def collect(epochs: int, patients: int) -> None:
+def collect() -> None:
     """Write the two tables and where they come from."""
-    rows, of_patients = [], []
-    for seed in SEEDS:
-        folder = FOLDER / f"seed-{seed}-{patients}-patients-{epochs}-epochs"
-        for setting in SETTINGS:
-            path = _row_file(folder, setting)
-            rows.append(read_table(path))
-            fn_weight, fp_weight, exponent = setting
-            of_patients.append(
-                read_table(path.with_suffix(".patients.csv")).assign(
-                    seed=seed, fn_weight=fn_weight, fp_weight=fp_weight, exponent=round(exponent, 4)
-                )
-            )
-    table = pd.concat(rows, ignore_index=True)
+    files = [_row_file(seed, setting) for seed in SEEDS for setting in SETTINGS]
+    table = pd.concat([read_table(path) for path in files], ignore_index=True)
+    of_patients = [read_table(path.with_suffix(".patients.csv")) for path in files]
     write_table(TABLE, table.round(4))
     columns = ["seed", "fn_weight", "fp_weight", "exponent", "patient", "dice"]
     write_table(PATIENTS_TABLE, pd.concat(of_patients, ignore_index=True)[columns].round(4))
-    config.write_json(PROVENANCE, _provenance(table, epochs, patients))
+    config.write_json(PROVENANCE, _provenance(table))
     print(f"written: {TABLE}")
 
 
-def _provenance(table: pd.DataFrame, epochs: int, patients: int) -> dict:
+def _provenance(table: pd.DataFrame) -> dict:
     from utils.models.precision import resolve_precision
 
     return {
         "command": "python -m utils.course.loss_lab",
-        "cohorts": "simulated, one of its own for every seed, split by patient",
-        "patients_each": patients,
-        "epochs": epochs,
+        "cohort": f"simulated, {PATIENTS} patients, seed {COHORT_SEED}, split by patient",
+        "seeds": "of the first weights and the batches",
+        "network": "utils.models.resunet",
+        "filters": FILTERS,
+        "size": SIZE,
+        "epochs": EPOCHS,
         "steps_per_epoch": segmenter.STEPS_PER_EPOCH,
         "batch_size": segmenter.BATCH_SIZE,
         "trainings": len(table),
         "precision": resolve_precision("auto"),
-        "seconds": int(table["seconds"].sum()),
+        "cpu_seconds": int(table["cpu_seconds"].sum()),
         "commit": _commit(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
@@ -219,11 +271,5 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def main() -> None:
-    """Train what is missing, with the epochs and patients given, or the course's own."""
-    epochs, patients = (int(word) for word in (sys.argv[1:] + ["5", "60"][len(sys.argv) - 1 :]))
-    run_all(epochs, patients)
-
-
 if __name__ == "__main__":
-    sys.exit(config.command(main))
+    sys.exit(config.command(run_all))

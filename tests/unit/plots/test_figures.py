@@ -47,6 +47,15 @@ TRIED = pd.DataFrame(
         "dice": [0.5, 0.6, 0.7, 0.4],
     }
 )
+LOSSES = pd.DataFrame(
+    [
+        (seed, fn_weight, 1 - fn_weight, exponent, 0.8, 0.7, 0.9)
+        for seed in (1, 2)
+        for fn_weight, exponent in ((0.7, 0.75), (0.7, 4 / 3), (0.5, 4 / 3))
+    ],
+    columns=["seed", "fn_weight", "fp_weight", "exponent", "dice", "sensitivity_half",
+             "precision_half"],
+)  # fmt: skip
 NAMES = [f"slice {number}" for number in range(3)]
 FEW = {"resamples": 20}
 NOTHING = IMAGES[:0], MASKS[:0], []
@@ -96,6 +105,11 @@ FIGURES = {
     plots_segmentation.threshold_curve: [(TRIED,), (TRIED[["threshold", "dice"]][:2],)],
     plots_segmentation.overlays: [(IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"])],
     plots_segmentation.masks_side_by_side: [(IMAGES[0], {"truth": MASKS[0]})],
+    plots_segmentation.zoomed_contours: [
+        (IMAGES[0], {"true mask": MASKS[0], "one": PREDICTED[0], "none": 0 * MASKS[0]}),
+        (IMAGES[0], {"true mask": 0 * MASKS[0], "none": 0 * MASKS[0]}),
+    ],
+    plots_segmentation.loss_lab: [(LOSSES,)],
     plots_segmentation.resunet_diagram: [(128, (16, 32, 64))],
     plots_evaluation.paired_dice: [
         (PER_PATIENT, PER_PATIENT, ("alone", "cascade"), INTERVAL),
@@ -117,7 +131,7 @@ CASES = [(make, arguments) for make, cases in FIGURES.items() for arguments in c
 
 def draw(make, arguments) -> Figure:
     keywords = {"source": SOURCE}
-    if make is plots_segmentation.masks_side_by_side:
+    if make in (plots_segmentation.masks_side_by_side, plots_segmentation.zoomed_contours):
         keywords["title"] = "Masks of one slice"
     names = list(inspect.signature(make).parameters)
     return make(**dict(zip([name for name in names if name != "source"], arguments, strict=False)),
