@@ -1,0 +1,114 @@
+"""Notebook 03 trains by itself: cut off, it goes on, and ends as `segmenter.train` would."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from cohort_files import write_squares
+
+from utils.course import segmenter
+from utils.course.run import open_run
+from utils.models import batches, training
+from utils.models.precision import has_gpu
+from utils.notebooks.build import SOURCE, read_source
+
+# What the cells of its training begin with or hold, in their order.
+CELLS = (
+    "def residual_block(",
+    "def encoder(",
+    "def unet(",
+    "network = unet(",
+    "network.compile(",
+    "resume = training.Resume(",
+    "network.fit(",
+    "resume.finish()",
+)
+
+
+def cells():
+    code = [
+        cell.source for cell in read_source(SOURCE / "03_segment.py").cells
+        if cell.cell_type == "code"
+    ]  # fmt: skip
+    found = [[text for text in code if wanted in text] for wanted in CELLS]
+    assert [len(each) for each in found] == [1] * len(CELLS)
+    return [text for (text,) in found]
+
+
+class Cut(Exception):
+    pass
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    root = tmp_path / "kaggle_3m"
+    write_squares(root, ["DU" if number % 2 else "HT" for number in range(6)])
+    monkeypatch.setattr(segmenter, "BATCH_SIZE", 4)
+    monkeypatch.setattr(segmenter, "STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr("utils.course.workers.start_apart", lambda run, stage: lambda: None)
+    return open_run(
+        cohort="lgg",
+        data=str(root),
+        run_folder=str(tmp_path / "run"),
+        patients=0,
+        size=32,
+        segmenter_epochs=2,
+    )
+
+
+def train_as_the_notebook(run, cut=None):
+    """Run the cells; `cut(epoch)` is called when an epoch has been told. Return the names."""
+    names = {
+        "run": run,
+        "size": 32,
+        "seed": run.seed,
+        "segmenter_epochs": 2,
+        "train": run.part("train"),
+        "plan": segmenter.batch_plan(run),
+        "np": np,
+        "segmenter": segmenter,
+        "training": training,
+        "batches": batches,
+        "print": lambda text: cut(text) if cut and text.startswith("epoch") else None,
+    }
+    for text in cells():
+        exec(text, names)
+    return names
+
+
+@pytest.mark.long
+def test_cut_off_it_goes_on_and_ends_as_the_courses_own_training_does(run):
+    def cut(text):
+        if text.startswith("epoch 2"):
+            raise Cut
+
+    with pytest.raises(Cut):
+        train_as_the_notebook(run, cut)
+    told = []
+    trained = train_as_the_notebook(run, told.append)
+    assert [text.split(":")[0] for text in told] == ["epoch 2"]
+    folder = run.folder / "segmenter_focal_tversky"
+    assert {path.name for path in folder.iterdir()} == {
+        "configuration.json", "history.csv", "model.keras",
+    }  # fmt: skip
+
+    mine = [np.array(weights) for weights in trained["focal"].get_weights()]
+    found, history = segmenter.train(run)  # the same training, by its configuration: it is read
+    pd.testing.assert_frame_equal(history, trained["focal_history"])
+    for one, other in zip(mine, found.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    folder.rename(run.folder / "by_the_notebook")
+    keras.utils.clear_session()
+    model, again = segmenter.train(run)
+    tolerance = {"rtol": 1e-3, "atol": 1e-5} if has_gpu() else {"rtol": 0, "atol": 0}
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), history.drop(columns="seconds"))
+    for one, other in zip(mine, model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+
+
+@pytest.mark.long
+def test_what_was_trained_before_is_read(run):
+    segmenter.train(run)
+    trained = train_as_the_notebook(run)
+    assert trained["resume"].finished and len(trained["focal_history"]) == 2
