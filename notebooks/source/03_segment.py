@@ -171,8 +171,8 @@ display(
     Markdown(
         f"Even the best threshold, {plain_threshold}, reaches a mean Dice of only "
         f"{tried_plain['dice'].iloc[0]:.2f}. At the lowest, {lowest['threshold']:g}, it is "
-        f"{lowest['dice']:.2f}: all that is brighter than the mean of the head is drawn. The tumour "
-        "is in it, but so is much else, and every such pixel adds to the denominator."
+        f"{lowest['dice']:.2f}: all that is brighter than the middle of the head is drawn. The "
+        "tumour is in it, but so is much else, and every such pixel adds to the denominator."
     )
 )
 
@@ -1633,7 +1633,7 @@ print("the fair baseline is at least 0.3 above it:", bool(gained >= 0.3))
 # - $\alpha$ weighs what is missed, $\beta$ what is drawn beside the tumour, and the Tversky index
 #   is taken for each image. What an exponent ought to do is an argument; what it does is a table
 #   with several seeds.
-# - Picture and mask are moved together, and part of what the network sees has no tumour.
+# - Image and mask are moved together, and part of what the network sees has no tumour.
 # - Two losses are compared with the same budget, on the same patients, with an interval for the
 #   difference. How many patients are better and by how much the mean is better can disagree.
 # - Threshold and smallest piece are chosen on validation; all held-out patients are named, the
