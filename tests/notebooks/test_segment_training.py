@@ -69,7 +69,7 @@ def train_as_the_notebook(run, cut=None):
         "segmenter": segmenter,
         "training": training,
         "batches": batches,
-        "print": lambda text: cut(text) if cut and text.startswith("epoch") else None,
+        "print": lambda *words: cut(words[0]) if cut and words[0].startswith("epoch") else None,
     }
     for text in cells():
         exec(text, names)
