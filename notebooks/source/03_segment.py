@@ -448,7 +448,7 @@ drawings = {}
 
 
 def keep_drawing(epoch, logs):
-    drawings[epoch + 1] = small.predict_on_batch(validation.images[watched])[..., 0]
+    drawings[epoch + 1] = np.asarray(small(validation.images[watched]))[..., 0]
 
 
 # %%
@@ -594,7 +594,7 @@ reference = resunet(size, seed=seed)
 print(f"weights: ours {network.count_params():,}, utils {reference.count_params():,}")
 network.set_weights(reference.get_weights())
 four = train.images[:4]
-apart = np.abs(network.predict_on_batch(four) - reference.predict_on_batch(four)).max()
+apart = np.abs(np.asarray(network(four)) - np.asarray(reference(four))).max()
 print("the same answers, pixel by pixel:", bool(apart < 1e-3))
 
 # %% [markdown]
