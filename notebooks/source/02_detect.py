@@ -821,8 +821,13 @@ print({name: round(value, 3) for name, value in at_start.items()})
 # default budget this takes seconds, with the real cohort minutes.
 
 # %%
-progress = training.Progress(
-    blocks, run.folder / "detector_fine_tuned", detector_epochs, run.identity | {"penalty": 0.5}
+progress = training.Resume(
+    run.folder / "detector_fine_tuned",
+    blocks,
+    detector_epochs,
+    run.identity | {"penalty": 0.5},
+    monitor="val_loss",
+    mode="min",
 )
 batches, steps = detector.fine_tuning_batches(run, progress.done)
 blocks.fit(
@@ -831,7 +836,7 @@ blocks.fit(
     initial_epoch=progress.done,
     epochs=detector_epochs,
     validation_data=detector.stored_validation(run),
-    callbacks=progress.callbacks,
+    callbacks=progress.callbacks(),
     shuffle=False,  # the batches come shuffled
     verbose=0,
 )

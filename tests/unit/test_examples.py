@@ -52,7 +52,6 @@ from utils.evaluation.segmentation import (
 from utils.models.batches import epoch_plan
 from utils.models.grad_cam import peak_in_mask_share, peaks_in_words
 from utils.models.inference import resize_probabilities
-from utils.models.losses import tversky_index
 from utils.models.postprocessing import postprocess
 from utils.models.predict import slice_probabilities
 
@@ -103,7 +102,6 @@ STUDENTS = (
     spread_between_patients,
     summarise_patients,
     threshold_at,
-    tversky_index,
     volume_ml,
 )
 

@@ -1,5 +1,6 @@
 """The segmenter of a run, from training to masks: every step is kept in the run folder."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -59,37 +60,65 @@ def train(run: Run, loss: str = "focal_tversky"):
     pandas.DataFrame
         One row an epoch.
     """
-    set_precision()
-    train_part, validation = run.part("train"), run.part("validation")
-    epochs = run.parameters.segmenter_epochs
-    model = resunet.resunet(run.parameters.size, seed=run.seed)
-    rate = training.cosine_schedule(LEARNING_RATE, steps=epochs * STEPS_PER_EPOCH)
+    return train_with(run, LOSSES[loss](), run.folder / f"segmenter_{loss}")
 
-    plan = BatchPlan(
-        epochs=epochs,
+
+def train_with(run: Run, loss: keras.losses.Loss, folder: Path):
+    """Return the ResUNet trained with a loss, in a folder of its own, as `train` does.
+
+    Parameters
+    ----------
+    run : Run
+    loss : keras.losses.Loss
+    folder : pathlib.Path
+        Belongs to this training alone.
+    """
+    set_precision()
+    part, plan = run.part("train"), batch_plan(run)
+    model = resunet.resunet(run.parameters.size, seed=run.seed)
+    rate = training.cosine_schedule(LEARNING_RATE, steps=plan.epochs * STEPS_PER_EPOCH)
+    history = training.fit(
+        model,
+        partial(training_batches, part.images, part.masks, plan),
+        optimizer=keras.optimizers.Adam(rate),
+        loss=loss,
+        folder=folder,
+        epochs=plan.epochs,
+        configuration=configuration(run),
+        validate=dice_by_patient(run),
+        monitor="val_dice",
+        title=f"ResUNet, {folder.name}",
+    )
+    return model, history
+
+
+def batch_plan(run: Run) -> BatchPlan:
+    """Return which batches the segmenter of a run is trained on."""
+    return BatchPlan(
+        epochs=run.parameters.segmenter_epochs,
         batch_size=BATCH_SIZE,
         steps_per_epoch=STEPS_PER_EPOCH,
         seed=run.seed,
         tumour_share=TUMOUR_SHARE,
     )
 
-    history = training.fit(
-        model,
-        partial(training_batches, train_part.images, train_part.masks, plan),
-        optimizer=keras.optimizers.Adam(rate),
-        loss=LOSSES[loss](),
-        folder=run.folder / f"segmenter_{loss}",
-        epochs=epochs,
-        configuration=run.identity
-        | {"batch_size": BATCH_SIZE, "steps": STEPS_PER_EPOCH, "tumour_share": TUMOUR_SHARE},
-        # Every second slice tells which epoch is best nearly as well as all of them.
-        validate=validate_segmenter(
-            validation.images[::2], validation.masks[::2], validation.table["patient"][::2]
-        ),
-        monitor="val_dice",
-        title=f"ResUNet, {loss}",
-    )
-    return model, history
+
+def configuration(run: Run) -> dict:
+    """Return what decides a training's result, beside network, optimiser, loss and epochs."""
+    return run.identity | {
+        "batch_size": BATCH_SIZE,
+        "steps": STEPS_PER_EPOCH,
+        "tumour_share": TUMOUR_SHARE,
+    }
+
+
+def dice_by_patient(run: Run) -> Callable[[keras.Model], dict]:
+    """Return a `validate` that tells the mean patient Dice on a run's validation patients.
+
+    Of every second slice, which tells which epoch is best nearly as well as all of them.
+    """
+    part = run.part("validation")
+    return validate_segmenter(part.images[::2], part.masks[::2], part.table["patient"][::2])
 
 
 def try_postprocessing(run: Run, model) -> pd.DataFrame:

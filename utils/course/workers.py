@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -78,6 +79,30 @@ def train_apart(run: Run, *stages: str) -> None:
         ]
         for each in started:
             each.result()
+
+
+def start_apart(run: Run, stage: str) -> Callable[[], None]:
+    """Start a stage of a run in a process beside this one, which goes on with its own work.
+
+    Where memory is short for two trainings at once, nothing is started yet.
+
+    Parameters
+    ----------
+    run : Run
+    stage : str
+        As `train_apart` takes it.
+
+    Returns
+    -------
+    callable
+        Waits until the stage is done, or does it then. Raises what `train_apart` raises.
+    """
+    if available_bytes() < 2 * TRAINING_BYTES:
+        return lambda: train_apart(run, stage)
+    pool = ThreadPoolExecutor(1)
+    started = pool.submit(_do_apart, run, stage, [])
+    pool.shutdown(wait=False)
+    return started.result
 
 
 def _cores() -> list[int]:

@@ -5,6 +5,7 @@ training which was cut off sees, when it goes on, what it would have seen. Only 
 the feeding, is TensorFlow's; `epoch_plan`, `gather` and `augment` serve any backend.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -385,6 +386,9 @@ def _prepared_by_tensorflow(planned):
     """Return a dataset that augments the batches of `planned()` while the last one is trained."""
     import tensorflow as tf
 
+    # Keras warns whoever calls fit without shuffle=False that it does not shuffle a dataset. These
+    # batches are dealt from shuffled decks, and their order is part of the plan.
+    warnings.filterwarnings("ignore", ".shuffle=True. was passed, but will be ignored", UserWarning)
     first = next(planned())
     signature = tf.nest.map_structure(
         tf.TensorSpec.from_tensor, tf.nest.map_structure(tf.convert_to_tensor, first)

@@ -91,18 +91,19 @@ def _flat(values):
 class FocalTversky(keras.losses.Loss):
     """Focal Tversky loss: (1 - Tversky index) ** exponent, for each image.
 
-    With an exponent above 1 the loss is flat where an image is nearly right, so that training
-    attends to the hard ones; this is what "focal" means in Lin et al. (2017, arXiv 1708.02002).
-    Abraham & Khan (arXiv 1810.07842) write the exponent as 1 / gamma with gamma = 4/3, that is
-    0.75: it does the opposite, and its gradient grows without bound as an image becomes right. The
-    loss is therefore held constant where it is below `FLOOR`.
+    With an exponent above 1 the slope vanishes where an image is nearly right, so that by the
+    formula hard images pull more; this is what "focal" means in Lin et al. (2017, arXiv
+    1708.02002). Abraham & Khan (arXiv 1810.07842) write the exponent as 1 / gamma with gamma = 4/3,
+    that is 0.75, with which the slope grows without bound as an image becomes right. The loss is
+    therefore held constant where it is below `FLOOR`. Which exponent gives better masks does not
+    follow from this.
 
     Parameters
     ----------
     fn_weight, fp_weight : float
         Weights of the false negatives and of the false positives.
     exponent : float
-        Above 1: hard images count more. Below 1: easy images count more.
+        Above 1 the slope is largest for hard images, below 1 for easy ones.
     smooth : float
         See `tversky_index`.
 

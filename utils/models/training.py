@@ -96,207 +96,161 @@ def fit(
     ValueError
         If `mode` is neither, or `configuration` holds what is added here.
     """
-    if mode not in ("max", "min"):
-        raise ValueError(f"mode {mode!r}: must be max or min")
     release()
-    folder = Path(folder)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=_jit())
-    _use_folder(folder, _whole_configuration(model, epochs, configuration, monitor, mode))
-    if not _is_finished(folder):
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=fastest_jit())
+    resume = Resume(folder, model, epochs, configuration, monitor=monitor, mode=mode)
+    if not resume.finished:
         # Whatever meets a full disk in there, the error then names the file of the result.
-        with config.atomic_path(folder / MODEL) as whole:
-            _train(model, make_batches, folder, epochs, validate, monitor, mode, title)
-            saving.uncompiled(model).save(whole)
-    return _result(model, folder)
+        with config.atomic_path(resume.folder / MODEL) as whole:
+            _train(model, make_batches, resume, validate, title)
+            resume.write_result(whole)
+    return resume.finish()
 
 
-class Progress:
-    """How far a `model.fit` of one's own has got, and the callbacks that keep that in a folder.
-
-    For a notebook in which `compile` and `fit` are seen; `fit` of this module does the same::
-
-        progress = Progress(model, folder, epochs, configuration)
-        model.fit(..., initial_epoch=progress.done, epochs=epochs, callbacks=progress.callbacks)
-        history = progress.finish()
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled, with its initial weights; the state after the last epoch that was kept is loaded
-        into it.
-    folder : path-like
-        Belongs to this training alone.
-    epochs : int
-        How many in all.
-    configuration : dict
-        See `fit`.
-    monitor, mode : str
-        By which value of an epoch's log the best epoch is chosen, and which way is better.
-
-    Attributes
-    ----------
-    done : int
-        How many epochs are done.
-    callbacks : list of keras.callbacks.Callback
-        They write the log, the weights of the best epoch, and the state after the last one. Empty
-        if the training is finished.
-
-    Raises
-    ------
-    config.CourseError
-        If a file of the training cannot be loaded.
-    """
-
-    def __init__(self, model, folder, epochs, configuration, monitor="val_loss", mode="min"):
-        self._model, self._folder, self._monitor = model, Path(folder), monitor
-        _use_folder(self._folder, _whole_configuration(model, epochs, configuration, monitor, mode))
-        self._finished = _is_finished(self._folder)
-        self.done, self.callbacks = epochs, []
-        if not self._finished:
-            self._resume = _Resume(self._folder)  # throws away what is of no use for going on
-            self.done = self._resume.done
-            best_so_far = _restore(model, self._resume, monitor)
-            self.callbacks = [
-                _Seconds(),
-                keras.callbacks.CSVLogger(self._folder / LOG, append=self.done > 0),
-                _best_kept(self._folder, monitor, mode, best_so_far),
-                self._resume,
-            ]
-
-    def finish(self) -> pd.DataFrame:
-        """Load the weights of the best epoch, keep them as the result, and return all epochs.
-
-        Returns
-        -------
-        pandas.DataFrame
-            As `fit` returns it.
-        """
-        if not self._finished:
-            with config.atomic_path(self._folder / MODEL) as whole:
-                _write_history(self._folder, self._monitor)
-                _load_weights(self._model, self._resume.path("best", self._resume.best))
-                saving.uncompiled(self._model).save(whole)
-        return _result(self._model, self._folder)
-
-
-def _use_folder(folder: Path, configuration: dict) -> None:
-    """Empty the folder of another training's files."""
-    if config.read_json(folder / CONFIGURATION) != configuration:
-        _remove_all_but(folder)
-        config.write_json(folder / CONFIGURATION, configuration)
-
-
-def _is_finished(folder: Path) -> bool:
-    return (folder / MODEL).exists() and (folder / HISTORY).exists()
-
-
-def _result(model, folder: Path) -> pd.DataFrame:
-    """Load what a finished training came to, and return its epochs."""
-    _remove_all_but(folder, CONFIGURATION, HISTORY, MODEL)
-    _load_weights(saving.uncompiled(model), folder / MODEL)
-    with _loading(folder / HISTORY):
-        return read_table(folder / HISTORY)
-
-
-def _restore(model, resume: "_Resume", monitor: str | None) -> float | None:
-    """Load the state after the last whole epoch, if there is one; return the best value so far."""
-    done, best_so_far = resume.done, None
-    if done:
-        model.optimizer.build(model.trainable_variables)
-        _load_weights(model, resume.path("last", done))
-        with _loading(resume.folder / LOG):
-            rows = read_table(resume.folder / LOG).head(done)
-            if monitor is not None:
-                best_so_far = float(rows[monitor][resume.best - 1])
-        write_table(resume.folder / LOG, rows)
-    return best_so_far
-
-
-def _best_kept(folder: Path, monitor: str | None, mode: str, best_so_far: float | None):
-    pattern = str(folder).replace("{", "{{").replace("}", "}}")  # Keras formats the path
-    return keras.callbacks.ModelCheckpoint(
-        f"{pattern}/best-{{epoch}}.weights.h5",
-        monitor=monitor,
-        mode=mode,
-        save_best_only=monitor is not None,
-        save_weights_only=True,
-        initial_value_threshold=best_so_far,
-    )
-
-
-def _write_history(folder: Path, monitor: str | None) -> None:
-    rows = read_table(folder / LOG)
-    place = {"epoch": 0, "loss": 1, monitor: 2, "seconds": 4}
-    columns = sorted(rows, key=lambda name: place.get(name, 3))
-    write_table(folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
-
-
-def _train(model, make_batches, folder, epochs, validate, monitor, mode, title) -> None:
-    """Train to the last epoch, write the history, and load the best epoch into the model."""
-    resume = _Resume(folder)
-    done = resume.done
-    best_so_far = _restore(model, resume, monitor)
-    log = keras.callbacks.CSVLogger(folder / LOG, append=done > 0)
-    keep_best = _best_kept(folder, monitor, mode, best_so_far)
-    if done < epochs:
-        data, steps = make_batches(done)
-        bar = tqdm(desc=title, initial=done, total=epochs, unit="epoch", leave=False, disable=None)
+def _train(model, make_batches, resume, validate, title) -> None:
+    """Train from where it was left to the last epoch."""
+    callbacks = resume.callbacks(validate)
+    if resume.done < resume.epochs:
+        data, steps = make_batches(resume.done)
+        bar = tqdm(
+            desc=title,
+            initial=resume.done,
+            total=resume.epochs,
+            unit="epoch",
+            leave=False,
+            disable=None,
+        )
         show = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
         try:
             model.fit(
                 data,
                 steps_per_epoch=steps,
-                initial_epoch=done,
-                epochs=epochs,
+                initial_epoch=resume.done,
+                epochs=resume.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[_Validation(validate), log, keep_best, resume, show],
+                callbacks=[*callbacks, show],
             )
         finally:
-            log.on_train_end()  # Keras leaves the file open if the training is cut off
+            callbacks[1].on_train_end()  # Keras leaves the log open if the training is cut off
             bar.close()
-    _write_history(folder, monitor)
-    _load_weights(model, resume.path("best", resume.best))
 
 
-class _Seconds(keras.callbacks.Callback):
-    """Puts the time among the values of the epoch."""
+class EpochScores(keras.callbacks.Callback):
+    """Puts what `validate` returns, and the seconds, among the values of the epoch.
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
+    Stands before the callbacks that write or compare these values.
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs["seconds"] = round(time.perf_counter() - self.started, 2)
-
-
-class _Validation(_Seconds):
-    """Puts what `validate` returns, and the time, among the values of the epoch."""
+    Parameters
+    ----------
+    validate : callable
+        `validate(model)` -> dict of floats; their names start with "val_".
+    """
 
     def __init__(self, validate):
         super().__init__()
         self.validate = validate
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
     def on_epoch_end(self, epoch, logs=None):
         logs.update((name, float(value)) for name, value in self.validate(self.model).items())
-        super().on_epoch_end(epoch, logs)
+        logs["seconds"] = round(time.perf_counter() - self.started, 2)
 
 
-class _Resume(keras.callbacks.Callback):
-    """Writes the state after each epoch in one move, then removes the checkpoints before it.
+class Resume(keras.callbacks.Callback):
+    """Lets a training go on where it was cut off: restores its state when made, writes it after
+    each epoch in one move, then removes the checkpoints before it. Stands last among the callbacks.
 
     Keras's BackupAndRestore writes the weights and the number of the epoch in two files, one after
     the other: a training killed between the two goes through an epoch twice.
+
+    Parameters
+    ----------
+    folder : path-like
+        Belongs to this training alone. Emptied if what lies there has another configuration.
+    model : keras.Model
+        Compiled. Gets the weights and the optimiser's state after the last epoch that is done.
+    epochs : int
+        How many in all.
+    configuration : dict
+        See `fit`.
+    monitor, mode
+        See `fit`.
 
     Attributes
     ----------
     done, best : int
         How many epochs are done, and which of them was the best; 0 for none.
+    best_value : float or None
+        Of `monitor` in the best epoch so far.
+    finished : bool
+        Whether there is nothing left to train.
+    log : pathlib.Path
+        The file for CSVLogger.
+    best_pattern : str
+        The file for ModelCheckpoint.
+
+    Raises
+    ------
+    config.CourseError
+        If a file of the training cannot be loaded.
+    ValueError
+        If `mode` is neither, or `configuration` holds what is added here.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder, model, epochs, configuration, *, monitor, mode="max"):
         super().__init__()
-        self.folder = folder
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode {mode!r}: must be max or min")
+        self.folder, self.trained, self.epochs = Path(folder), model, epochs
+        self.monitor, self.mode, self.best_value = monitor, mode, None
+        self.log = self.folder / LOG
+        # Keras formats the path.
+        pattern = str(folder).replace("{", "{{").replace("}", "}}")
+        self.best_pattern = f"{pattern}/best-{{epoch}}.weights.h5"
+        configuration = _whole_configuration(model, epochs, configuration, monitor, mode)
+        if config.read_json(self.folder / CONFIGURATION) != configuration:
+            _remove_all_but(self.folder)
+            config.write_json(self.folder / CONFIGURATION, configuration)
+        self.finished = (self.folder / MODEL).exists() and (self.folder / HISTORY).exists()
         self.clear()
+        if self.finished:
+            self.done = epochs
+        elif self.done:
+            self._restore()
+
+    def callbacks(
+        self, validate: Callable[[keras.Model], dict] = lambda model: {}
+    ) -> list[keras.callbacks.Callback]:
+        """Return what `Model.fit` needs for a training that can be cut off, in this order.
+
+        The scores of `validate` and the seconds (`EpochScores`), the log (`CSVLogger`), the weights
+        of the best epoch (`ModelCheckpoint`), and the state after the last one (this callback).
+        """
+        return [
+            EpochScores(validate),
+            keras.callbacks.CSVLogger(self.log, append=self.done > 0),
+            keras.callbacks.ModelCheckpoint(
+                self.best_pattern,
+                monitor=self.monitor,
+                mode=self.mode,
+                save_best_only=self.monitor is not None,
+                save_weights_only=True,
+                initial_value_threshold=self.best_value,
+            ),
+            self,
+        ]
+
+    def _restore(self) -> None:
+        self.trained.optimizer.build(self.trained.trainable_variables)
+        _load_weights(self.trained, self.path("last", self.done))
+        with _loading(self.log):
+            rows = read_table(self.log).head(self.done)
+            if self.monitor is not None:
+                self.best_value = float(rows[self.monitor][self.best - 1])
+        write_table(self.log, rows)
 
     def on_epoch_end(self, epoch, logs=None):
         with config.atomic_path(self.path("last", epoch + 1)) as temporary:
@@ -317,7 +271,37 @@ class _Resume(keras.callbacks.Callback):
         self.done = max(last, default=0)
         self.best = max((epoch for epoch in best if epoch <= self.done), default=0)
         kept = (self.path("last", self.done).name, self.path("best", self.best).name)
-        _remove_all_but(self.folder, CONFIGURATION, LOG, *kept)
+        result = (HISTORY, MODEL) if self.finished else ()
+        _remove_all_but(self.folder, CONFIGURATION, LOG, *result, *kept)
+
+    def write_result(self, whole: Path) -> None:
+        """Write the history, give the model its best epoch's weights, and save it as `whole`."""
+        with _loading(self.log):
+            rows = read_table(self.log)
+        place = {"epoch": 0, "loss": 1, self.monitor: 2, "seconds": 4}
+        columns = sorted(rows, key=lambda name: place.get(name, 3))
+        write_table(self.folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
+        _load_weights(self.trained, self.path("best", self.best))
+        saving.uncompiled(self.trained).save(whole)
+
+    def finish(self) -> pd.DataFrame:
+        """Keep the result alone, in the folder and in the model; return one row an epoch.
+
+        To be called after `Model.fit`, or instead of it if the training was `finished`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `fit` does.
+        """
+        if not (self.folder / MODEL).exists():
+            with config.atomic_path(self.folder / MODEL) as whole:
+                self.write_result(whole)
+        self.finished = True
+        _remove_all_but(self.folder, CONFIGURATION, HISTORY, MODEL)
+        _load_weights(saving.uncompiled(self.trained), self.folder / MODEL)
+        with _loading(self.folder / HISTORY):
+            return read_table(self.folder / HISTORY)
 
 
 def _remove_all_but(folder: Path, *kept: str) -> None:
@@ -365,7 +349,7 @@ def _loading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _jit():
+def fastest_jit():
     """Return `compile`'s jit_compile: on a processor, TensorFlow is slower with XLA."""
     return False if keras.backend.backend() == "tensorflow" and not has_gpu() else "auto"
 

@@ -65,7 +65,7 @@ def tversky_weights(
     weights: Sequence[tuple[float, float]] = ((0.3, 0.7), (0.5, 0.5), (0.7, 0.3)),
     source: str = FORMULA,
 ) -> Figure:
-    """Show what missed and what invented pixels cost for some pairs of weights.
+    """Show what missed pixels and false positives cost for some pairs of weights.
 
     Parameters
     ----------
@@ -73,7 +73,9 @@ def tversky_weights(
         Weights of the false negatives and of the false positives; 0.5 and 0.5 is Dice.
     source : str
     """
-    figure = new_figure("Alpha weighs what is missed, beta what is invented", source, 9, 3.9)
+    figure = new_figure(
+        "Alpha weighs what is missed, beta what is drawn beside the tumour", source, 9, 3.9
+    )
     missed, invented = figure.subplots(1, 2, sharey=True)
     wrong = np.linspace(0, 1, 101)
     for number, (fn_weight, fp_weight) in enumerate(weights):
@@ -84,7 +86,7 @@ def tversky_weights(
         label += " (Dice)" if fn_weight == fp_weight else ""
         invented.plot(100 * wrong, 1 - 1 / (1 + fp_weight * wrong), label=label, **look)
     missed.set(xlabel="tumour missed (% of its area)", ylabel="1 - Tversky index")
-    invented.set(xlabel="invented beside it (% of its area)")
+    invented.set(xlabel="drawn beside it (% of its area)")
     figure.legend(loc="outside lower left", ncols=len(weights))
     return figure
 
@@ -105,7 +107,7 @@ def augmentation(
     variants : sequence of (image, mask)
     source : str
     """
-    title = "Picture and mask are moved together; grey levels change in the picture alone"
+    title = "Image and mask are moved together; grey levels change in the image alone"
     columns = 1 + len(variants)
     figure = new_figure(title, source, max(7.5, 1.6 * columns), 4.2)
     grid = figure.subplots(2, columns, squeeze=False)
@@ -218,6 +220,40 @@ def masks_side_by_side(
 
 
 @styled
+def zoomed_contours(
+    image: np.ndarray, masks: Mapping[str, np.ndarray], source: str, title: str, margin: int = 12
+) -> Figure:
+    """Show FLAIR around a tumour, once for each prediction, with the true border in all of them.
+
+    Parameters
+    ----------
+    image : ndarray (height, width, 3)
+    masks : mapping of str to ndarray (height, width)
+        Predictions by name; `true mask` first.
+    source : str
+    title : str
+    margin : int
+        Pixels around all that the masks cover.
+    """
+    (_, truth), *predictions = masks.items()
+    rows, columns = np.nonzero(np.any([np.asarray(mask) > 0 for mask in masks.values()], axis=0))
+    height, width = image.shape[:2]
+    figure = new_figure(title, source, 2.5 * len(predictions), 3.4)
+    for axes, (name, mask) in zip(
+        figure.subplots(1, len(predictions), squeeze=False)[0], predictions, strict=True
+    ):
+        draw_slice(axes, image[..., 1], max(1, np.percentile(image[..., 1], 99.8)))
+        draw_contour(axes, truth, TRUTH)
+        draw_contour(axes, mask, PREDICTION)
+        if len(rows):
+            axes.set_xlim(max(columns.min() - margin, 0), min(columns.max() + margin, width - 1))
+            axes.set_ylim(min(rows.max() + margin, height - 1), max(rows.min() - margin, 0))
+        axes.set_title(name, fontsize=9)
+    contour_legend(figure)
+    return figure
+
+
+@styled
 def resunet_diagram(
     size: int = 128,
     filters: Sequence[int] = (32, 64, 128, 256),
@@ -234,12 +270,13 @@ def resunet_diagram(
     source : str
     """
     levels = len(filters)
-    figure = new_figure("The ResUNet: down, across, and up again", source, 10, 0.85 * levels + 1.2)
-    axes = figure.subplots()
-    bare(axes)
+    figure = new_figure("The ResUNet: down, across, and up again", source, 12, 1.0 * levels + 1.2)
+    axes, inside = figure.subplots(1, 2, width_ratios=(3.6, 1))
+    bare([axes, inside])
     last = 2 * levels - 2  # the place of the last block, at the finest level again
     axes.set(xlim=(-2.2, last + 2.2), ylim=(-levels + 0.35, 0.75))
-    _box(axes, -1.6, 0, f"picture\n{size} x {size}", "white")
+    axes.set_title("the whole network", fontsize=10)
+    _box(axes, -1.6, 0, f"image\n{size} x {size}", "white")
     _box(axes, last + 1.6, 0, f"probability\n{size} x {size}", "white")
     for level, width in enumerate(filters):
         text = f"{size >> level + 1} x {size >> level + 1}\n{width} filters"
@@ -254,18 +291,37 @@ def resunet_diagram(
     axes.text(-0.8, 0.4, "stem: a convolution\nthat halves", ha="center", color=GREY, fontsize=9)
     axes.text(last + 0.8, 0.4, "enlarged by 2", ha="center", color=GREY, fontsize=9)
     axes.text(last / 2, 0.08, "skip connections: detail is copied across", ha="center", color=GREY)
-    axes.text(0, -levels + 0.9, "each box: two 3 x 3 convolutions\nand a shortcut around them",
-              ha="center", color=GREY, fontsize=9)  # fmt: skip
     axes.text(last, -levels + 0.9, "on the way up: enlarged by 2,\njoined with the skip",
               ha="center", color=GREY, fontsize=9)  # fmt: skip
+    _draw_block(inside)
     return figure
 
 
-def _box(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+def _draw_block(axes: Axes) -> None:
+    """Draw what is inside a residual block, from its input at the top to its output."""
+    axes.set(xlim=(-0.8, 1.5), ylim=(-6.9, 0.6))
+    axes.set_title("inside each coloured box:\na residual block", fontsize=10)
+    steps = ["normalise, ReLU", "convolution 3 x 3", "normalise, ReLU", "convolution 3 x 3"]
+    for place, step in enumerate(steps, start=1):
+        _box(axes, 0, -1.25 * place, step, "white", width=1.16, height=0.62)
+        _arrow(axes, (0, -1.25 * place + 0.88), (0, -1.25 * place + 0.36))
+    axes.text(0, 0.15, "input", ha="center", va="center", fontsize=9)
+    axes.text(0, -6.15, "+", ha="center", va="center", fontsize=15)
+    axes.text(0, -6.75, "output", ha="center", va="center", fontsize=9)
+    _arrow(axes, (0, -5.36), (0, -5.9))
+    axes.plot([0.3, 1.05, 1.05], [0.15, 0.15, -2.55], color=GREY, linewidth=1)
+    _box(axes, 1.05, -3.1, "1 x 1\nshort-\ncut", SKY, width=0.62, height=1.0)
+    axes.plot([1.05, 1.05], [-3.65, -6.15], color=GREY, linewidth=1)
+    _arrow(axes, (1.05, -6.15), (0.15, -6.15))
+
+
+def _box(
+    axes: Axes, x: float, y: float, text: str, color: str, width: float = 0.76, height: float = 0.44
+) -> None:
     shape = FancyBboxPatch(
-        (x - 0.38, y - 0.22),
-        0.76,
-        0.44,
+        (x - width / 2, y - height / 2),
+        width,
+        height,
         boxstyle="round,pad=0.03",
         facecolor=color,
         edgecolor=BLACK,

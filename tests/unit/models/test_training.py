@@ -221,7 +221,7 @@ def test_fact_of_keras_backup_and_restore_cut_between_its_two_files_repeats_an_e
 ):
     """Why `fit` writes the last epoch by itself. Fails once Keras has mended this.
 
-    Then `_Resume` can give way to `keras.callbacks.BackupAndRestore`.
+    Then `Resume` can give way to `keras.callbacks.BackupAndRestore`.
     """
     inputs, targets = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
 
@@ -309,7 +309,7 @@ def fitted(folder, cut=None, epochs=EPOCHS):
     model.compile(
         keras.optimizers.Adam(training.cosine_schedule(0.01, 9)), losses.DiceCrossEntropy()
     )
-    progress = training.Progress(model, folder, epochs, {"seed": 0})
+    progress = training.Resume(folder, model, epochs, {"seed": 0}, monitor="val_loss", mode="min")
     plan = batches.BatchPlan(epochs=epochs, batch_size=4, tumour_share=0.5)
     before = progress.done
     given, steps = batches.training_batches(images, masks, plan, min(before, epochs - 1))
@@ -324,7 +324,7 @@ def fitted(folder, cut=None, epochs=EPOCHS):
         initial_epoch=before,
         epochs=epochs,
         validation_data=(images[:6].astype("float32"), masks[:6, ..., None].astype("float32")),
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop), *progress.callbacks],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop), *progress.callbacks()],
         shuffle=False,
         verbose=0,
     )

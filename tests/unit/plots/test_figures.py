@@ -104,6 +104,10 @@ FIGURES = {
     plots_segmentation.threshold_curve: [(TRIED,), (TRIED[["threshold", "dice"]][:2],)],
     plots_segmentation.overlays: [(IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"])],
     plots_segmentation.masks_side_by_side: [(IMAGES[0], {"truth": MASKS[0]})],
+    plots_segmentation.zoomed_contours: [
+        (IMAGES[0], {"true mask": MASKS[0], "one": PREDICTED[0], "none": 0 * MASKS[0]}),
+        (IMAGES[0], {"true mask": 0 * MASKS[0], "none": 0 * MASKS[0]}),
+    ],
     plots_segmentation.resunet_diagram: [(128, (16, 32, 64))],
     plots_evaluation.paired_dice: [
         (PER_PATIENT, PER_PATIENT, ("alone", "cascade"), INTERVAL),
@@ -125,7 +129,7 @@ CASES = [(make, arguments) for make, cases in FIGURES.items() for arguments in c
 
 def draw(make, arguments) -> Figure:
     keywords = {"source": SOURCE}
-    if make is plots_segmentation.masks_side_by_side:
+    if make in (plots_segmentation.masks_side_by_side, plots_segmentation.zoomed_contours):
         keywords["title"] = "Masks of one slice"
     names = list(inspect.signature(make).parameters)
     return make(**dict(zip([name for name in names if name != "source"], arguments, strict=False)),

@@ -1,10 +1,50 @@
-"""Exercises of notebook 03, second half: moving masks, their pieces, the choice of a threshold."""
+"""Exercises of notebook 03, second half: a first training, moving masks, their pieces, the choice
+of a threshold, and the patients on whom a comparison rests.
+"""
 
 import numpy as np
 import pandas as pd
 
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.judges import Judge, mask, number, same
+
+# --- learn_by_heart ----------------------------------------------------------------------------
+
+_IMAGE = np.full((12, 12, 3), 0.2, dtype="float32")
+_IMAGE[3:8, 4:10] = 0.9
+_TUMOUR = (_IMAGE[..., :1] > 0.5).astype("float32")
+
+
+def _fallen(epochs: int) -> Judge:
+    def judge(output) -> str | None:
+        if isinstance(output, str):
+            raise TypeError
+        losses = np.asarray(output, dtype=float)
+        if losses.shape == ():
+            return "you return one number; the loss of every epoch is asked for"
+        if losses.shape != (epochs,):
+            return f"you return {len(losses)} losses; {epochs} epochs were asked for"
+        if not np.isfinite(losses).all():
+            return "you return losses that are no numbers"
+        if losses[-1] > 0.6 * losses[0]:
+            return (
+                f"the loss goes from {losses[0]:.2f} to {losses[-1]:.2f}: a single image can be "
+                "learned better than that; look at the rate, and at what the last layer gives"
+            )
+        return None
+
+    return judge
+
+
+LEARN_BY_HEART = Exercise(
+    "learn_by_heart",
+    "03",
+    (
+        Case("a bright square on 12 x 12 pixels, 60 epochs", (_IMAGE, _TUMOUR, 60), _fallen(60)),
+        Case("the same in 40 epochs", (_IMAGE, _TUMOUR, 40), _fallen(40)),
+    ),
+    seconds=120.0,
+)
 
 # --- move_together -----------------------------------------------------------------------------
 
@@ -173,4 +213,49 @@ CHOOSE_THRESHOLD = Exercise(
     ),
 )  # fmt: skip
 
-EXERCISES = (MOVE_TOGETHER, LARGEST_PIECE, CHOOSE_THRESHOLD)
+# --- who_turns_it ------------------------------------------------------------------------------
+
+
+def _turning(*right: str) -> Judge:
+    def judge(output) -> str | None:
+        if isinstance(output, str):
+            raise TypeError  # it would be read letter by letter
+        names = [str(name) for name in output]
+        extra, lacking = sorted(set(names) - set(right)), sorted(set(right) - set(names))
+        if extra:
+            return f"you name {extra[0]}; without that patient the mean keeps its sign"
+        if lacking:
+            return f"you leave out {lacking[0]}, without whom the mean has the other sign"
+        return None if names == list(right) else "each name once, in the order of the patients"
+
+    return judge
+
+
+def _compared(said: str, first: list, second: list, *right: str) -> Case:
+    names = [f"P{number}" for number in range(1, len(first) + 1)]
+    return Case(said, (names, np.array(first), np.array(second)), _turning(*right))
+
+
+WHO_TURNS_IT = Exercise(
+    "who_turns_it",
+    "03",
+    (
+        _compared("three small gains and one large loss",
+                  [0.7, 0.8, 0.6, 0.7], [0.75, 0.85, 0.65, 0.1], "P4"),
+        _compared("gains alone", [0.5, 0.6, 0.7], [0.6, 0.7, 0.9]),
+        _compared("a large loss that the others do not outweigh",
+                  [0.9, 0.8, 0.9, 0.9], [0.2, 0.82, 0.7, 0.8]),
+        _compared("one large gain among losses",
+                  [0.2, 0.8, 0.7], [0.9, 0.75, 0.6], "P1"),
+        _compared("two patients, either of whom turns it",
+                  [0.8, 0.8, 0.5, 0.5], [0.79, 0.4, 0.72, 0.71], "P3", "P4"),
+    ),
+)  # fmt: skip
+
+EXERCISES = (
+    LEARN_BY_HEART,
+    MOVE_TOGETHER,
+    LARGEST_PIECE,
+    CHOOSE_THRESHOLD,
+    WHO_TURNS_IT,
+)

@@ -1,5 +1,6 @@
 """Notebook 03, first half: right answers pass, typical wrong ones are told by their case."""
 
+import keras
 import numpy as np
 import pytest
 from answers import (
@@ -10,8 +11,10 @@ from answers import (
     rights,
     wrongs,
 )
+from keras import layers, ops
 
 from utils.exercises.topics import segment
+from utils.models.losses import FocalTversky
 
 EXERCISES = {each.name: each for each in segment.EXERCISES}
 
@@ -24,16 +27,29 @@ def dice(truth, prediction):
     return 1.0 if wrong + both == 0 else 2 * both / (2 * both + wrong)
 
 
-def tversky(truth, prediction, fn_weight=0.7, fp_weight=0.3, smooth=1.0):
-    truth, prediction = np.asarray(truth, float), np.asarray(prediction, float)
-    found = (truth * prediction).sum()
-    missed, invented = truth.sum() - found, prediction.sum() - found
+def decoder_step(coarse, skip, filters):
+    joined = ops.concatenate([ops.repeat(ops.repeat(coarse, 2, 1), 2, 2), skip], -1)
+    return layers.Conv2D(filters, 3, padding="same", activation="relu")(joined)
+
+
+def skip_left_out(coarse, skip, filters):
+    return layers.Conv2D(filters, 3, padding="same", activation="relu")(np.repeat(
+        np.repeat(coarse, 2, 1), 2, 2))  # fmt: skip
+
+
+def index_of(truths, predictions, fn_weight=0.7, fp_weight=0.3, smooth=1.0, axis=(1, 2, 3)):
+    found = ops.sum(truths * predictions, axis=axis)
+    missed = ops.sum(truths * (1 - predictions), axis=axis)
+    invented = ops.sum((1 - truths) * predictions, axis=axis)
     return (found + smooth) / (found + fn_weight * missed + fp_weight * invented + smooth)
 
 
-def focal(truths, predictions, exponent):
-    pairs = zip(truths, predictions, strict=True)
-    return [(1 - tversky(*pair)) ** exponent for pair in pairs]
+def focal(truths, predictions, fn_weight, fp_weight, exponent):
+    return (1 - index_of(truths, predictions, fn_weight, fp_weight)) ** exponent
+
+
+def focal_of_the_course(truths, predictions, *settings):
+    return FocalTversky(*settings, reduction="none")(truths, predictions)
 
 
 def dice_with_guard(truth, prediction):
@@ -45,20 +61,6 @@ def dice_with_guard(truth, prediction):
     return 2 * both / total if total else float("nan")
 
 
-def wrapping_tversky(truth, prediction, fn_weight, fp_weight):
-    """Take differences of uint8 masks, in which 0 - 1 is 255."""
-    if truth.dtype == bool:
-        return tversky(truth, prediction, fn_weight, fp_weight)
-    missed = np.clip(truth - prediction, 0, None).sum()
-    invented = np.clip(prediction - truth, 0, None).sum()
-    found = (truth * prediction).sum()
-    return (found + 1) / (found + fn_weight * missed + fp_weight * invented + 1)
-
-
-def pooled_focal(truths, predictions, exponent):
-    return (1 - tversky(truths, predictions)) ** exponent
-
-
 RIGHT = {
     "dice": [
         dice,
@@ -66,8 +68,8 @@ RIGHT = {
         lambda a, b: np.float32(dice(a, b)),
     ],
     "coarsest_shape": [(8, 8, 256), [8, 8, 256], np.array([8, 8, 256])],
-    "tversky_index": [tversky],
-    "focal_tversky": [focal, lambda *given: np.float32(focal(*given))],
+    "decoder_step": [decoder_step],
+    "focal_tversky": [focal, focal_of_the_course, lambda *given: np.float32(focal(*given))],
 }  # fmt: skip
 
 # What is wrong: the answer, and words that the message has to hold.
@@ -104,25 +106,46 @@ WRONG = {
         "one number": (8, "not the kind"),
         "a word": ("8x8", "not the kind"),
     },
-    "tversky_index": {
-        "weights swapped": (
-            lambda t, p, a, b: tversky(t, p, b, a), "half of the tumour", "fn_weight",
+    "decoder_step": {
+        "not enlarged": (
+            lambda coarse, skip, filters: layers.Conv2D(filters, 1)(coarse), "4 x 4", "enlarged",
         ),
-        "no s": (lambda t, p, a, b: tversky(t, p, a, b, 1e-9), "half of the tumour", "s belongs"),
-        "fixed weights": (lambda t, p, a, b: tversky(t, p), "weights 0.9", "given"),
-        "threshold": (lambda t, p, a, b: tversky(t, p >= 0.5, a, b), "probabilities", "as they"),
-        "uint8 wraps": (wrapping_tversky, "(uint8)", "too low"),
+        "no filters": (
+            lambda coarse, skip, filters: decoder_step(coarse, skip, 8), "8 channels", "16",
+        ),
+        "no ReLU": (
+            lambda coarse, skip, filters: decoder_step(coarse, skip, filters) - 1.0, "ReLU",
+        ),
+        "no skip": (skip_left_out, "coarse features of zeros", "the skip should"),
+        "skip alone": (
+            lambda coarse, skip, filters: decoder_step(0 * coarse, skip, filters),
+            "a skip of zeros", "the coarse features should",
+        ),
+        "one image": (
+            lambda coarse, skip, filters: decoder_step(coarse[:1], skip[:1], filters), "2 images",
+        ),
+        "a model": (lambda *given: keras.Sequential(), "Sequential", "not the kind"),
     },
     "focal_tversky": {
-        "1/p": (lambda t, p, e: focal(t, p, 1 / e), "(p = 2)", "other way"),
-        "pooled": (pooled_focal, "two pictures", "one number"),
-        "mean": (lambda t, p, e: np.mean(focal(t, p, e)), "two pictures", "the mean"),
-        "power first": (
-            lambda t, p, e: [1 - tversky(*each) ** e for each in zip(t, p, strict=True)],
-            "(p = 2)", "first comes 1 - index",
+        "weights swapped": (lambda t, p, a, b, e: focal(t, p, b, a, e), "two images", "fn_weight"),
+        "fixed weights": (lambda t, p, a, b, e: focal(t, p, 0.7, 0.3, e), "weights 0.9", "given"),
+        "threshold": (
+            lambda t, p, *more: focal(t, np.float32(p >= 0.5), *more), "probabilities", "as they",
         ),
-        "no power": (lambda t, p, e: focal(t, p, 1), "(p = 2)", "no effect"),
-        "squeezed": (lambda t, p, e: np.squeeze(focal(t, p, e)), "one picture", "one loss for"),
+        "no s": (
+            lambda t, p, a, b, e: (1 - index_of(t, p, a, b, 1e-9)) ** e, "two images", "s belongs",
+        ),
+        "1/p": (lambda t, p, a, b, e: focal(t, p, a, b, 1 / e), "(p = 2)", "1/p"),
+        "pooled": (
+            lambda t, p, a, b, e: (1 - index_of(t, p, a, b, axis=None)) ** e,
+            "two images", "one number",
+        ),
+        "mean": (lambda *given: ops.mean(focal(*given)), "two images", "the mean"),
+        "power first": (
+            lambda t, p, a, b, e: 1 - index_of(t, p, a, b) ** e, "(p = 2)", "first comes 1 - index",
+        ),
+        "no power": (lambda t, p, a, b, e: focal(t, p, a, b, 1), "(p = 2)", "no effect"),
+        "squeezed": (lambda *given: np.squeeze(focal(*given)), "one image", "one loss for"),
     },
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Notebook 03, second half: right answers pass, typical wrong ones are told by their case."""
 
+import keras
 import numpy as np
 import pytest
 from answers import (
@@ -10,11 +11,36 @@ from answers import (
     rights,
     wrongs,
 )
+from keras import layers
 from scipy import ndimage
 
 from utils.exercises.topics import segment_masks
 
 EXERCISES = {each.name: each for each in segment_masks.EXERCISES}
+
+
+def learn(image, mask, epochs, rate=0.02, activation="sigmoid"):
+    model = keras.Sequential(
+        [
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(1, 1, activation=activation),
+        ]
+    )
+    model.compile(optimizer=keras.optimizers.Adam(rate), loss="binary_crossentropy")
+    return model.fit(image[None], mask[None], epochs=epochs, verbose=0)
+
+
+def losses(*given, **options):
+    return learn(*given, **options).history["loss"]
+
+
+def who(patients, first, second):
+    change = np.subtract(second, first)
+    return [
+        name
+        for place, name in enumerate(patients)
+        if np.delete(change, place).mean() * change.mean() < 0
+    ]
 
 
 def move(picture, mask, mirrored, turns):
@@ -75,6 +101,8 @@ RIGHT = {
         lambda mask: np.uint8(largest(mask)) * 255,
     ],
     "choose_threshold": [threshold],
+    "learn_by_heart": [losses],
+    "who_turns_it": [who, lambda *given: np.array(who(*given))],
 }  # fmt: skip
 
 # What is wrong: the answer, and words that the message has to hold.
@@ -130,6 +158,23 @@ WRONG = {
             .groupby("threshold", sort=False)["dice"].mean().idxmax(),
             "equally good", "lowest",
         ),
+    },
+    "learn_by_heart": {
+        "the last loss": (lambda *given: losses(*given)[-1], "60 epochs", "one number"),
+        "the History": (learn, "History", "not the kind"),
+        "one epoch": (lambda image, mask, epochs: losses(image, mask, 1), "1 losses", "60 epochs"),
+        "no rate": (
+            lambda *given: losses(*given, rate=1e-9), "the loss goes from", "look at the rate",
+        ),
+    },
+    "who_turns_it": {
+        "all": (lambda patients, *given: patients, "one large loss", "P1", "keeps its sign"),
+        "none": (lambda *given: [], "one large loss", "leave out P4"),
+        "the largest change": (
+            lambda patients, a, b: [patients[int(np.abs(b - a).argmax())]],
+            "gains alone", "P3", "keeps its sign",
+        ),
+        "one name": (lambda *given: "P4", "str", "not the kind"),
     },
 }  # fmt: skip
 

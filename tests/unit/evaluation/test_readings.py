@@ -1,0 +1,73 @@
+"""Sentences about tables: the numbers worked out by hand, and what is said about them."""
+
+import pandas as pd
+import pytest
+
+from utils.evaluation import readings
+from utils.evaluation.bootstrap import Interval
+
+PATIENTS = ["a", "b", "c", "d"]
+FIRST = pd.Series([0.8, 0.8, 0.8, 0.0], PATIENTS)
+SECOND = pd.Series([0.7, 0.7, 0.7, 0.7], PATIENTS)
+UNSURE = Interval(0.1, -0.2, 0.4)
+
+
+def test_the_sign_test_counts_and_leaves_ties_out():
+    # 3 against 0 tosses: 2 of 8 sequences are as uneven.
+    assert readings.sign_test(pd.Series([0.1, 0.2, 0.0, 0.3])) == (0, 3, 0.25)
+    assert readings.sign_test(pd.Series([0.0, 0.0])) == (0, 0, 1.0)
+
+
+def test_one_patient_who_turns_the_mean_round_is_named():
+    said = readings.paired_reading(FIRST, SECOND, ("one", "two"), UNSURE)
+    assert "one is better in 3 patients and two in 1" in said
+    assert "that of d: 0.00 with one, 0.70 with two" in said
+    assert "-0.100: **one patient turns the mean round.**" in said
+    assert "By the count one is ahead, by the mean the other." in said
+
+
+def test_where_count_and_mean_agree_nobody_turns_it():
+    said = readings.paired_reading(FIRST[:3], SECOND[:3], ("one", "two"), UNSURE)
+    assert "turns the mean round" not in said and "with the same sign" in said
+    assert "By the count and by the mean, one is ahead." in said
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (UNSURE, "do not decide"),
+        (Interval(0.1, 0.05, 0.2), "the network is better on average"),
+        (Interval(-0.1, -0.2, -0.05), "the fair baseline is better on average"),
+    ],
+)
+def test_a_baseline_is_compared_with_its_lost_patients_named(gain, words):
+    said = readings.baseline_reading(FIRST, SECOND, gain)
+    assert words in said
+    assert "better in 1 of 4 patients" in said
+    assert "loses d (Dice below 0.1), where the network has 0.70" in said
+    assert "Among the others the means are 0.80 and 0.70" in said
+
+
+def test_a_baseline_that_loses_nobody_is_said_to():
+    said = readings.baseline_reading(FIRST[:3], SECOND[:3], UNSURE)
+    assert "loses nobody: its lowest Dice is 0.80" in said
+
+
+def test_the_worst_patient_is_told_with_what_is_missed_and_what_is_extra():
+    table = pd.DataFrame(
+        [("a", 100, 100, 90, 0.9), ("b", 50, 30, 20, 0.5)],
+        columns=["patient", "tumour_px", "predicted_px", "overlap_px", "dice"],
+    )
+    said = readings.worst_reading(table)
+    assert "The worst patient is b, with a Dice of 0.50" in said
+    assert "60 % are missed" in said and "20 % of its size" in said and "too little" in said
+    assert "number 1 of 2" in said
+
+
+def test_a_training_is_told_from_when_on_it_beats_what():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "val_dice": [0.3, 0.7, 0.6]})
+    said = readings.training_reading("it", history, {"low": 0.1, "high": 0.65, "top": 0.9})
+    assert "above the low (0.10 on training patients) first in epoch 1" in said
+    assert "high (0.65 on training patients) first in epoch 2" in said
+    assert "top (0.90 on training patients) in no epoch" in said
+    assert "best epoch is 2 of 3, with 0.700" in said

@@ -1,0 +1,152 @@
+"""What a table or figure shows, in sentences that hold its numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from scipy import stats
+
+from utils.evaluation.bootstrap import Interval
+from utils.evaluation.text import format_interval
+
+LOST = 0.1  # a patient with a lower Dice is lost
+
+
+def sign_test(change: pd.Series) -> tuple[int, int, float]:
+    """Return for how many patients a difference is below 0 and above 0, and how likely that is.
+
+    Parameters
+    ----------
+    change : Series
+        A difference for each patient; those that are 0 are left out.
+
+    Returns
+    -------
+    tuple of int, int, float
+        The last is the probability, 0 to 1, that tossing a coin for each patient gives a count at
+        least as uneven.
+
+    Examples
+    --------
+    All four the same way: two of 16 sequences of tosses are as uneven.
+
+    >>> import pandas as pd
+    >>> from utils.evaluation.readings import sign_test
+    >>> sign_test(pd.Series([0.1, 0.2, 0.1, 0.3]))
+    (0, 4, 0.125)
+    """
+    below, above = int((change < 0).sum()), int((change > 0).sum())
+    if below + above == 0:
+        return 0, 0, 1.0
+    return below, above, float(stats.binomtest(max(below, above), below + above).pvalue)
+
+
+def paired_reading(
+    first: pd.Series, second: pd.Series, names: Sequence[str], difference: Interval
+) -> str:
+    """Say how two models compare by count and by mean, and whether one patient decides the mean.
+
+    Parameters
+    ----------
+    first, second : Series
+        Dice by patient, 0..1, with the same index.
+    names : sequence of two str
+    difference : Interval
+        Of the mean of `second - first`.
+    """
+    change = second - first
+    below, above, chance = sign_test(change)
+    farthest = change.abs().idxmax()
+    rest = change.drop(farthest).mean()
+    leader = names[0] if below > above else names[1]
+    turns = rest * change.mean() < 0
+    disagree = (change.mean() > 0) != (above > below)
+    return (
+        f"{names[0]} is better in {below} patients and {names[1]} in {above}. If both were equally "
+        f"good, a count at least as uneven would come about with a probability of {chance:.3f} "
+        f"(the *sign test*: toss a coin for each patient). The mean difference, {names[1]} minus "
+        f"{names[0]}, is {format_interval(difference, sign=True)}. The largest single one is that "
+        f"of {farthest}: {first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with "
+        f"{names[1]}. Without this patient the mean difference would be {rest:+.3f}"
+        + (": **one patient turns the mean round.**" if turns else ", with the same sign.")
+        + (
+            f" By the count {leader} is ahead, by the mean the other."
+            if disagree
+            else f" By the count and by the mean, {leader} is ahead."
+        )
+    )
+
+
+def training_reading(name: str, history: pd.DataFrame, baselines: Mapping[str, float]) -> str:
+    """Say which epoch of a training is best, and from which on it is above some baselines.
+
+    Parameters
+    ----------
+    name : str
+        Of the training.
+    history : DataFrame
+        ``epoch`` from 1, ``val_dice``.
+    baselines : mapping of str to float
+        Their Dice.
+    """
+    best = history.loc[history["val_dice"].idxmax()]
+    said = []
+    for baseline, dice in baselines.items():
+        above = history["epoch"][history["val_dice"] > dice]
+        when = f"first in epoch {above.iloc[0]}" if len(above) else "in no epoch"
+        said.append(f"above the {baseline} ({dice:.2f} on training patients) {when}")
+    return (
+        f"**{name}** is {' and '.join(said)}. Its best epoch is {best['epoch']:.0f} of "
+        f"{len(history)}, with {best['val_dice']:.3f}."
+    )
+
+
+def baseline_reading(baseline: pd.Series, model: pd.Series, gain: Interval) -> str:
+    """Say whether a model is better than a baseline, and whom the baseline loses.
+
+    Parameters
+    ----------
+    baseline, model : Series
+        Dice by patient, 0..1, with the same index.
+    gain : Interval
+        Of the mean of `model - baseline`.
+    """
+    verdict = "these patients do not decide which is better on average"
+    if gain.low > 0:
+        verdict = "the network is better on average"
+    elif gain.high < 0:
+        verdict = "the fair baseline is better on average"
+    said = (
+        f"Network minus fair baseline, mean Dice: {format_interval(gain, sign=True)}; {verdict}. "
+        f"The network is better in {(model > baseline).sum()} of {len(model)} patients. The median "
+        f"of the baseline is {baseline.median():.2f}, that of the network {model.median():.2f}."
+    )
+    lost = baseline[baseline < LOST].index
+    if not len(lost):
+        return said + f" The baseline loses nobody: its lowest Dice is {baseline.min():.2f}."
+    there = ", ".join(f"{value:.2f}" for value in model[lost])
+    return said + (
+        f" The baseline loses {', '.join(lost)} (Dice below {LOST:g}), where the network has "
+        f"{there}. Among the others the means are {baseline.drop(lost).mean():.2f} and "
+        f"{model.drop(lost).mean():.2f}."
+    )
+
+
+def worst_reading(patients: pd.DataFrame) -> str:
+    """Say of the patient with the lowest Dice what is missed and what is drawn beside the tumour.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        ``patient, tumour_px, predicted_px, overlap_px, dice``, as `patient_table` returns them.
+    """
+    worst = patients.loc[patients["dice"].idxmin()]
+    missed = 1 - worst["overlap_px"] / worst["tumour_px"]
+    extra = (worst["predicted_px"] - worst["overlap_px"]) / worst["tumour_px"]
+    rank = int((patients["tumour_px"] < worst["tumour_px"]).sum()) + 1
+    return (
+        f"The worst patient is {worst['patient']}, with a Dice of {worst['dice']:.2f}. Of the "
+        f"tumour's pixels {100 * missed:.0f} % are missed, and an area of {100 * extra:.0f} % of "
+        f"its size is drawn beside it: all in all, the network draws "
+        f"{'too little' if missed > extra else 'too much'}. Counted from the smallest, this tumour "
+        f"is number {rank} of {len(patients)}."
+    )
