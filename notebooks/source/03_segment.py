@@ -991,8 +991,7 @@ callbacks = [
 #
 # An *epoch* here is the 50 batches of 8 slices planned above, six of them with tumour, whatever the
 # size of the cohort. Which slices a batch holds and how they are moved follows from the seed and
-# the number of the epoch. So a training that goes on at epoch 3 sees what it would have seen, and
-# ends with the same weights, bit for bit.
+# the number of the epoch. So a training that goes on at epoch 3 sees what it would have seen.
 #
 # Its rival, the same network with Dice + cross-entropy, starts from the same weights and sees the
 # same batches. It is trained in a process of its own at the same time, by the same `compile` and

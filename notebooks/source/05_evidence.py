@@ -559,11 +559,15 @@ print(f"the ten largest gains make {100 * ten / gain.sum():.0f} % of the sum of 
 print(f"below {FAILED}: {(pairs['dice_before'] < FAILED).sum()} before, {len(failed)} now")
 
 # %% [markdown]
-# The table could not choose between the recipes: its patients are tested patients, and whoever
-# chooses by them has none left to test on. Each change was judged on the
-# [validation patients](../docs/glossary.md#validation-patients) of the folds. The *ideas*, however,
-# came from looking at tested patients whom the earlier recipe had failed. How much that flatters
-# the result nobody can say; the only clean judge would be patients that nobody has looked at.
+# Read the interval before the mean, and the failures before both: a recipe can help most patients a
+# little and still lose some of them altogether.
+#
+# The table cannot choose between the recipes: its patients are tested patients, and whoever chooses
+# by them has none left to test on. Threshold, refinement and pieces were chosen on
+# [validation patients](../docs/glossary.md#validation-patients). The *ideas*, however, came from
+# looking at tested patients whom the earlier recipe had failed, and were first tried on one of the
+# folds. How much that flatters the result nobody can say; the only clean judge would be patients
+# that nobody has looked at.
 #
 # ## For whom? Institutions
 

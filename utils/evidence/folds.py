@@ -404,6 +404,7 @@ def train_final(
         out / "segmenter.json",
         {
             "trained_on": len(run.split["patient"].unique()),
+            "recipe": recipe.description,
             "channels": recipe.channels,
             "grey_levels": recipe.grey_levels,
             "frame": recipe.frame,

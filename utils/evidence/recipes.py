@@ -108,7 +108,8 @@ class Recipe:
         if self.words:
             return self.words
         if self.members:
-            return "mean of " + " and of ".join(one.description for one in self.members)
+            each = enumerate((one.description for one in self.members), start=1)
+            return "mean of the networks " + "; ".join(f"({n}) {words}" for n, words in each)
         parts = [
             NETWORKS.get(self.network, self.network.__name__),
             CHANNELS[self.channels],
