@@ -774,7 +774,7 @@ by_weight.groupby(["fn_weight", "fp_weight"])[[*at_half, *at_chosen, "dice"]].me
 means = tried_losses.groupby(weights_and_exponent)["dice"].mean()
 show(
     plots_segmentation.loss_lab(
-        tried_losses, "another simulated cohort, 14 held-out patients, seeds 1 to 3"
+        tried_losses, "another simulated cohort, held-out patients, seeds 1 to 3"
     ),
     "Mean patient Dice by exponent and by pair of weights, a line for each of three seeds, and "
     "sensitivity over precision at a threshold of 0.5. Mean Dice over the seeds: "
