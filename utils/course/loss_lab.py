@@ -39,7 +39,7 @@ SETTINGS = tuple(
     )
 )
 # A smaller network than the course's, and smaller images: fifteen trainings in a few minutes.
-PATIENTS, SIZE, FILTERS, EPOCHS = 60, 96, (16, 32, 64), 3
+PATIENTS, SIZE, FILTERS, EPOCHS = 60, 96, (16, 32, 64), 5
 FOLDER = config.RUNS / "losses"
 TABLE = config.RESULTS / "simulated" / "losses.csv"
 PATIENTS_TABLE = TABLE.with_name("losses_patients.csv")

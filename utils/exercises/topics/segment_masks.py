@@ -19,6 +19,8 @@ _TUMOUR = (_IMAGE[..., :1] > 0.5).astype("float32")
 
 def _fallen(epochs: int) -> Judge:
     def judge(output) -> str | None:
+        if isinstance(output, str):
+            raise TypeError
         losses = np.asarray(output, dtype=float)
         if losses.shape == ():
             return "you return one number; the loss of every epoch is asked for"
@@ -274,7 +276,7 @@ CHOOSE_THRESHOLD = Exercise(
 def _turning(*right: str) -> Judge:
     def judge(output) -> str | None:
         if isinstance(output, str):
-            return "you return one piece of text; a list of names is asked for"
+            raise TypeError  # it would be read letter by letter
         names = [str(name) for name in output]
         extra, lacking = sorted(set(names) - set(right)), sorted(set(right) - set(names))
         if extra:

@@ -184,7 +184,7 @@ WRONG = {
             lambda patients, a, b: [patients[int(np.abs(b - a).argmax())]],
             "gains alone", "P3", "keeps its sign",
         ),
-        "one name": (lambda *given: "P4", "one piece of text"),
+        "one name": (lambda *given: "P4", "str", "not the kind"),
     },
 }  # fmt: skip
 
