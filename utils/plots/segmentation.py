@@ -254,6 +254,56 @@ def zoomed_contours(
 
 
 @styled
+def loss_lab(table: pd.DataFrame, source: str) -> Figure:
+    """Show what exponent and weights of the focal Tversky loss did, a line for each seed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `loss_lab.losses_table` returns it.
+    source : str
+    """
+    figure = new_figure("Focal Tversky loss: what exponent and weights changed", source, 11.5, 4.2)
+    exponents, weights, trade = figure.subplots(1, 3)
+    by_exponent = table[table["fn_weight"] == 0.7]
+    by_weight = table[table["exponent"] > 1]
+    for number, seed in enumerate(table["seed"].unique()):
+        look = {"color": COLOURS[number], "linestyle": LINES[number], "marker": "osD"[number]}
+        for axes, rows, column in (
+            (exponents, by_exponent, "exponent"),
+            (weights, by_weight, "fn_weight"),
+        ):
+            rows = rows[rows["seed"] == seed].sort_values(column)
+            label = f"seed {seed}" if axes is exponents else None
+            axes.plot(range(len(rows)), rows["dice"], label=label, **look)
+        rows = by_weight[by_weight["seed"] == seed].sort_values("fn_weight")
+        trade.plot(rows["precision_half"], rows["sensitivity_half"], **look)
+        for _, row in rows.iterrows():
+            trade.annotate(
+                f"{row['fn_weight']:g}",
+                (row["precision_half"], row["sensitivity_half"]),
+                xytext=(5, 3),
+                textcoords="offset points",
+                fontsize=8,
+                color=GREY,
+            )
+    named = [f"{each:.3g}" for each in sorted(by_exponent["exponent"].unique())]
+    exponents.set_xticks(range(len(named)), named)
+    pairs = by_weight[["fn_weight", "fp_weight"]].drop_duplicates().sort_values("fn_weight")
+    named = [f"{fn:g} / {fp:g}" for fn, fp in pairs.itertuples(index=False)]
+    weights.set_xticks(range(len(named)), named)
+    limits = table["dice"].min() - 0.02, table["dice"].max() + 0.02
+    exponents.set(xlabel="exponent p", ylabel="mean patient Dice, held-out", ylim=limits)
+    exponents.set_title("exponent (weights 0.7 / 0.3)", fontsize=10)
+    weights.set(xlabel=r"weights $\alpha$ / $\beta$", ylim=limits)
+    weights.set_title("weights (exponent 4/3)", fontsize=10)
+    trade.set(xlabel="precision", ylabel="sensitivity")
+    trade.set_title(r"the trade at threshold 0.5, by $\alpha$", fontsize=10)
+    figure.legend(loc="outside lower left", ncols=3)
+    return figure
+
+
+@styled
 def resunet_diagram(
     size: int = 128,
     filters: Sequence[int] = (32, 64, 128, 256),

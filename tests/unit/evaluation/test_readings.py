@@ -71,3 +71,26 @@ def test_a_training_is_told_from_when_on_it_beats_what():
     assert "high (0.65 on training patients) first in epoch 2" in said
     assert "top (0.90 on training patients) in no epoch" in said
     assert "best epoch is 2 of 3, with 0.700" in said
+
+
+def losses(by_seed):
+    """Return tables of two exponents and two weights; `by_seed`: 4/3 minus 0.75."""
+    rows, patients = [], []
+    for seed, change in by_seed.items():
+        for fn_weight, exponent, dice in ((0.7, 0.75, 0.7), (0.7, 1.3333, 0.7 + change),
+                                          (0.5, 1.3333, 0.6)):  # fmt: skip
+            setting = {"seed": seed, "fn_weight": fn_weight, "fp_weight": 1 - fn_weight,
+                       "exponent": exponent, "dice": dice}  # fmt: skip
+            measured = {"sensitivity_half": fn_weight, "precision_half": 0.9 - fn_weight,
+                        "sensitivity": 0.8, "precision": 0.8}  # fmt: skip
+            rows.append(setting | measured)
+            patients += [setting | {"patient": patient} for patient in "ab"]
+    return pd.DataFrame(rows), pd.DataFrame(patients)
+
+
+def test_losses_are_read_seed_by_seed():
+    said = readings.losses_reading(*losses({1: 0.03, 2: -0.01}))
+    assert "4/3 minus 0.75 is +0.010 mean Dice; by seed +0.030, -0.010" in said
+    assert "do not even agree on the sign" in said
+    assert "sensitivity changes by +0.200 and precision by -0.200" in said
+    assert "the same way" in readings.losses_reading(*losses({1: 0.03, 2: 0.01}))

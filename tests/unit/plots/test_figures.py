@@ -48,6 +48,15 @@ TRIED = pd.DataFrame(
         "dice": [0.5, 0.6, 0.7, 0.4],
     }
 )
+LOSSES = pd.DataFrame(
+    [
+        (seed, fn_weight, 1 - fn_weight, exponent, 0.8, 0.7, 0.9)
+        for seed in (1, 2)
+        for fn_weight, exponent in ((0.7, 0.75), (0.7, 4 / 3), (0.5, 4 / 3))
+    ],
+    columns=["seed", "fn_weight", "fp_weight", "exponent", "dice", "sensitivity_half",
+             "precision_half"],
+)  # fmt: skip
 NAMES = [f"slice {number}" for number in range(3)]
 FEW = {"resamples": 20}
 LEVELS = pd.DataFrame(
@@ -108,6 +117,7 @@ FIGURES = {
         (IMAGES[0], {"true mask": MASKS[0], "one": PREDICTED[0], "none": 0 * MASKS[0]}),
         (IMAGES[0], {"true mask": 0 * MASKS[0], "none": 0 * MASKS[0]}),
     ],
+    plots_segmentation.loss_lab: [(LOSSES,)],
     plots_segmentation.resunet_diagram: [(128, (16, 32, 64))],
     plots_evaluation.paired_dice: [
         (PER_PATIENT, PER_PATIENT, ("alone", "cascade"), INTERVAL),

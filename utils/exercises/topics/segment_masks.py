@@ -1,12 +1,14 @@
-"""Exercises of notebook 03, second half: a first training, moving masks, their pieces, the choice
-of a threshold, and the patients on whom a comparison rests.
+"""Exercises of notebook 03, second half: a first training, what a table of losses supports, moving
+masks, their pieces, the choice of a threshold, and the patients on whom a comparison rests.
 """
 
 import numpy as np
 import pandas as pd
 
+from utils.config import RESULTS
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.judges import Judge, mask, number, same
+from utils.tables import read_table
 
 # --- learn_by_heart ----------------------------------------------------------------------------
 
@@ -45,6 +47,61 @@ LEARN_BY_HEART = Exercise(
     ),
     seconds=120.0,
 )
+
+# --- loss_readings -----------------------------------------------------------------------------
+
+LOSSES = RESULTS / "simulated" / "losses.csv"
+
+
+def _supported() -> dict[str, tuple[bool, str]]:
+    """Return for each statement of the exercise whether the stored table supports it, and why."""
+    table = read_table(LOSSES)
+    focal = _by_seed(table[(table["fn_weight"] == 0.7)], "exponent")
+    weights = _by_seed(table[table["exponent"] > 1], "fn_weight")
+    by_exponent, by_weight = focal["dice"], weights["sensitivity_half"]
+    lower = by_exponent[by_exponent.columns[0]] < by_exponent[by_exponent.columns[-1]]
+    spread = by_exponent.mean().max() - by_exponent.mean().min()
+    half, chosen = (weights[name] for name in ("sensitivity_half", "sensitivity"))
+    change = [(each[0.8] - each[0.5]).mean() for each in (half, chosen)]
+    drop = weights["precision_half"][0.8] < weights["precision_half"][0.5]
+    return {
+        "a": (bool(lower.all()), "compare 0.75 with 4/3 within each seed"),
+        "b": (
+            bool(spread < (by_exponent.max() - by_exponent.min()).min()),
+            "compare how far the three means lie apart with how far the seeds do",
+        ),
+        "c": (
+            bool((by_weight[0.8] > by_weight[0.5]).all() and drop.all()),
+            "compare the columns at a threshold of 0.5, seed by seed",
+        ),
+        "d": (
+            bool(abs(change[1]) < abs(change[0])),
+            "compare the sensitivity at 0.5 with that at the chosen threshold",
+        ),
+        "e": (False, "nothing in the table says so; three seeds differ more than that"),
+    }
+
+
+def _by_seed(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a column for each value of `name`, below the name of what was measured."""
+    values = ["dice", "sensitivity", "sensitivity_half", "precision_half"]
+    return table.pivot_table(index="seed", columns=name, values=values)
+
+
+def _readings(output) -> str | None:
+    given = {str(letter).lower() for letter in output}
+    supported = _supported()
+    unknown = sorted(given - supported.keys())
+    if unknown:
+        return f"{unknown[0]!r} is none of the statements a to e"
+    for letter, (right, hint) in supported.items():
+        if (letter in given) != right:
+            what = "do the numbers bear it out" if letter in given else "do the numbers refute it"
+            return f"look at statement {letter} again, {what}? {hint}"
+    return None
+
+
+LOSS_READINGS = Exercise("loss_readings", "03", (Case("", (), _readings),), is_function=False)
 
 # --- move_together -----------------------------------------------------------------------------
 
@@ -254,6 +311,7 @@ WHO_TURNS_IT = Exercise(
 
 EXERCISES = (
     LEARN_BY_HEART,
+    LOSS_READINGS,
     MOVE_TOGETHER,
     LARGEST_PIECE,
     CHOOSE_THRESHOLD,

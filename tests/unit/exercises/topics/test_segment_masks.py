@@ -43,6 +43,9 @@ def who(patients, first, second):
     ]
 
 
+SUPPORTED = {letter for letter, (right, _) in segment_masks._supported().items() if right}
+
+
 def move(picture, mask, mirrored, turns):
     if mirrored:
         picture, mask = picture[:, ::-1], mask[:, ::-1]
@@ -102,6 +105,7 @@ RIGHT = {
     ],
     "choose_threshold": [threshold],
     "learn_by_heart": [losses],
+    "loss_readings": [SUPPORTED, "".join(sorted(SUPPORTED)), sorted(SUPPORTED)],
     "who_turns_it": [who, lambda *given: np.array(who(*given))],
 }  # fmt: skip
 
@@ -167,6 +171,12 @@ WRONG = {
             lambda *given: losses(*given, rate=1e-9), "the loss goes from", "look at the rate",
         ),
     },
+    "loss_readings": {
+        "all": ("abcde", "look at statement", "again"),
+        "none": ("", "look at statement", "again"),
+        "the last too": (SUPPORTED | {"e"}, "statement e", "three seeds"),
+        "another letter": ("abx", "'x' is none"),
+    },
     "who_turns_it": {
         "all": (lambda patients, *given: patients, "one large loss", "P1", "keeps its sign"),
         "none": (lambda *given: [], "one large loss", "leave out P4"),
@@ -209,3 +219,8 @@ def test_inputs_reach_an_answer_as_copies(name):
 
     EXERCISES[name].verdict(spoils)
     assert_right(EXERCISES[name], RIGHT[name][0])
+
+
+def test_each_statement_about_the_losses_is_judged_by_the_stored_table():
+    assert 1 <= len(SUPPORTED) <= 4
+    assert "e" not in SUPPORTED
