@@ -213,9 +213,9 @@ print(f"patients below 0.6: {below} of {len(by_patient)}")
 #
 # People do not agree fully either: two experts who outline the same tumour reach the Dice in the
 # last lines above, not 1. Read our mean beside that. It does not make the network an expert,
-# because an expert does not fail outright: a patient with a Dice below 0.5 was given a mask that
-# is of no use to anyone, and a mean over many patients hides a handful of them. That is why their
-# number has an aim of its own.
+# because an expert does not fail outright: the patients listed above were given masks that are of
+# no use to anyone, and a mean over many patients hides a handful of them. That is why their number
+# has an aim of its own.
 #
 # Where an aim was not reached, the honest sentence is "not reached", with the number. To lower the
 # aim once the result is known would make it worthless: any result would reach it.
@@ -537,8 +537,8 @@ draw_differences(
 # - refines the map by the patient's own grey levels: how bright is *this* tumour, and the brain
 #   around it?
 # - keeps the pieces for which the most speaks, not the largest;
-# - chooses threshold, refinement and pieces on the validation patients of all folds, 11 being too
-#   few.
+# - chooses threshold, refinement and pieces on the validation patients of all folds, those of one
+#   fold being too few.
 #
 # *Predict before you run: by how much does all of this raise the mean Dice? And which patients
 # gain, all of them a little or a few of them much?*
@@ -672,8 +672,7 @@ print(misses.head(10).to_string(index=False))
 # %% [markdown]
 # `lost_px` are the correct pixels given up, `largest_px` the traced area of the largest slice lost.
 # The names are there so that somebody can look: a list of failures without names cannot be followed
-# up. Here is the patient with the largest loss, whom you know from the second table of this
-# notebook:
+# up. Here is the patient with the largest loss:
 
 # %% tags=["nbval-check-output"]
 rows = slices[(slices["patient"] == hardest) & (slices["tumour_px"] > 0)]
@@ -685,10 +684,10 @@ print("threshold of its fold:", of_ours.loc[rows["fold"].iloc[0], "detection_thr
 print("of those drawn, flagged:", drawn["flagged"].sum())
 
 # %% [markdown]
-# All that was drawn of this tumour is emptied: the probabilities are high, and the threshold of
-# that fold is higher still. And do not think that one patient cannot move a mean over so many: the
-# cell above the list says what share of the whole loss this one has. So ask of every mean
-# difference how many patients made it. For the patient it is everything.
+# What was drawn in slices below the threshold is emptied, however right it was. And do not think
+# that one patient cannot move a mean over so many: the cell above the list says what share of the
+# whole loss this one has. So ask of every mean difference how many patients made it. For the
+# patient it is everything.
 #
 # ### Exercise 5.4 · Count what the cascade loses
 #
