@@ -824,7 +824,7 @@ display(Markdown(readings.losses_reading(tried_losses, loss_lab.patients_table()
 # </details>
 
 # %% tags=["solution"]
-supported_readings = "bc"
+supported_readings = "bcd"
 
 # %% tags=["nbval-check-output"]
 check.loss_readings(supported_readings)

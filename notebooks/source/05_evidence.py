@@ -185,7 +185,7 @@ print(failed[["patient", "institution", "dice"]].round(3).to_string(index=False)
 for words, agreement in READERS.items():
     print(f"Dice of people with each other, {words}: {agreement}")
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 references = {"Buda, mean": BUDA["mean"], "Buda, median": BUDA["median"]}
 figure = plots_evidence.dice_of_many(by_patient, result["dice_mean"], references, SOURCE)
 lowest = statistics.worst(by_patient, 3)
@@ -239,8 +239,10 @@ for number in (5, 10, 20, 40, 80):
         low, high = np.quantile(means, [0.025, 0.975])
         held.append(low <= population.mean() <= high)
         widths.append(high - low)
-    print(f"{number:2} patients: {100 * np.mean(held):.0f} % of the intervals hold the truth, "
-          f"width {np.mean(widths):.2f}")  # fmt: skip
+    print(
+        f"{number:2} patients: {100 * np.mean(held):.0f} % of the intervals hold the truth, "
+        f"width {np.mean(widths):.2f}"
+    )
 
 # %% [markdown]
 # With five patients the interval promises more than it keeps: a handful of patients often holds no
@@ -297,7 +299,7 @@ check.coverage(coverage)
 #
 # *Predict before you run: which is better, the detector, made for the question, or the segmenter?*
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 aucs = statistics.aucs(slices)
 bands = {
     words: detection.roc_band(slices, score, resamples=200)
@@ -341,7 +343,7 @@ print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 #
 # ## Do the probabilities mean what they say?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 tables, errors = statistics.reliability(slices), statistics.calibration_errors(slices)
 figure = plots_detection.reliability(tables, errors, SOURCE)
 alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
@@ -571,7 +573,7 @@ print(f"below {FAILED}: {(pairs['dice_before'] < FAILED).sum()} before, {len(fai
 #
 # ## For whom? Institutions
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 table = statistics.by_institution(by_patient, slices)
 values = {
     name: by_patient.loc[by_patient["institution"] == name, "dice"].to_numpy()
@@ -589,11 +591,15 @@ show(figure, alt, FIGURES, "05_institutions")
 print(table.round(3).to_string(index=False))
 worst = table["institution"].iloc[0]
 tenth = statistics.worst(by_patient, 10)
-print(f"lowest mean: {worst}; of the ten lowest patients, "
-      f"{(tenth['institution'] == worst).sum()} are from there")  # fmt: skip
+print(
+    f"lowest mean: {worst}; of the ten lowest patients, "
+    f"{(tenth['institution'] == worst).sum()} are from there"
+)
 here, rest = (by_patient[(by_patient["institution"] == worst) == flag] for flag in (True, False))
-print(f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
-      f"{rest['tumour_px'].median():.0f} px")  # fmt: skip
+print(
+    f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
+    f"{rest['tumour_px'].median():.0f} px"
+)
 
 # %% [markdown]
 # Apart from EZ's only patient, the models have met each institution in training, and still do not
@@ -607,7 +613,7 @@ print(f"median tumour there {here['tumour_px'].median():.0f} px, elsewhere "
 # *Predict before you run: a border that is off by one pixel costs a small tumour more Dice than a
 # large one. Does that show?*
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 volumes = statistics.by_volume(by_patient)
 values, means = {}, {}
 for row in volumes.itertuples():
@@ -636,13 +642,16 @@ print(statistics.by_area(slices).round(3).to_string(index=False))
 # In the [cascade](../docs/glossary.md#cascade) the masks of slices that are not flagged are
 # emptied.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 alone, cascade, gain = statistics.cascade_gain(slices)
 second = segmentation.patient_table(segmentation.cascade(slices))
 figure = plots_evaluation.paired_dice(
-    by_patient[["patient", "dice"]], second[["patient", "dice"]],
-    ("segmenter", "cascade"), gain, SOURCE,
-)  # fmt: skip
+    by_patient[["patient", "dice"]],
+    second[["patient", "dice"]],
+    ("segmenter", "cascade"),
+    gain,
+    SOURCE,
+)
 alt = (
     "Dice of each patient with the segmenter alone and with the cascade, joined by lines, and the "
     f"differences sorted. Mean difference {format_interval(gain, sign=True)}."
@@ -653,13 +662,17 @@ show(figure, alt, FIGURES, "05_cascade")
 print(f"segmenter alone {format_interval(alone)}, cascade {format_interval(cascade)}")
 print(f"cascade minus alone: {format_interval(gain, sign=True)}")
 invented = ~has_tumour & (slices["predicted_px"] > 0)
-print(f"tumour-free slices with false tumour: {invented.sum()} alone, "
-      f"{(invented & (slices['flagged'] == 1)).sum()} with the cascade")  # fmt: skip
+print(
+    f"tumour-free slices with false tumour: {invented.sum()} alone, "
+    f"{(invented & (slices['flagged'] == 1)).sum()} with the cascade"
+)
 change = second.set_index("patient")["dice"] - by_patient.set_index("patient")["dice"]
 hardest = change.idxmin()
 print(f"largest loss: {hardest}, {change.min():+.3f}")
-print(f"its share of the whole loss: {100 * change.min() / change.sum():.0f} %, "
-      f"being one patient of {len(change)}")  # fmt: skip
+print(
+    f"its share of the whole loss: {100 * change.min() / change.sum():.0f} %, "
+    f"being one patient of {len(change)}"
+)
 print(f"mean change of all others: {change.drop(hardest).mean():+.3f}")
 
 # %% tags=["nbval-check-output"]
@@ -733,8 +746,9 @@ lowest = statistics.kinds_of_error(statistics.worst(by_patient), slices)
 columns = ["patient", "dice", "hd95_px", "tumour_px", "missed", "invented"]
 named = lowest[columns].rename(columns={"hd95_px": f"{hd95_name(evidence)}, px"})
 print(named.round(2).to_string(index=False))
-print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum()} "
-      f"of {len(lowest)}")  # fmt: skip
+print(
+    f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum()} of {len(lowest)}"
+)
 
 # %% [markdown]
 # ## Eight ways to say Dice
@@ -743,7 +757,7 @@ print(f"more missed than invented: {(lowest['missed'] > lowest['invented']).sum(
 # and no more may mean any of these. *Predict before you run: how far apart are the highest and
 # the lowest?*
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 conventions = statistics.conventions(slices)
 figure = plots_evaluation.dice_conventions(conventions, SOURCE)
 ranked = conventions.sort_values("dice")
