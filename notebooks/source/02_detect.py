@@ -672,7 +672,8 @@ say(
 #
 # <details><summary>Hint 2</summary>
 #
-# `model.predict(features, verbose=0)` gives logits of the shape `(n, 1)`. A probability is
+# `np.asarray(model(features))` gives logits of the shape `(n, 1)`; `model.predict` would, too, and
+# is meant for data that does not fit into memory at once. A probability is
 # `1 / (1 + np.exp(-logit))`.
 # </details>
 
@@ -700,7 +701,7 @@ def fit_head(features, labels, penalty):
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
     )
     model.fit(features, labels[:, None], epochs=40, verbose=0)
-    return 1 / (1 + np.exp(-model.predict(features, verbose=0)[:, 0]))
+    return 1 / (1 + np.exp(-np.asarray(model(features))[:, 0]))
 
 
 # %% tags=["nbval-check-output"]
