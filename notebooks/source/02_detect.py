@@ -23,7 +23,7 @@
 #
 # **You need** [notebook 1](01_explore.ipynb) (slices, channels, the split by patient), NumPy, and
 # what a probability is; terms are explained in the [glossary](../docs/glossary.md). It takes about
-# 4 minutes on two processor cores, and 2 GB of memory. With the nine exercises, plan two hours.
+# 3 minutes on two processor cores, and 2 GB of memory. With the nine exercises, plan two hours.
 
 # %% tags=["parameters"]
 cohort = "simulated"

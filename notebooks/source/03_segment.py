@@ -23,7 +23,7 @@
 # matter? For which patients does the network fail?
 #
 # **You need** [notebook 1](01_explore.ipynb) (slices, masks, the split by patient); [notebook
-# 2](02_detect.ipynb) helps but is not needed. The notebook takes about 4 minutes on two processor
+# 2](02_detect.ipynb) helps but is not needed. The notebook takes about 2 minutes on two processor
 # cores, and 2 GB of memory. With the ten exercises, plan two hours. The top of notebook 1 explains
 # how exercises work, and the [glossary](../docs/glossary.md) explains the terms.
 
