@@ -193,6 +193,16 @@ check.area_under_roc(area_under_roc)
 # arranged in five stages. `keras.applications` has the network, and weights that were trained on
 # ImageNet: 1.3 million photographs of dogs, ships and teapots. `weights="imagenet"` would download
 # them; we give the path of a file, because the course keeps them on your machine.
+#
+# What is all of that worth? To know it, the same network is also trained from random weights. That
+# takes longest, and it keeps the output of every layer in memory, more than a notebook of 2 GB has
+# left beside other networks. So `train_apart` lets it happen now, in a process of its own; we come
+# back to the result when there is something to compare it with.
+
+# %%
+from utils.course import workers
+
+workers.train_apart(run, "utils.course.detector:train_from_scratch")
 
 # %%
 import keras
@@ -271,7 +281,6 @@ print("from", extractor.input_shape[1:], "to", extractor.output_shape[1:])
 # even grey.
 
 # %%
-from utils.course import workers
 from utils.models import resnet50
 from utils.models.inference import predict_images
 from utils.plots import detection as plots_detection
@@ -869,18 +878,15 @@ from_scratch.compile(
 del from_scratch
 
 # %% [markdown]
-# The next line would be `from_scratch.fit(...)`, as before, and here it is the only thing that
-# you do not see. Training every layer keeps the output of all of them in memory, more than a
-# notebook of 2 GB has left; so `train_apart` builds, compiles and fits this network in a process of
-# its own, with the learning rate falling along a cosine again, and the line after it reads the
-# result. Every image is changed anew whenever it comes up, and nothing can be stored, so each one
-# costs many times as much. The network goes through the training slices once and is validated four
-# times on the way.
+# The next line would be `from_scratch.fit(...)`, as before. It is the only thing that you do not
+# see: this is what `train_apart` did above, before there was a network here, with the learning rate
+# falling along a cosine again. Every image was changed anew whenever it came up, and nothing could
+# be stored, so each one cost many times as much. The network went through the training slices once
+# and was validated four times on the way. The next cell reads the result.
 #
 # *Predict before you run: will it beat the baseline?*
 
 # %%
-workers.train_apart(run, "utils.course.detector:train_from_scratch")
 from_scratch, from_scratch_history = detector.train_from_scratch(run)
 p_from_scratch = detector.probabilities(from_scratch, test)
 del from_scratch
