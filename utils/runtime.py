@@ -265,6 +265,37 @@ def cpuinfo(name: str) -> list[str]:
     return [value.strip() for field, _, value in fields if field.strip() == name]
 
 
+def commit() -> str:
+    """Return the commit of the code, with a + if files differ from it; "unknown" without git."""
+    import subprocess  # as below, only where provenance is told: every command starts with this
+
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "utils")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    import subprocess
+
+    from utils.config import ROOT
+
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of Python, as ``"python"``, and of some packages, by name."""
+    import importlib.metadata
+
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
+
+
 def processor_name() -> str:
     """Return what the processor is called; its architecture where the system does not tell."""
     names = cpuinfo("model name")

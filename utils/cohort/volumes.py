@@ -384,6 +384,7 @@ class View:
 
 
 NORMALISATIONS = {"head_mean": normalisation, "brain_mode": mode_normalisation}
+FRAMES = ("picture", "head")
 
 
 @dataclass(frozen=True)
@@ -426,10 +427,13 @@ def read_views(rows: pd.DataFrame, views: Iterable[View]) -> dict[View, Prepared
         square = head_square(_brighter(image, floors) for image in slices)
     images = {view: np.empty((len(rows), view.size, view.size, 3), np.uint8) for view in views}
     for place, image in enumerate(slices):
+        shown = {}  # views that differ in their size alone share what is shown
         for view, pictures in images.items():
-            shown = image if view.frame == "picture" else cut_out(image, square)
-            normalised = normalise_image(shown, tables[view.grey_levels])
-            pictures[place] = resize_image(normalised, (view.size, view.size))
+            key = view.grey_levels, view.frame
+            if key not in shown:
+                whole = image if view.frame == "picture" else cut_out(image, square)
+                shown[key] = normalise_image(whole, tables[view.grey_levels])
+            pictures[place] = resize_image(shown[key], (view.size, view.size))
     return {
         view: Prepared(image.shape[:2], square if view.frame == "head" else None, pictures)
         for view, pictures in images.items()

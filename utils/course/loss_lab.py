@@ -10,12 +10,9 @@ trains what is missing in runs/losses and writes the tables in results/simulated
 """
 
 import os
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +21,7 @@ from utils import config
 from utils.course import segmenter
 from utils.course.run import Run, open_run
 from utils.evaluation.segmentation import count_pixels, dice_from_counts
+from utils.runtime import commit, versions
 from utils.tables import read_table, write_table
 
 # Of the first weights and the batches.
@@ -259,18 +257,10 @@ def _provenance(table: pd.DataFrame) -> dict:
         "trainings": len(table),
         "precision": resolve_precision("auto"),
         "cpu_seconds": int(table["cpu_seconds"].sum()),
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
+        "commit": commit(),
+        "versions": versions(PACKAGES),
         "cores": os.cpu_count(),
     }
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=config.ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

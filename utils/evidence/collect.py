@@ -1,8 +1,5 @@
 """The tables in results/lgg/, put together from the folds that are done."""
 
-import importlib.metadata
-import platform
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +9,7 @@ from utils.cohort.splits import patient_folds, split_sha256
 from utils.cohort.table import cohort_sha256
 from utils.evaluation.segmentation import HD95_BEFORE, HD95_NOW
 from utils.evidence.tables import EXPERIMENTS
-from utils.runtime import cpuinfo, processor_name
+from utils.runtime import commit, cpuinfo, processor_name, versions
 from utils.tables import read_table, write_table
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
@@ -172,28 +169,9 @@ def provenance(table: pd.DataFrame, data: str, folds: int) -> dict:
         "patients": int(table["patient"].nunique()),
         "slices": len(table),
         "split_sha256": split_sha256(patient_folds(table, folds)),
-        "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "commit": commit(),
+        "versions": versions(PACKAGES),
     }
-
-
-def _commit() -> str:
-    """Return the commit of the code, with a + if files differ from it; "unknown" without git."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "utils")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(config.ROOT), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def _machine() -> str:

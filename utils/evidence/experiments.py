@@ -124,6 +124,8 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
         }
     pairs = [] if arguments.no_folds else chosen_folds(arguments)
     todo = [pair for pair in pairs if not is_done(arguments.work, *pair)]
+    for experiment in dict.fromkeys(name for name, _ in pairs):
+        _choose_together(table, chosen, experiment, arguments.work)  # if that was cut off before
     started = time.monotonic()
     for done, (experiment, fold) in enumerate(todo):
         spent = time.monotonic() - started
@@ -137,8 +139,7 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
             units = slices_as_patients(table) if dealt == "slices" else table
             split = fold_split(units, dealt, fold)
             run_fold(units, split, chosen[name], name == "baseline", folder)
-            if chosen[name].pooled and dealt != "slices":
-                _choose_together(table, chosen[name], experiment, arguments.work)
+            _choose_together(table, chosen, experiment, arguments.work)
         collect(arguments.work, arguments.out, table, FOLDS)
     if arguments.final:
         print("models to ship, trained on all patients", flush=True)
@@ -174,15 +175,14 @@ def _attempt(table, name: str, fold: str, seed: int, chosen: dict, work: Path) -
             trial.run_attempt(table, split, name, fold, seed, folder, training)
 
 
-def _choose_together(table: pd.DataFrame, recipe, experiment: str, work: Path) -> None:
-    """Let the folds of an experiment choose together, once the last of them is done."""
-    from utils.evidence.folds import is_done
-    from utils.evidence.pooling import choose_together
+def _choose_together(table: pd.DataFrame, chosen: dict, experiment: str, work: Path) -> None:
+    """Let the folds of an experiment choose together, if they are to, are done and have not yet."""
+    from utils.evidence.pooling import are_to_choose, choose_together
 
-    names = fold_names(experiment)
-    if not all(is_done(work, experiment, name) for name in names):
+    recipe, dealt = EXPERIMENTS[experiment]
+    folds = {work / experiment / name: name for name in fold_names(experiment)}
+    if not chosen[recipe].pooled or dealt == "slices" or not are_to_choose(folds):
         return
-    dealt = EXPERIMENTS[experiment].dealt
     with hold_folder(work / experiment, "choose another experiment with --experiment"):
-        folds = {work / experiment / name: fold_split(table, dealt, name) for name in names}
-        choose_together(table, recipe, folds)
+        splits = {folder: fold_split(table, dealt, name) for folder, name in folds.items()}
+        choose_together(table, chosen[recipe], splits)

@@ -129,20 +129,11 @@ def write_fold(folder: Path, run: Run, maps: dict, rows: pd.DataFrame, settings:
     config.write_json(folder / "fold.json", settings)
 
 
-def read_predicted(
-    table: pd.DataFrame, split: pd.DataFrame, recipe: Recipe, folder: Path
-) -> tuple[Run, dict[str, np.ndarray], pd.DataFrame, dict]:
-    """Return what a fold that is done left: its run, maps, detector's answers and ``fold.json``.
-
-    Parameters
-    ----------
-    table, split, recipe
-        As `run_fold` was given them.
-    folder : Path
+def read_predicted(folder: Path) -> tuple[dict[str, np.ndarray], pd.DataFrame, dict]:
+    """Return what a fold that is done left: its maps, the detector's answers and ``fold.json``.
 
     Returns
     -------
-    Run
     dict
         Patient -> float32 (slices, size, size), of its validation and tested patients.
     pandas.DataFrame
@@ -151,13 +142,7 @@ def read_predicted(
     """
     with np.load(folder / "maps.npz") as kept:
         maps = dict(kept)
-    rows = read_table(folder / "detector.csv")
-    return (
-        evidence_run(table, split, recipe.size, folder, recipe),
-        maps,
-        rows,
-        config.read_json(folder / "fold.json"),
-    )
+    return maps, read_table(folder / "detector.csv"), config.read_json(folder / "fold.json")
 
 
 def forget_models() -> None:
@@ -171,13 +156,7 @@ def evidence_run(table, split, size, folder, recipe: Recipe | None = None) -> Ru
     parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
     named = table.assign(patient=patient_of_row(table))
     view = View(size) if recipe is None else recipe.view
-    volumes = load_volumes(
-        named,
-        size,
-        cache=folder.parent.parent / "cache",
-        grey_levels=view.grey_levels,
-        frame=view.frame,
-    )
+    volumes = load_volumes(named, cache=folder.parent.parent / "cache", **asdict(view))
     if recipe is not None:
         volumes = recipes.prepare(recipe, volumes)
     volumes = replace(volumes, table=table.reset_index(drop=True))

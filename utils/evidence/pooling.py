@@ -10,22 +10,21 @@ from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from utils.cohort.volumes import flair_of
+from utils.config import read_json
 from utils.evaluation.detection import threshold_at_sensitivity
-from utils.evaluation.segmentation import dice
 from utils.evidence.folds import (
     combined,
+    evidence_run,
     read_predicted,
     segmenter_scores,
     write_fold,
 )
 from utils.evidence.recipes import Recipe
 from utils.models.files.settings import Postprocessing
-from utils.models.postprocessing import postprocess, smooth_slices
-from utils.models.refinement import refine
+from utils.models.postprocessing import patient_scores
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 NEIGHBOURS = (0.0, 0.25)
@@ -45,26 +44,10 @@ def choices() -> list[Postprocessing]:
     ]
 
 
-def patient_scores(
-    maps: np.ndarray, flair: np.ndarray, truth: np.ndarray, tried: Iterable[Postprocessing]
-) -> list[float]:
-    """Return the Dice of one patient with each of the settings, at the size of the maps.
-
-    Parameters
-    ----------
-    maps : ndarray of float, shape (slices, size, size)
-    flair : ndarray of uint8, in the shape of `maps`
-    truth : ndarray of 0 and 1, in the shape of `maps`
-    tried : iterable of Postprocessing
-    """
-    refined, scores = {}, []
-    for one in tried:
-        key = one.refinement, one.neighbours
-        if key not in refined:
-            refined[key] = smooth_slices(refine(maps, flair, one.refinement), one.neighbours)
-        rest = replace(one, refinement=0.0, neighbours=0.0)  # done already
-        scores.append(dice(truth, postprocess(refined[key], rest), empty=1.0))
-    return scores
+def are_to_choose(folders: Iterable[Path]) -> bool:
+    """Return whether the folds in these folders are all done, but have not all chosen together."""
+    settings = [read_json(folder / "fold.json") for folder in folders]
+    return all(settings) and not all("choosing_patients" in one for one in settings)
 
 
 def choose_together(
@@ -86,8 +69,10 @@ def choose_together(
         ``patient`` and Dice with each of `choices`, of every validation patient of every fold.
     """
     tried, scores, rows = choices(), [], []
+    shown = evidence_run(table, None, recipe.size, next(iter(folds)), recipe)
     for folder, split in folds.items():
-        run, maps, detected, _ = read_predicted(table, split, recipe, folder)
+        run = replace(shown, split=split)
+        maps, detected, _ = read_predicted(folder)
         chosen = run.in_part("validation")
         rows.append(
             detected[chosen].assign(
@@ -98,21 +83,21 @@ def choose_together(
         for patient in sorted(set(owner[chosen])):
             own = owner == patient
             flair = flair_of(run.volumes.images[own])
-            values = patient_scores(maps[patient], flair, run.volumes.masks[own], tried)
+            values = patient_scores(
+                maps[patient], run.volumes.masks[own], tried, flair=flair, empty=1.0
+            )
             scores.append([patient, *values])
     scores = pd.DataFrame(scores, columns=["patient", *range(len(tried))])
     rows = pd.concat(rows, ignore_index=True)
     for folder, split in folds.items():
-        run, maps, detected, settings = read_predicted(table, split, recipe, folder)
+        run = replace(shown, split=split)
+        maps, detected, settings = read_predicted(folder)
         tested = set(split.loc[split["part"] == "test", "patient"])
         means = scores[~scores["patient"].isin(tested)].drop(columns="patient").mean()
         fitted = rows[~rows["patient"].isin(tested)]
         weights, _ = combined(fitted, detected, segmenter_scores(run, maps))
-        p_fitted = fitted.drop(columns=["label"])
-        combined(fitted, p_fitted, p_fitted["score"].to_numpy())
-        threshold = threshold_at_sensitivity(
-            fitted["label"].to_numpy(), p_fitted["p_tumour"].to_numpy()
-        )
+        _, p_fitted = combined(fitted, fitted.copy(), fitted["score"].to_numpy())
+        threshold = threshold_at_sensitivity(fitted["label"].to_numpy(), p_fitted)
         settings |= {
             "postprocessing": asdict(tried[int(means.idxmax())]),
             "combination": weights,

@@ -20,8 +20,8 @@ from utils.evidence.folds import (
     reporter,
     segmenter_scores,
 )
-from utils.evidence.pooling import patient_scores
 from utils.evidence.tables import CHOICES
+from utils.models.postprocessing import patient_scores
 from utils.tables import write_table
 
 FOLDS, SEEDS = ("0", "1", "4"), (0, 1)
@@ -60,7 +60,7 @@ def run_attempt(
     for patient, own in maps.items():
         here = (run.table["patient"] == patient).to_numpy()
         images, masks = run.volumes.images[here], run.volumes.masks[here]
-        scores = patient_scores(own, flair_of(images), masks, CHOICES.values())
+        scores = patient_scores(own, masks, CHOICES.values(), flair=flair_of(images), empty=1.0)
         rows.append(key | {"patient": patient} | dict(zip(CHOICES, scores, strict=True)))
     write_table(folder / "patients.csv", pd.DataFrame(rows).round(6))
     chosen = run.in_part("validation")

@@ -1,6 +1,7 @@
 """From maps of probability to masks: smoothed, cut off, pieces dropped."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from utils.evaluation.calibration import logits
 from utils.evaluation.segmentation import dice
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import resize_map
+from utils.models.refinement import refine
 
 # A pixel of which a network is surer than this counts no more, in logits.
 MOST_EVIDENCE = 6.0
@@ -192,16 +194,51 @@ def search_postprocessing(
     dict
         `Postprocessing` -> mean Dice by patient, in the order in which they are tried.
     """
-    tried = {}
-    for threshold, (minimum_px, largest_only), weight in product(thresholds, pieces, neighbours):
-        settings = Postprocessing(threshold, minimum_px, largest_only, weight)
-        scores = []
-        for patient, truth in truths.items():
-            masks = postprocess(maps[patient], settings)
-            masks = masks if kept is None else masks[kept[patient]]
-            scores.append(dice(truth, masks, empty=empty))
-        tried[settings] = float(np.nanmean(scores))
-    return tried
+    tried = [
+        Postprocessing(threshold, minimum_px, largest_only, weight)
+        for threshold, (minimum_px, largest_only), weight in product(thresholds, pieces, neighbours)
+    ]
+    scores = [
+        patient_scores(
+            maps[patient], truth, tried, kept=None if kept is None else kept[patient], empty=empty
+        )
+        for patient, truth in truths.items()
+    ]
+    return dict(zip(tried, np.nanmean(scores, axis=0).tolist(), strict=True))
+
+
+def patient_scores(
+    maps: np.ndarray,
+    truth: np.ndarray,
+    tried: Iterable[Postprocessing],
+    *,
+    flair: np.ndarray | None = None,
+    kept: np.ndarray | None = None,
+    empty: float = np.nan,
+) -> list[float]:
+    """Return the Dice of one patient with each of some settings, at the size of the maps.
+
+    Parameters
+    ----------
+    maps : ndarray of float, shape (slices, height, width)
+        All slices of the patient, in order.
+    truth : ndarray, shape (slices, height, width)
+        Traced masks, of the slices that count.
+    tried : iterable of Postprocessing
+    flair : ndarray of uint8, in the shape of `maps`, optional
+        Needed where settings refine, see `refinement.refine`.
+    kept, empty
+        Of this patient, see `search_postprocessing`.
+    """
+    prepared, scores = {}, []
+    for one in tried:
+        key = one.refinement, one.neighbours
+        if key not in prepared:
+            prepared[key] = smooth_slices(refine(maps, flair, one.refinement), one.neighbours)
+        rest = replace(one, refinement=0.0, neighbours=0.0)  # done already
+        masks = postprocess(prepared[key], rest)
+        scores.append(dice(truth, masks if kept is None else masks[kept], empty=empty))
+    return scores
 
 
 def _smoothed(

@@ -109,7 +109,7 @@ def fit(
 
 def _train(model, make_batches, resume, validate, title) -> None:
     """Train from where it was left to the last epoch."""
-    callbacks = resume.callbacks(validate)
+    scores, log, keep_best, _ = resume.callbacks(validate)
     if resume.done < resume.epochs:
         data, steps = make_batches(resume.done)
         bar = tqdm(
@@ -129,10 +129,10 @@ def _train(model, make_batches, resume, validate, title) -> None:
                 epochs=resume.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[*callbacks, show],
+                callbacks=[scores, log, keep_best, resume, show],
             )
         finally:
-            callbacks[1].on_train_end()  # Keras leaves the log open if the training is cut off
+            log.on_train_end()  # Keras leaves the file open if the training is cut off
             bar.close()
 
 

@@ -15,7 +15,15 @@ from utils import config
 from utils.cohort.table import read_cohort
 from utils.course import detector
 from utils.evaluation import segmentation
-from utils.evidence import __main__, collect, experiments, folds as folds_module, recipes, trial
+from utils.evidence import (
+    __main__,
+    collect,
+    experiments,
+    folds as folds_module,
+    pooling,
+    recipes,
+    trial,
+)
 from utils.evidence.folds import THRESHOLDS, is_done, run_fold, train_final
 from utils.evidence.tables import CHOICES
 from utils.models import resnet50, resunet
@@ -401,3 +409,33 @@ def test_the_members_of_a_recipe_are_trained_one_by_one_and_averaged(table, tmp_
     np.testing.assert_allclose(model(pictures), np.mean(expected, axis=0), atol=1e-2)
     again = saving.load_model(saving.save_half(model, tmp_path / "both.keras"))
     np.testing.assert_allclose(again(pictures), model(pictures), atol=1e-2)
+
+
+@pytest.mark.long
+def test_folds_that_were_cut_off_before_they_chose_together_do_so_with_the_next_call(
+    table, tmp_path, monkeypatch
+):
+    chosen = []
+
+    def choose(table, recipe, folds):
+        chosen.append([folder.name for folder in folds])
+        for folder in folds:
+            config.update_json(folder / "fold.json", {"choosing_patients": 5})
+
+    monkeypatch.setattr(pooling, "choose_together", choose)
+    monkeypatch.setattr(experiments, "collect", lambda *given: None)
+    names = experiments.fold_names("ours")
+    arguments = __main__._parse(["data", "--work", str(tmp_path), "--experiment", "ours"])
+    monkeypatch.setattr(
+        folds_module,
+        "run_fold",
+        lambda *given: config.write_json(given[-1] / "fold.json", {"a": 1}),
+    )
+    for name in names[:-1]:
+        config.write_json(tmp_path / "ours" / name / "fold.json", {"choosing_patients": 5})
+    experiments.run_all(table, arguments)  # the last fold: chosen with it
+    assert chosen == [names]
+    config.write_json(tmp_path / "ours" / "2" / "fold.json", {"a": 1})
+    experiments.run_all(table, arguments)  # nothing to train, but one has not chosen
+    experiments.run_all(table, arguments)
+    assert chosen == [names, names]

@@ -103,23 +103,6 @@ def test_what_a_fold_chooses_does_not_depend_on_whom_it_tests(table, written, tm
     assert before == after
 
 
-def test_dice_of_a_patient_with_each_of_the_settings():
-    truth = np.zeros((2, 16, 16), np.uint8)
-    truth[:, 4:8, 4:8] = 1
-    maps = np.where(truth, 0.55, 0.0).astype(np.float32)
-    maps[0, 12:14, 12:14] = 0.9  # a false piece of 4 pixels, of which the network is surer
-    tried = [
-        Postprocessing(0.5),
-        Postprocessing(0.6),
-        Postprocessing(0.5, largest_only=True),
-        Postprocessing(0.5, least_share=1.0),
-    ]
-    scores = pooling.patient_scores(maps, np.full(maps.shape, 9, np.uint8), truth, tried)
-    # 32 right pixels and 4 false ones: 64 / (36 + 32); of 0.55 in each, the logit is 0.2, and of
-    # 0.9 it is 2.2: 32 x 0.2 = 6.4 against 4 x 2.2 = 8.8.
-    np.testing.assert_allclose(scores, [64 / 68, 0, 1, 0])
-
-
 def test_every_setting_is_tried_once():
     tried = pooling.choices()
     assert len(tried) == len(set(tried)) == 5 * 2 * 5 * 5

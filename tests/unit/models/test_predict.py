@@ -18,6 +18,7 @@ from utils.models.files.settings import Postprocessing, read_settings
 from utils.models.inference import predict_stream, predict_together, resize_probabilities
 from utils.models.postprocessing import (
     combine,
+    patient_scores,
     postprocess,
     search_postprocessing,
     slice_scores,
@@ -224,6 +225,23 @@ def test_the_search_scores_each_choice_with_each_by_patient():
         Postprocessing(0.8, 2): pytest.approx((1 + 1) / 2),
     }
     assert list(found)[:2] == [Postprocessing(0.5), Postprocessing(0.5, 2)]
+
+
+def test_dice_of_a_patient_with_each_of_the_settings():
+    truth = np.zeros((2, 16, 16), np.uint8)
+    truth[:, 4:8, 4:8] = 1
+    maps = np.where(truth, 0.55, 0.0).astype(np.float32)
+    maps[0, 12:14, 12:14] = 0.9  # a false piece of 4 pixels, of which the network is surer
+    tried = [
+        Postprocessing(0.5),
+        Postprocessing(0.6),
+        Postprocessing(0.5, largest_only=True),
+        Postprocessing(0.5, least_share=1.0),
+    ]
+    scores = patient_scores(maps, truth, tried)
+    # 32 right pixels and 4 false ones: 64 / (36 + 32); of 0.55 in each, the logit is 0.2, and of
+    # 0.9 it is 2.2: 32 x 0.2 = 6.4 against 4 x 2.2 = 8.8.
+    np.testing.assert_allclose(scores, [64 / 68, 0, 1, 0])
 
 
 def test_a_slice_scores_the_mean_of_its_highest_pixels():

@@ -10,11 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.cohort.volumes import CHANNELS, FRAMES, NORMALISATIONS, View
 from utils.config import CourseError, read_json
-
-CHANNELS = ("sequences", "neighbours", "all")
-GREY_LEVELS = ("head_mean", "brain_mode")
-FRAMES = ("picture", "head")
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,9 @@ class SegmenterSettings(NamedTuple):
     """
 
     postprocessing: Postprocessing
-    channels: str = CHANNELS[0]
-    grey_levels: str = GREY_LEVELS[0]
-    frame: str = FRAMES[0]
+    channels: str = "sequences"
+    grey_levels: str = View.grey_levels
+    frame: str = View.frame
 
 
 def segmenter_settings(model_file: Path) -> SegmenterSettings:
@@ -135,7 +132,11 @@ def segmenter_settings(model_file: Path) -> SegmenterSettings:
     if "pictures" in check.values:  # left out of account, the segmenter would be given others
         raise CourseError(f'{check.file}: "pictures" is called "channels" now; rename it there')
     given = {}
-    for name, known in (("channels", CHANNELS), ("grey_levels", GREY_LEVELS), ("frame", FRAMES)):
+    for name, known in (
+        ("channels", CHANNELS),
+        ("grey_levels", NORMALISATIONS),
+        ("frame", FRAMES),
+    ):
         check.may_have(name, known.__contains__, " or ".join(known))
         if name in check.values:
             given[name] = check.values[name]
