@@ -154,6 +154,20 @@ def float32_over_bfloat16(repeats: int) -> Row:
     return Row("training step in float32 / in mixed_bfloat16", "", compare(*steps, 2 * repeats))
 
 
+def own_over_fused_normalisation(repeats: int) -> Row:
+    """Time the training step with Keras's batch normalisation against that in one operation."""
+    images, masks = pictures(STEP_BATCH, SIZE)
+    fused = keras.layers.BatchNormalization.call
+    steps = []
+    for call in (fused.unfused, fused):
+        keras.layers.BatchNormalization.call = call
+        model = compiled_segmenter(SIZE)
+        model.train_on_batch(images, masks[..., None])  # traced while this is how it computes
+        steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
+    name = "training step with Keras's batch normalisation / with the fused one"
+    return Row(name, "above 1", compare(*steps, 2 * repeats))
+
+
 def prediction(repeats: int) -> list[Row]:
     """Time `utils.models.predict` against the bare forward passes and against one picture a call.
 
@@ -257,7 +271,12 @@ def main() -> None:
     set_precision()
     for row in prediction(repeats):
         print(row, flush=True)
-    for measure in (pipeline_over_bare_step, autotuning_on_over_off, float32_over_bfloat16):
+    for measure in (
+        pipeline_over_bare_step,
+        autotuning_on_over_off,
+        float32_over_bfloat16,
+        own_over_fused_normalisation,
+    ):
         set_precision()
         print(measure(repeats), flush=True)
 

@@ -5,9 +5,16 @@ them. Which folder may import which is drawn in CONTRIBUTING.md, and a test hold
 beside this one are commands (`python -m utils.predict`) and what every folder may use.
 """
 
-from utils.runtime import keep_freed, quieten_tensorflow, use_one_heap, use_onednn
+from utils.runtime import (
+    fuse_normalisation,
+    keep_freed,
+    quieten_tensorflow,
+    use_one_heap,
+    use_onednn,
+)
 
 quieten_tensorflow()
 use_onednn()
+fuse_normalisation()
 use_one_heap()
 keep_freed()
