@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTHON ?=
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
-export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT
+export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT JOBS
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
@@ -51,9 +51,10 @@ evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=.
 	@$(PY) -m utils.published
 	@$(PY) -m utils.notebooks --only 05
 
-grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv)
+grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv, JOBS=2)
 	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }
-	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(TRUST),--trust)
+	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(JOBS),--jobs "$$JOBS") \
+		$(if $(TRUST),--trust)
 
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m tools.benchmark

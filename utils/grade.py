@@ -1,6 +1,6 @@
 """Mark a folder of students' notebooks: one line an exercise in one CSV.
 
-    python -m utils.grade SUBMISSIONS [--out marks.csv] [--trust]
+    python -m utils.grade SUBMISSIONS [--out marks.csv] [--jobs N] [--trust]
 
 SUBMISSIONS holds a folder for each student, with their notebooks in it, or the notebooks
 themselves, which are then named after the students. Whoever handed something in has a row. See
@@ -12,16 +12,22 @@ import contextlib
 import csv
 import errno
 import importlib
+import itertools
+import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from tqdm import tqdm
+
 from utils.config import CourseError, atomic_path, command
 from utils.exercises.exercise import Exercise, Mark
-from utils.exercises.grading.confine import Limits, lacking
+from utils.exercises.grading.confine import Limits, die_with, lacking
 from utils.exercises.grading.files import Progress, content, scratch, sweep, version
 from utils.exercises.grading.forked import in_forked_process
 from utils.exercises.grading.marks import (
@@ -42,6 +48,12 @@ from utils.exercises.grading.watch import Stopped
 # that of the answers, and its memory, MiB, which the JSON of 64 MiB can fill.
 READING_SECONDS, READING_MB = 180.0, 2048
 UNMARKED = "unmarked"
+
+
+class _Bar(tqdm):
+    """A progress bar without a thread of its own: this process makes copies of itself."""
+
+    monitor_interval = 0
 
 
 def rows_of(
@@ -141,11 +153,12 @@ def grade(
     *,
     limits: Limits | None = None,
     trust: bool = False,
+    jobs: int = 1,
 ) -> list[Row]:
     """Mark all notebooks of a folder, write the marks after each, and return them.
 
     What an earlier call has marked is not marked again, if neither the notebook nor the course has
-    changed (`utils.exercises.grading.files`).
+    changed (`utils.exercises.grading.files`). The marks do not depend on `jobs`.
 
     Parameters
     ----------
@@ -156,6 +169,8 @@ def grade(
         Of the process in which a notebook's code runs; its time is that of one notebook.
     trust : bool
         Run students' code without walls where this system has none.
+    jobs : int
+        How many notebooks are marked at a time, each in a process of its own.
 
     Raises
     ------
@@ -180,13 +195,18 @@ def grade(
         done = len(notebooks) - len(left)
         _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
     write_marks(final_rows(listed, tables), out)
-    for student, path in left:
-        found = _marked(student, path, folder, progress, (exercises, limits, confined))
-        right = sum(row.points for row in found)
-        name = f"{found[0].student}, {found[0].notebook or path.name}"
-        _say(f"{name}: {right} of {len(found)} right")
-        tables[path] = found
-        write_marks(final_rows(listed, tables), out)
+    given = _with_content(left, folder)
+    with _Bar(total=len(left), unit="notebook", disable=None, leave=False) as bar:
+        for path, data, found in _marked(given, jobs, (exercises, limits, confined)):
+            if data is not None and all(row.mark != UNMARKED for row in found):
+                progress.keep(str(path.relative_to(folder)), data, found)
+            right = sum(row.points for row in found)
+            name = f"{found[0].student}, {found[0].notebook or path.name}"
+            with bar.external_write_mode():
+                _say(f"{name}: {right} of {len(found)} right")
+            bar.update()
+            tables[path] = found
+            write_marks(final_rows(listed, tables), out)
     rows = final_rows(listed, tables)
     for row in rows:
         if not row.exercise:
@@ -208,16 +228,116 @@ def _known(student: str, path: Path, folder: Path, progress: Progress) -> list[R
         return [Row(one_line(student), "", "", MISSING, 0, str(error), one_line(path.name))]
 
 
-def _marked(student: str, path: Path, folder: Path, progress: Progress, how: tuple) -> list[Row]:
-    """Return the rows of a notebook, marked now, and keep them."""
+def _with_content(
+    notebooks: Sequence[tuple[str, Path]], folder: Path
+) -> Iterator[tuple[str, Path, bytes | CourseError]]:
+    """Yield student, path and what is in the file, or why it cannot be read; one at a time."""
+    for student, path in notebooks:
+        try:
+            yield student, path, content(folder, path)
+        except CourseError as error:
+            yield student, path, error
+
+
+def _marked(
+    notebooks: Iterable[tuple[str, Path, bytes | CourseError]], jobs: int, how: tuple
+) -> Iterator[tuple[Path, bytes | None, list[Row]]]:
+    """Yield path, content and rows of each notebook as soon as it is marked.
+
+    Parameters
+    ----------
+    notebooks : iterable
+        From `_with_content`; of no more than twice `jobs` is the content held.
+    jobs : int
+    how : tuple
+        Exercises, limits, and whether code is shut in.
+    """
+    left = iter(notebooks)
+    at_work: dict[futures.Future, tuple[Path, bytes]] = {}
+    ahead = 1 if jobs == 1 else 2 * jobs
+    with _processes(jobs, how) as submit:
+        while (taken := list(itertools.islice(left, ahead - len(at_work)))) or at_work:
+            for student, path, data in taken:
+                if isinstance(data, CourseError):
+                    row = Row(one_line(student), "", "", MISSING, 0, str(data), one_line(path.name))
+                    yield path, None, [row]
+                else:
+                    at_work[submit(_mark, student, path.name, data)] = path, data
+            done, _ = futures.wait(at_work, return_when=futures.FIRST_COMPLETED)
+            for future in done:
+                yield *at_work.pop(future), _result(future)
+
+
+def _result(future: futures.Future) -> list[Row]:
     try:
-        data = content(folder, path)
-    except CourseError as error:
-        return [Row(one_line(student), "", "", MISSING, 0, str(error), one_line(path.name))]
-    rows = rows_apart(student, path.name, data, *how)
-    if all(row.mark != UNMARKED for row in rows):
-        progress.keep(str(path.relative_to(folder)), data, rows)
-    return rows
+        return future.result()
+    except BrokenProcessPool as error:
+        raise CourseError(
+            "a process that marks was ended (out of memory?); the notebooks marked so far are "
+            "kept: run the same command again, with a smaller --jobs"
+        ) from error
+
+
+@contextlib.contextmanager
+def _processes(jobs: int, how: tuple) -> Iterator[Callable[..., futures.Future]]:
+    """Yield what has `_mark` called in one of `jobs` processes; all have ended afterwards.
+
+    One job needs no process beside those that every notebook has.
+    """
+    if jobs == 1:
+        _Marker.how = how
+        yield _at_once
+        return
+    # Copies of this process: the exercises hold functions that cannot be sent to another.
+    context = multiprocessing.get_context("fork")
+    pool = futures.ProcessPoolExecutor(jobs, context, _become_marker, (os.getpid(), how))
+    try:
+        yield pool.submit
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _at_once(work: Callable, *given) -> futures.Future:
+    future: futures.Future = futures.Future()
+    future.set_result(work(*given))
+    return future
+
+
+class _Marker:
+    """What one of the processes that mark knows."""
+
+    how: tuple = ()
+    busy = False
+    ended = False
+
+
+def _become_marker(parent: int, how: tuple) -> None:
+    """Prepare a process that marks: it ends with its parent, and cleans up when told to end."""
+    die_with(parent)
+    _Marker.how = how
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), _end_marker)
+
+
+def _end_marker(number, frame) -> None:
+    _Marker.ended = True
+    if _Marker.busy:
+        raise KeyboardInterrupt
+
+
+def _mark(student: str, name: str, data: bytes) -> list[Row]:
+    """Return `rows_apart`, in a process that marks."""
+    if _Marker.ended:
+        return []
+    _Marker.busy = True
+    try:
+        return rows_apart(student, name, data, *_Marker.how)
+    finally:
+        _Marker.busy = False
 
 
 def _confined(trust: bool) -> bool:
@@ -269,11 +389,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="notebooks that are marked at a time; each may take up to 3 GB, a usual one 0.3",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.jobs < 1:
+        raise CourseError(f"--jobs {arguments.jobs}: must be at least 1")
     from utils import check  # takes a second or two; not needed for --help
 
     with _interruptible():
-        rows = grade(arguments.submissions, arguments.out, check.ALL, trust=arguments.trust)
+        rows = grade(
+            arguments.submissions,
+            arguments.out,
+            check.ALL,
+            trust=arguments.trust,
+            jobs=arguments.jobs,
+        )
     _say(f"{len({row.student for row in rows})} students, {len(rows)} marks: {arguments.out}")
     unmarked = sum(row.mark == UNMARKED for row in rows)
     if unmarked:

@@ -74,9 +74,10 @@ def _spoil(cell: str, spoiled: dict[str, str]) -> str:
     return cell
 
 
-def run(folder: Path, out: Path, kill_after: float | None = None) -> Run:
+def run(folder: Path, out: Path, jobs: int, kill_after: float | None = None) -> Run:
     """Run the command; kill it after so many seconds, if it runs so long."""
     command = [sys.executable, "-m", "utils.grade", str(folder), "--out", str(out)]
+    command += ["--jobs", str(jobs)]
     began, peak = time.monotonic(), 0
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -112,8 +113,10 @@ def _differences(calm: Path, disturbed: Path) -> list[str]:
     return list(difflib.unified_diff(*texts, *names, lineterm="", n=0))
 
 
-def compare(submissions: int, kills: int, seed: int) -> tuple[Run, list[Run]]:
+def compare(submissions: int, kills: int, seed: int, jobs: int) -> tuple[Run, list[Run]]:
     """Return how the undisturbed run and the disturbed ones went; their marks are equal.
+
+    The undisturbed one marks one notebook at a time, the others `jobs`.
 
     Raises
     ------
@@ -124,11 +127,11 @@ def compare(submissions: int, kills: int, seed: int) -> tuple[Run, list[Run]]:
     with tempfile.TemporaryDirectory() as name:
         folder, calm, disturbed = (Path(name) / each for each in ("in", "calm.csv", "killed.csv"))
         write_submissions(folder, submissions, chance)
-        undisturbed = run(folder, calm)
+        undisturbed = run(folder, calm, 1)
         # The first seconds are those in which the command starts.
         moments = [chance.uniform(0.15, 0.9 / (kills + 1)) for _ in range(kills)]
-        runs = [run(folder, disturbed, moment * undisturbed.seconds) for moment in moments]
-        runs.append(run(folder, disturbed))
+        runs = [run(folder, disturbed, jobs, moment * undisturbed.seconds) for moment in moments]
+        runs.append(run(folder, disturbed, jobs))
         assert not (found := _differences(calm, disturbed)), "\n".join(found)
         assert disturbed.read_bytes() == calm.read_bytes()
         assert calm.read_text(encoding="utf-8").count(",right,1,") > submissions
@@ -140,8 +143,11 @@ def main() -> None:
     parser.add_argument("--submissions", type=int, default=300)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="of the marking that is killed")
     arguments = parser.parse_args()
-    undisturbed, runs = compare(arguments.submissions, arguments.kills, arguments.seed)
+    undisturbed, runs = compare(
+        arguments.submissions, arguments.kills, arguments.seed, arguments.jobs
+    )
     print(f"undisturbed: {undisturbed.seconds:.0f} s, {undisturbed.peak_mb:.0f} MiB")
     for each in runs:
         how = "killed after" if each.killed else "finished after"

@@ -383,4 +383,4 @@ def test_marking_goes_on_without_a_reader(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_marking_that_is_killed_and_gone_on_with_gives_the_same_marks():
-    killed_marking.compare(submissions=12, kills=3, seed=0)
+    killed_marking.compare(submissions=12, kills=3, seed=0, jobs=2)

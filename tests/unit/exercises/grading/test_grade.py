@@ -2,11 +2,13 @@
 
 import csv
 import os
+import signal
 import time
 
 import graded
 import pytest
 
+from utils import grade as command
 from utils.config import CourseError
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.grading import marks as marks_module
@@ -313,6 +315,46 @@ def test_a_folder_becomes_one_table(tmp_path, capsys):
     ]  # fmt: skip
     assert len(rows) == 11
     assert "ada, 01: 3 of 3 right" in capsys.readouterr().out
+
+
+def test_the_marks_are_those_of_one_job_however_many_there_are(tmp_path):
+    folder = tmp_path / "in"
+    for number in range(5):
+        wrong = {} if number % 2 else {"total": "def total(values):\n    return 1"}
+        submit(folder, f"student-{number}/01.ipynb", graded.answered(**wrong))
+    submit(folder, "student-9/01.ipynb", ["while True: pass"])
+    (folder / "student-8").mkdir()
+    (folder / "student-8" / "01.ipynb").write_text("no notebook")
+    tables = []
+    for jobs in (1, 3):
+        out = tmp_path / f"{jobs}.csv"
+        grade(folder, out, graded.EXERCISES, limits=LIMITS, jobs=jobs)
+        tables.append(out.read_bytes())
+    assert tables[0] == tables[1]
+    assert tables[0].count(b",right,1,") == 5 * 3 - 3  # of three students one of three is wrong
+
+
+def test_a_process_that_is_ended_from_outside_is_told_and_what_is_marked_is_kept(
+    tmp_path, monkeypatch
+):
+    folder, out = tmp_path / "in", tmp_path / "marks.csv"
+    for number in range(4):
+        submit(folder, f"student-{number}/01.ipynb", graded.answered())
+    rows_apart = command.rows_apart
+
+    def killed_at_the_third(student, *given):
+        if student == "student-2":
+            time.sleep(2)  # until the others are done
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows_apart(student, *given)
+
+    monkeypatch.setattr(command, "rows_apart", killed_at_the_third)
+    with pytest.raises(CourseError, match="a process that marks was ended"):
+        grade(folder, out, graded.EXERCISES, limits=LIMITS, jobs=2)
+    assert b"student-0,01,halve,right" in out.read_bytes()
+    monkeypatch.undo()
+    grade(folder, out, graded.EXERCISES, limits=LIMITS, jobs=2)
+    assert out.read_bytes().count(b",right,1,") == 4 * 3
 
 
 def test_submissions_leave_out_links_and_hidden_folders(tmp_path):
