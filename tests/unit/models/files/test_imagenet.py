@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from utils.config import CourseError
+from utils.config import ROOT, CourseError
 from utils.models.files import imagenet
 
 
@@ -268,3 +269,15 @@ def test_names_without_a_source_are_told(cache, offline, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(CourseError, match="cannot be had"):
         imagenet.imagenet_names()
+
+
+def test_files_that_are_there_are_found_without_keras(cache):
+    for name in (imagenet.CONVERTED_FILE, imagenet.CONVERTED_TOP_FILE):
+        (cache / name).write_bytes(b"weights")
+        digest = hashlib.sha256(b"weights").hexdigest()
+        (cache / f"{name}.sha256").write_text(f"{digest}  {name}\n")
+    code = (
+        "import sys; from utils.weights import main; sys.argv = ['weights']; main();"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
