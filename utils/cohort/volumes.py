@@ -4,7 +4,10 @@ Every patient is normalised as a whole, not slice by slice: the brightness of on
 with its neighbours says something about the tissue, and that is kept.
 """
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -521,19 +524,18 @@ def load_volumes(
     view = View(size, grey_levels, frame)
     table = table.reset_index(drop=True)
     if cache is None:
-        return Volumes(table, *_read_arrays(table, view))
+        shapes = _shapes(table, view)
+        arrays = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
+        squares = _fill(arrays, table, view)
+        return Volumes(table, arrays["images"], arrays.get("masks"), squares)
     folder = Path(cache) / f"volumes-{cohort_sha256(table)[:12]}-{_name(view)}"
-    names = ["images", "masks"] if _has_masks(table) else ["images"]
+    files = {name: folder / f"{name}.npy" for name in _shapes(table, view)}
     kept = folder / "squares.json"  # written last
-    if not all((folder / f"{name}.npy").exists() for name in names) or not kept.exists():
-        *arrays, squares = _read_arrays(table, view)
-        for name, array in zip(names, arrays, strict=False):
-            with atomic_path(folder / f"{name}.npy") as temporary:
-                np.save(temporary, array)
-        write_json(kept, {} if squares is None else squares)
-    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+    if not all(file.exists() for file in files.values()) or not kept.exists():
+        _write(files, kept, table, view)
+    arrays = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
     squares = {patient: Square(*values) for patient, values in read_json(kept).items()}
-    return Volumes(table, arrays[0], arrays[1] if _has_masks(table) else None, squares or None)
+    return Volumes(table, arrays["images"], arrays.get("masks"), squares or None)
 
 
 def _name(view: View) -> str:
@@ -547,24 +549,72 @@ def _has_masks(table: pd.DataFrame) -> bool:
     return bool(table["tumour_px"].notna().all())
 
 
-def _read_arrays(table, view):
-    """Return images, masks (or None) and squares (or None), read by patient with two threads."""
-    size = view.size
-    images = np.empty((len(table), size, size, 3), np.uint8)
-    with_masks = _has_masks(table)
-    masks = np.zeros((len(table), size, size), np.uint8) if with_masks else None
+def _shapes(table: pd.DataFrame, view: View) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays of a cohort, by name."""
+    shapes = {"images": (len(table), view.size, view.size, 3)}
+    if _has_masks(table):
+        shapes["masks"] = (len(table), view.size, view.size)
+    return shapes
+
+
+def _write(files: dict[str, Path], kept: Path, table: pd.DataFrame, view: View) -> None:
+    """Write the arrays of a cohort row by row, and its squares last.
+
+    So a cohort may be larger than the memory of this machine.
+    """
+    shapes = _shapes(table, view)
+    with contextlib.ExitStack() as stack:
+        arrays = {}
+        for name, file in files.items():
+            temporary = stack.enter_context(atomic_path(file))
+            arrays[name] = stack.enter_context(contextlib.closing(_Rows(temporary, shapes[name])))
+        squares = _fill(arrays, table, view)
+    write_json(kept, {} if squares is None else squares)
+
+
+class _Rows:
+    """A ``.npy`` file of zeros, uint8, whose rows can be set, by several threads too.
+
+    Written to rather than mapped into memory: where the disk is full, that raises an error,
+    and a mapped page would end the process.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]):
+        self._lock = threading.Lock()
+        self._file = path.open("wb")
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._start, self._size = self._file.tell(), math.prod(shape[1:])
+        self._file.truncate(self._start + math.prod(shape))
+
+    def __setitem__(self, rows: Sequence[int], values: np.ndarray) -> None:
+        with self._lock:
+            for row, value in zip(rows, values, strict=True):
+                self._file.seek(self._start + row * self._size)
+                self._file.write(np.ascontiguousarray(value, np.uint8).data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _fill(arrays: dict[str, "np.ndarray | _Rows"], table: pd.DataFrame, view: View):
+    """Read all slices into arrays of zeros, by patient with two threads; return the squares.
+
+    They are None where pictures are not cut to the head.
+    """
 
     def read_patient(rows: pd.DataFrame) -> Square | None:
         prepared = read_views(rows, [view])[view]
-        images[rows.index] = prepared.images
-        if with_masks:
+        arrays["images"][rows.index] = prepared.images
+        if "masks" in arrays:
             for row, path in rows.loc[rows["has_tumour"].astype(bool), "mask_path"].items():
                 mask = read_mask(path)
                 shown = mask if prepared.square is None else cut_out(mask, prepared.square)
-                masks[row] = resize_mask(shown, (size, size))
+                resized = resize_mask(shown, (view.size, view.size))
+                arrays["masks"][[row]] = resized[None]
         return prepared.square
 
     groups = dict(iter(table.groupby("patient", sort=False)))
     with ThreadPoolExecutor(max_workers=2) as pool:
         squares = dict(zip(groups, pool.map(read_patient, groups.values()), strict=True))
-    return images, masks, squares if view.frame == "head" else None
+    return squares if view.frame == "head" else None

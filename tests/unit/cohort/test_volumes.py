@@ -118,6 +118,25 @@ def test_loaded_volumes_follow_the_table_and_the_cache_is_used(tmp_path):
     np.testing.assert_array_equal(load_volumes(table, size=32).images, volumes.images)
 
 
+def test_rows_in_any_order_come_from_the_cache_as_they_are_read(tmp_path):
+    table = read_cohort(write_cohort(tmp_path / "cohort")).sample(frac=1, random_state=0)
+    kept = load_volumes(table, size=32, cache=tmp_path / "cache")
+    read = load_volumes(table, size=32)
+    np.testing.assert_array_equal(kept.images, read.images)
+    np.testing.assert_array_equal(kept.masks, read.masks)
+    assert kept.masks.dtype == kept.images.dtype == np.uint8
+
+
+def test_a_cohort_that_is_written_to_the_cache_is_never_in_memory_as_a_whole(tmp_path):
+    table = read_cohort(write_cohort(tmp_path / "cohort", patients=12))
+    tracemalloc.start()
+    volumes = load_volumes(table, size=256, cache=tmp_path / "cache")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    whole = volumes.images.nbytes + volumes.masks.nbytes  # 36 * 256 * 256 * 4 = 9.4 MB
+    assert peak < whole / 3
+
+
 def test_of_keeps_rows_arrays_and_patients_together(tmp_path):
     volumes = load_volumes(read_cohort(write_cohort(tmp_path)), size=32)
     second = volumes.of([volumes.patients[1]])
