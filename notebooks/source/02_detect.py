@@ -681,9 +681,10 @@ say(
 #
 # <details><summary>Hint 2</summary>
 #
-# `np.asarray(model(features))` gives logits of the shape `(n, 1)`; `model.predict` would, too, and
-# is meant for data that does not fit into memory at once. A probability is
-# `1 / (1 + np.exp(-logit))`.
+# `np.asarray(model(features))` gives logits of the shape `(n, 1)`. `model.predict` would, too, but
+# it is meant for data that does not fit into memory at once. It prepares itself anew for each new
+# network, and after several in a row TensorFlow warns of that ("retracing"). The warning is
+# harmless, and calling the model avoids it. A probability is `1 / (1 + np.exp(-logit))`.
 # </details>
 
 

@@ -955,9 +955,11 @@ display(Markdown(words))
 # ## Where it fails
 #
 # A gallery of successes teaches nothing. We take the three patients with the lowest Dice, and of
-# each the slice in which most tumour was missed and the one in which most was invented. In the
-# table, `missed` is the share of the tumour's pixels that were not found, `invented` the share of
-# the predicted pixels that are no tumour, and `without` names the sequences that the patient lacks.
+# each the slice in which most tumour was missed and the one in which most was invented. The
+# pictures show what lies around the two borders, with a bar of 20 pixels; the small one in the
+# corner says where in the head that is. In the table, `missed` is the share of the tumour's pixels
+# that were not found, `invented` the share of the predicted pixels that are no tumour, and
+# `without` names the sequences that the patient lacks.
 
 # %%
 errors = kinds_of_error(by_patient, statistics.missing_sequences(run.part("test")))
@@ -975,12 +977,14 @@ names = [
 ]
 masks = result.truths[rows], result.alone[rows]
 title = "The patients with the lowest Dice"
-figure = plots_segmentation.overlays(images, *masks, names, SOURCE, title, len(rows) // 2)
+columns = len(rows) // 2
+figure = plots_segmentation.overlays(images, *masks, names, SOURCE, title, columns, zoomed=True)
 
 # %% tags=["hide-input"]
 alt = (
-    "FLAIR slices of the patients with the lowest Dice, with the true and the predicted border: "
-    "for each the slice with most tumour missed and the one with most invented. "
+    "FLAIR around the tumour in slices of the patients with the lowest Dice, with the true and the "
+    "predicted border, a bar of 20 pixels, and the whole slice small in a corner: for each patient "
+    "the slice with most tumour missed and the one with most invented. "
     + "; ".join(name.replace("\n", ": ") for name in names)
     + "."
 )
