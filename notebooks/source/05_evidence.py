@@ -954,7 +954,7 @@ print()
 show_rows(compared.splits, columns)
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 def gains(named, measure):
     """Return the differences of the comparisons that can be made, by name."""
     return {name: getattr(found, measure).difference for name, found in named.items() if found}
@@ -1058,7 +1058,7 @@ draw_differences(
 )
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["hide-input", "nbval-check-output"]
 def say_who_leads(named, other):
     """Print for each comparison which recipe has the higher mean Dice, and if that is decided."""
     for name, found in named.items():
