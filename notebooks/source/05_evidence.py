@@ -696,7 +696,8 @@ check.dice_of_patient(dice_of_patient)
 #
 # The cohort's authors published what they reached by patient: [Buda et al.
 # 2019](https://doi.org/10.1016/j.compbiomed.2019.05.002), Dice 0.82 (mean) and 0.85 (median) over
-# 110 patients. Before we trained, we wrote down what we aimed at: more than that.
+# 110 patients. (Their web site gives other values for the network that they put there; both stand
+# in the output.) Before we trained, we wrote down what we aimed at: more than that.
 #
 # *Predict before you run: how wide is the 95 % interval of a mean over so many patients as the cell
 # above counts? ± 0.005, ± 0.03, or ± 0.1?*
@@ -758,8 +759,8 @@ say(
 # People do not agree fully either: two experts who outline the same tumour reach the Dice in the
 # last lines above, not 1. Read our mean beside that. It does not make the network an expert,
 # because an expert does not fail outright: the patients listed above were given masks that are of
-# no use to anyone, and a mean over many patients hides a handful of them. That is why their number
-# has an aim of its own.
+# no use to anyone, and a mean over many patients hides a handful of them. That is why the number of
+# such patients has an aim of its own.
 #
 # Where an aim was not reached, the honest sentence is "not reached", with the number. To lower the
 # aim once the result is known would make it worthless: any result would reach it.
@@ -1099,8 +1100,9 @@ say(
 # time was [left out](../docs/glossary.md#leave-one-institution-out) of the training, and its
 # patients were predicted by the model that knew none of them.
 #
-# *Predict before you run: look up, in the first output, how many patients each institution has. For
-# which will leaving them out cost the most Dice?* (Who is not in the table is not computed yet.)
+# *Predict before you run: look up, in the output below "The tables", how many patients each
+# institution has. For which will leaving them out cost the most Dice?* (An institution that is not
+# in the table is not computed yet.)
 
 # %% tags=["nbval-check-output"]
 columns = ["left out", "measure", "on", "known", "left out ", "difference"]
@@ -1480,7 +1482,7 @@ say(
 # ### Exercise 5.7 · What does silence score?
 #
 # A model that never draws anything is tried on these slices. How many they are, and how many of
-# them show tumour, stands in the first output of this notebook. What is its Dice under the
+# them show tumour, stands in the first output below "The tables". What is its Dice under the
 # convention "slices, empty = 1": the mean over all slices, where a slice with nothing traced and
 # nothing predicted counts as 1? Give the number `dice_of_silence`, to two decimals or as a
 # calculation.
