@@ -566,8 +566,7 @@ alt = (
 )
 title = "Refined by the patient's own grey levels (the map is made up)"
 show(plots_evidence.panels(panels, title, SIMULATED), alt, FIGURES, "05_refinement")
-changed = np.abs(after - before) > 0.25
-edge = (before > 0.05) & (before < 0.95)
+changed, edge = np.abs(after - before) > 0.25, (before > 0.05) & (before < 0.95)
 say(
     f"**What this figure shows.** For all slices of this patient together, Dice rises from "
     f"{scores[0]:.2f} to {scores[1]:.2f}. Of the pixels whose probability changes by more than a "
