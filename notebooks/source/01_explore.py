@@ -120,6 +120,10 @@
 # The next cell holds what can be changed: which cohort, how many patients, the seed of all that is
 # drawn by chance, the size of the images in pixels. The two numbers of epochs belong to later
 # notebooks. Leave everything as it is the first time.
+#
+# `open_run` then gives the **run**, which all notebooks share. `run.table` has one row per slice;
+# `run.volumes` holds the slices as the models see them; `run.part("train")` is the part of both
+# that belongs to the training patients; and `run.describe()` says in words whose data they are.
 
 # %% tags=["parameters"]
 cohort = "simulated"

@@ -18,6 +18,17 @@
 #   80 per cent;
 # - to ask a network where it looked, and to look at its errors.
 #
+# **The way there, and what to expect**
+# 1. *A baseline*: a few brightness measures and a logistic regression. It does better than you may
+#    think.
+# 2. *ResNet50 as it comes*: its answer about a brain is of no use, what it has measured is.
+# 3. *Preprocessing*: done wrongly, nothing fails, and the score falls.
+# 4. *Freeze and build*: of many million weights about a thousand are left to train.
+# 5. *Compile and fit* the last layer: seconds. The network learns its training patients by heart.
+# 6. *Unfreeze and fine-tune*: minutes, and worth measuring against all that came before.
+# 7. *Threshold, curves, calibration, errors*: from a score to an answer that one can rely on, or
+#    not.
+#
 # **Questions we will answer.** Does a deep network find more than a few brightness measures do?
 # How much does it owe to ImageNet? If it says 0.8, is there tumour in eight slices of ten?
 #
@@ -424,7 +435,7 @@ def trained(model):
 print(f"as loaded:               {trained(base_model):>10,} numbers")
 layers.trainable = False
 print(f"layers.trainable = …     {trained(base_model):>10,}")
-del layers.trainable
+del layers.trainable  # undone
 base_model.trainable = False
 print(f"base_model.trainable = … {trained(base_model):>10,}")
 
@@ -438,6 +449,10 @@ print(f"base_model.trainable = … {trained(base_model):>10,}")
 # Now put the parts together. The preprocessing goes into the network as its first layers, so that
 # nobody can forget it. The base is frozen. The last layer weighs the 1024 maxima and gives one
 # number, the [*logit*](../docs/glossary.md#logit); a sigmoid makes it a probability.
+#
+# In the call of `ResNet50`, `include_top=False` leaves out ImageNet's classes, `weights` is the
+# file of what ImageNet taught, and `input_tensor` puts our preprocessing in front. Each layer of
+# the base has a name, and `get_layer` takes the one at which we cut.
 
 
 # %%
@@ -461,6 +476,10 @@ model = build_detector(str(imagenet_resnet50()))
 print(f"{model.count_params():,} numbers, of which {trained(model):,} are trained")
 
 # %% [markdown]
+# `model.summary()`, in a cell of your own, lists all layers, and there are many. The first ones are
+# your preprocessing, the last two your pooling and your dense layer; all between them is ResNet50.
+# Below the list stand the same two numbers.
+#
 # ### Exercise 2.4 · Freeze a base and give it a new last layer
 #
 # Write `frozen_detector(base_model)`. You are given a network that ends in feature maps (a small
@@ -681,9 +700,10 @@ say(
 #
 # <details><summary>Hint 2</summary>
 #
-# `np.asarray(model(features))` gives logits of the shape `(n, 1)`; `model.predict` would, too, and
-# is meant for data that does not fit into memory at once. A probability is
-# `1 / (1 + np.exp(-logit))`.
+# `np.asarray(model(features))` gives logits of the shape `(n, 1)`. `model.predict` would, too, but
+# it is meant for data that does not fit into memory at once. It prepares itself anew for each new
+# network, and after several in a row TensorFlow warns of that ("retracing"). The warning is
+# harmless, and calling the model avoids it. A probability is `1 / (1 + np.exp(-logit))`.
 # </details>
 
 

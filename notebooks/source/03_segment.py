@@ -333,6 +333,7 @@ def encoder(x, filters):
 def decoder(levels, filters):
     """Return features at the finest resolution."""
     x = levels[-1]
+    # Backwards, from the last level but one to the first.
     for skip, width in zip(levels[-2::-1], filters[-2::-1], strict=True):
         x = layers.UpSampling2D()(x)
         x = layers.Concatenate()([x, skip])  # the skip connection
@@ -596,6 +597,49 @@ apart = np.abs(np.asarray(network(four)) - np.asarray(reference(four))).max()
 print("the same answers, pixel by pixel:", bool(apart < 1e-3))
 
 # %% [markdown]
+# <details><summary>The whole network in one piece, to copy into work of your own</summary>
+#
+# ```python
+# import keras
+# import numpy as np
+# from keras import layers
+#
+#
+# def resunet(size=128, filters=(32, 64, 128, 256)):
+#     """Return an untrained ResUNet: images (n, size, size, 3) -> probabilities."""
+#
+#     def convolution(x, width, side, stride=1):
+#         return layers.Conv2D(width, side, stride, padding="same", use_bias=False)(x)
+#
+#     def normalised(x):
+#         return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+#
+#     def block(x, width, stride=1):
+#         shortcut = convolution(x, width, 1, stride)
+#         for step in (stride, 1):
+#             x = convolution(normalised(x), width, 3, step)
+#         return layers.Add()([x, shortcut])
+#
+#     image = keras.Input((size, size, 3))
+#     x = layers.Rescaling(1 / 40, offset=-96 / 40)(image)  # the grey levels of this course
+#     x = convolution(x, filters[0], 3, stride=2)  # the stem
+#     levels = []
+#     for number, width in enumerate(filters):  # the encoder
+#         x = block(x, width, stride=1 if number == 0 else 2)
+#         levels.append(x)
+#     for skip, width in zip(levels[-2::-1], filters[-2::-1]):  # the decoder
+#         x = block(layers.Concatenate()([layers.UpSampling2D()(x), skip]), width)
+#     rare = keras.initializers.Constant(np.log(0.02 / 0.98))
+#     x = layers.Conv2D(1, 1, bias_initializer=rare)(normalised(x))
+#     x = layers.UpSampling2D(interpolation="bilinear")(x)
+#     return keras.Model(image, layers.Activation("sigmoid")(x))
+# ```
+#
+# With `model = resunet()`, `model.compile("adam", "binary_crossentropy")` and
+# `model.fit(images, masks)` it trains on any images of that size with masks `(n, size, size, 1)` of
+# 0 and 1. Change the line with `Rescaling` if your grey levels are others.
+# </details>
+#
 # ## The loss
 #
 # Cross-entropy counts every pixel alike, and nearly all of them are background. The [**Tversky

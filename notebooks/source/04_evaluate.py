@@ -99,7 +99,8 @@ result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().rou
 # is needed for every Dice in this notebook: the pixels of the tumour as traced, the pixels
 # predicted, and the pixels in both. `cascade_px` and `cascade_overlap_px` are the same counts after
 # the detector has emptied the slices that it does not flag. The table is kept as `predictions.csv`
-# in the run folder.
+# in the run folder. The masks themselves are there too, in the order of the rows: `result.alone`
+# and `result.cascade` are what the two ways draw, `result.truths` is what was traced.
 
 # %% tags=["nbval-check-output"]
 slices = result.slices
@@ -723,14 +724,14 @@ show(figure, alt)
 # ### Exercise 4.6 · What does the figure say?
 #
 # Set `supported` to the letters of all readings that the numbers of the figure support, as a text
-# such as `"BF"`.
+# such as `"bf"`.
 #
-# - A: More than half of the patients gain with the new method.
-# - B: The mean difference is below 0, so the new method is worse for the typical patient.
-# - C: A single patient decides the sign of the mean difference.
-# - D: The interval of the mean difference includes 0, so the two methods are equally good.
-# - E: These patients do not decide whether the mean difference is above or below 0.
-# - F: The patient at the bottom is an outlier and should be left out; then the new method is
+# - (a) More than half of the patients gain with the new method.
+# - (b) The mean difference is below 0, so the new method is worse for the typical patient.
+# - (c) A single patient decides the sign of the mean difference.
+# - (d) The interval of the mean difference includes 0, so the two methods are equally good.
+# - (e) These patients do not decide whether the mean difference is above or below 0.
+# - (f) The patient at the bottom is an outlier and should be left out; then the new method is
 #   better.
 #
 # <details><summary>Hint 1</summary>
@@ -746,7 +747,7 @@ show(figure, alt)
 # </details>
 
 # %% tags=["solution"]
-supported = "ACE"
+supported = "ace"
 
 # %% tags=["nbval-check-output"]
 check.supported_readings(supported)
@@ -955,9 +956,11 @@ display(Markdown(words))
 # ## Where it fails
 #
 # A gallery of successes teaches nothing. We take the three patients with the lowest Dice, and of
-# each the slice in which most tumour was missed and the one in which most was invented. In the
-# table, `missed` is the share of the tumour's pixels that were not found, `invented` the share of
-# the predicted pixels that are no tumour, and `without` names the sequences that the patient lacks.
+# each the slice in which most tumour was missed and the one in which most was invented. The
+# pictures show what lies around the two borders, with a bar of 20 pixels; the small one in the
+# corner says where in the head that is. In the table, `missed` is the share of the tumour's pixels
+# that were not found, `invented` the share of the predicted pixels that are no tumour, and
+# `without` names the sequences that the patient lacks.
 
 # %%
 errors = kinds_of_error(by_patient, statistics.missing_sequences(run.part("test")))
@@ -975,12 +978,14 @@ names = [
 ]
 masks = result.truths[rows], result.alone[rows]
 title = "The patients with the lowest Dice"
-figure = plots_segmentation.overlays(images, *masks, names, SOURCE, title, len(rows) // 2)
+columns = len(rows) // 2
+figure = plots_segmentation.overlays(images, *masks, names, SOURCE, title, columns, zoomed=True)
 
 # %% tags=["hide-input"]
 alt = (
-    "FLAIR slices of the patients with the lowest Dice, with the true and the predicted border: "
-    "for each the slice with most tumour missed and the one with most invented. "
+    "FLAIR around the tumour in slices of the patients with the lowest Dice, with the true and the "
+    "predicted border, a bar of 20 pixels, and the whole slice small in a corner: for each patient "
+    "the slice with most tumour missed and the one with most invented. "
     + "; ".join(name.replace("\n", ": ") for name in names)
     + "."
 )

@@ -19,13 +19,14 @@ QUOTED = {
     "0.85": "Buda et al., median",
     "110": "Buda et al., patients",
     "2019": "a year", "2022": "a year", "2023": "a year", "2024": "a year",
-    "192": "px, of the recipe",
+    "128": "px, of the recipe",
+    "0.8": "a probability that is sure",
     "95": "% of an interval",
     "0.91": "made up, in the quiz", "0.70": "made up, in the quiz", "0.76": "made up, in the quiz",
     "0.005": "a guess to choose from", "0.03": "a guess to choose from",
     "0.1": "a guess to choose from",
     "10": "drawn patients", "20": "drawn patients", "40": "drawn patients", "400": "draws",
-    "60": "minutes", "0.4": "GB",
+    "90": "minutes", "1.5": "GB",
 }  # fmt: skip
 
 

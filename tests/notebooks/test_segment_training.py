@@ -7,7 +7,7 @@ from cohort_files import write_squares
 
 from utils.course import segmenter
 from utils.course.run import open_run
-from utils.models import batches, training
+from utils.models import batches, resunet, training
 from utils.notebooks.build import SOURCE, read_source
 
 # What the cells of its training begin with or hold, in their order.
@@ -95,3 +95,16 @@ def test_cut_off_it_goes_on_and_the_course_s_own_training_finds_it(run):
     pd.testing.assert_frame_equal(history, trained["focal_history"])
     for one, other in zip(mine, found.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_network_in_one_piece_is_the_one_that_is_built_above_it():
+    (text,) = [
+        cell.source for cell in read_source(SOURCE / "03_segment.py").cells
+        if "The whole network in one piece" in cell.source
+    ]  # fmt: skip
+    names = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    piece, ours = names["resunet"](size=32), resunet.resunet(32, seed=1)
+    piece.set_weights(ours.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(np.asarray(piece(images)), np.asarray(ours(images)), atol=1e-3)

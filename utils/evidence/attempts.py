@@ -14,6 +14,28 @@ from utils.evidence.tables import CHOICES
 
 # What the others are compared with.
 REFERENCE = "FLAIR alone"
+# A part of the recipe -> the attempts without it and with it.
+PARTS = {
+    "encoder from ImageNet": ("from scratch", REFERENCE),
+    "neighbouring slices": ("one slice, three sequences", REFERENCE),
+    "cut to the head": ("whole image", REFERENCE),
+    "128 px, not 192": ("192 px", REFERENCE),
+    "grey levels by the brain's mode": ("mean of the head", REFERENCE),
+    "Dice + cross-entropy": ("focal Tversky", REFERENCE),
+    "moved further, tumours darkened": ("gentle augmentation", REFERENCE),
+    "tumours darkened": ("no dark parts", REFERENCE),
+    "tumour-free slices in training": ("tumour slices only", REFERENCE),
+    "all sequences, coil shading": (REFERENCE, "all sequences"),
+    "mean of both networks": (REFERENCE, "ours"),
+    "all since the earlier recipe": ("earlier recipe", "ours"),
+}
+# A part that comes after the networks -> what is done with the same maps without it and with it.
+STEPS = {
+    "refinement": ("t0.5 r0.0 tenth", "t0.5 r0.8 tenth"),
+    "pieces by evidence, not the largest": ("t0.5 r0.8 largest", "t0.5 r0.8 tenth"),
+    "threshold 0.4, not 0.5": ("t0.5 r0.8 tenth", "t0.4 r0.8 tenth"),
+    "threshold 0.6, not 0.5": ("t0.5 r0.8 tenth", "t0.6 r0.8 tenth"),
+}
 
 
 def summary(runs: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
@@ -94,6 +116,49 @@ def differences(patients: pd.DataFrame, names: Iterable[str]) -> list[Interval |
         gap = pairs.assign(dice=pairs["second"] - pairs["first"])
         found.append(of_column(gap, "dice"))
     return found
+
+
+def worth(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return what each part of the recipe was worth: Dice with it minus Dice without it, in pairs.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        See `summary`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``part, without, with_it, trainings, patients, better, gain``: first `PARTS`, each attempt
+        with the choice that suits it best; then `STEPS`, on the maps of `REFERENCE` and of "ours".
+        ``trainings`` are those of both sides together, ``better`` how many patients gain. Where one
+        side is not computed yet, the numbers are 0 and ``gain`` is None.
+    """
+    rows = []
+    for part, (without, with_it) in PARTS.items():
+        trainings = patients.loc[patients["attempt"].isin([without, with_it]),
+                                 ["attempt", "fold", "seed"]].drop_duplicates()  # fmt: skip
+        both = trainings.groupby("fold")["attempt"].nunique()
+        shared = trainings["fold"].isin(both.index[both == 2])
+        pairs = difference(patients, without, with_it) if shared.any() else None
+        rows.append(_worth(part, without, with_it, int(shared.sum()), pairs))
+    for part, choices in STEPS.items():
+        for name in (REFERENCE, "ours"):
+            own = patients[patients["attempt"] == name]
+            pairs = own.groupby("patient")[list(choices)].mean()
+            pairs = pairs.set_axis(["first", "second"], axis=1).reset_index()
+            trainings = len(own[["fold", "seed"]].drop_duplicates())
+            rows.append(_worth(f"{part} ({name})", name, name, trainings, pairs))
+    return pd.DataFrame(rows)
+
+
+def _worth(part, without, with_it, trainings, pairs) -> dict:
+    row = {"part": part, "without": without, "with_it": with_it, "trainings": trainings}
+    if pairs is None or pairs.empty:
+        return row | {"patients": 0, "better": 0, "gain": None}
+    gap = pairs.assign(dice=pairs["second"] - pairs["first"])
+    better = int((gap["dice"] > 0).sum())
+    return row | {"patients": len(gap), "better": better, "gain": of_column(gap, "dice")}
 
 
 def _best_choice(own: pd.DataFrame) -> str:

@@ -19,23 +19,46 @@ def readings(wrong: Mapping[str, str], right: Mapping[str, str]) -> Judge:
     Returns
     -------
     Judge
-        For an answer such as ``"ac"``: letters in any order, each once, commas and blanks allowed.
+        See `judge_readings`.
     """
-    letters = sorted({*wrong, *right})
+    supported = {letter: (False, why) for letter, why in wrong.items()}
+    supported |= {letter: (True, where) for letter, where in right.items()}
 
     def judge(output):
-        if not isinstance(output, str):
-            raise TypeError
-        chosen = [letter for letter in output.lower() if letter not in " ,;()"]
-        strange = [letter for letter in chosen if letter not in letters]
-        if strange:
-            return f"you name {strange[0]!r}; the readings are {letters[0]} to {letters[-1]}"
-        for letter in letters:
-            if letter in chosen and letter in wrong:
-                return f"you take ({letter}): {wrong[letter]}"
-        for letter in letters:
-            if letter in right and letter not in chosen:
-                return f"one that the numbers support is missing: {right[letter]}"
-        return None
+        return judge_readings(output, supported)
 
     return judge
+
+
+def judge_readings(output, supported: Mapping[str, tuple[bool, str]]) -> str | None:
+    """Return what is wrong with a choice of readings, None if it is right.
+
+    Parameters
+    ----------
+    output : str, list, tuple or set
+        The letters in any order, small or capital: ``"ac"``, ``"(A), (C)"``, ``{"a", "c"}``.
+    supported : mapping
+        Letter -> whether the numbers support the reading, and what to say (see `readings`).
+
+    Raises
+    ------
+    TypeError
+        If `output` is of another kind.
+    """
+    if not isinstance(output, str | list | tuple | set | frozenset):
+        raise TypeError
+    named = {letter.lower(): verdict for letter, verdict in supported.items()}
+    chosen = {letter for letter in "".join(output).lower() if letter not in " ,;()"}
+    letters = sorted(named)
+    strange = sorted(chosen - named.keys())
+    if strange:
+        return f"you name {strange[0]!r}; the readings are {letters[0]} to {letters[-1]}"
+    for letter in letters:
+        is_right, why = named[letter]
+        if letter in chosen and not is_right:
+            return f"you take ({letter}): {why}"
+    for letter in letters:
+        is_right, where = named[letter]
+        if is_right and letter not in chosen:
+            return f"one that the numbers support is missing: {where}"
+    return None

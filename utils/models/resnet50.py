@@ -175,7 +175,7 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> 
         if isinstance(layer, layers.Conv2D) and layer.name.startswith(JOIN):
             _let_flair_through(layer, sequences)
     if weights is not None:
-        _fold_into(model, _imagenet(weights))
+        fold_into(model, _imagenet(weights))
     return model
 
 
@@ -232,7 +232,7 @@ def _folded_trunk(size, source: keras.Model) -> keras.Model:
     inputs = layers.Input((size, size, 3), name="picture")
     whole = keras.Model(inputs, _encoder(inputs)[-1])
     trunk = keras.Model(inputs, whole.get_layer(TRUNK_END).output, name="folded_trunk")
-    _fold_into(trunk, source)
+    fold_into(trunk, source)
     return trunk
 
 
@@ -324,11 +324,18 @@ def _decoder_level(x, skip, width):
     return layers.Activation("relu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _fold_into(model: keras.Model, source: keras.Model) -> None:
+def fold_into(model: keras.Model, source: keras.Model) -> None:
     """Give the encoder the weights of `source`, each normalisation folded into its convolution.
 
     gamma (w x + b - mean) / sqrt(variance + epsilon) + beta is a convolution again, with the
     kernel w gamma / sqrt(variance + epsilon).
+
+    Parameters
+    ----------
+    model : keras.Model
+        With convolutions named as in Keras's ResNet50, such as `pretrained_unet`; changed.
+    source : keras.Model
+        A ResNet50 of Keras, or the first stages of one.
     """
     for layer in model.layers:
         if not (isinstance(layer, layers.Conv2D) and layer.name.startswith("conv")):

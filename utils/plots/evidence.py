@@ -1,16 +1,82 @@
 """Figures of notebook 05: many patients at once, groups of patients, and differences.
 
-What one held-out cohort needs too is in `plots_detection` and `plots_evaluation`.
+What one held-out cohort needs too is in `plots_detection` and `plots_evaluation`. `panels` shows
+what the recipe of the evidence does to the slices of a simulated patient.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.evaluation.bootstrap import Interval
-from utils.plots.style import BLACK, BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, new_figure, styled
+from utils.plots.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREY,
+    ORANGE,
+    PREDICTION,
+    SKY,
+    TRUTH,
+    VERMILION,
+    bare,
+    contour_legend,
+    draw_contour,
+    draw_slice,
+    new_figure,
+    styled,
+)
+
+
+class Panel(NamedTuple):
+    """One picture of `panels`.
+
+    Attributes
+    ----------
+    picture : ndarray, shape (height, width)
+        Grey levels, 0..255, or a map of probability, 0..1, which is drawn in colours.
+    truth, prediction : ndarray, shape (height, width), or None
+        Masks whose borders are drawn.
+    """
+
+    picture: np.ndarray
+    truth: np.ndarray | None = None
+    prediction: np.ndarray | None = None
+
+
+@styled
+def panels(named: Mapping[str, Panel], title: str, source: str, columns: int = 4) -> Figure:
+    """Show pictures of one slice side by side, with the borders of masks.
+
+    Parameters
+    ----------
+    named : mapping of str to Panel
+        By what stands above the picture.
+    title, source : str
+    columns : int
+    """
+    rows = -(-len(named) // columns)
+    figure = new_figure(title, source, max(6.5, 2.2 * columns), 2.4 * rows + 0.9)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    bare(grid)
+    for axes, (name, one) in zip(grid, named.items(), strict=False):
+        if one.picture.dtype.kind == "f" and one.picture.max() <= 1:
+            draw_slice(axes, one.picture, 1, cmap="viridis")
+        else:
+            draw_slice(axes, one.picture, 255)
+        for mask, look in ((one.truth, TRUTH), (one.prediction, PREDICTION)):
+            if mask is not None:
+                draw_contour(axes, mask, look)
+        axes.set_title(name, fontsize=9)
+    contour_legend(
+        figure,
+        prediction=any(one.prediction is not None for one in named.values()),
+        truth=any(one.truth is not None for one in named.values()),
+    )
+    return figure
 
 
 @styled

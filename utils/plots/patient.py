@@ -20,10 +20,12 @@ from utils.plots.style import (
     bare,
     contour_legend,
     draw_contour,
+    draw_scale,
     draw_slice,
     head_window,
     new_figure,
     styled,
+    window_around,
 )
 
 
@@ -144,12 +146,9 @@ def _handle(label: str, look: Mapping) -> Line2D:
 
 
 def _draw_scale(axes: Axes, pixel_mm: float | None, shape: Sequence[int], mm: int = 20) -> None:
-    """Draw a bar of so many mm into the lower left corner, if the size of a pixel is known."""
-    if pixel_mm is None:
-        return
-    left, low = 0.04 * shape[1], 0.96 * shape[0]
-    axes.plot([left, left + mm / pixel_mm], [low, low], color="white", linewidth=2.5)
-    axes.text(left, low - 0.02 * shape[0], f"{mm} mm", color="white", fontsize=8)
+    """Draw a bar of so many mm, if the size of a pixel is known."""
+    if pixel_mm is not None:
+        draw_scale(axes, shape, mm / pixel_mm, f"{mm} mm")
 
 
 @styled
@@ -176,7 +175,7 @@ def members(
     pixel_mm : float, optional
         Size of a pixel, where it is known; then a bar says how long 20 mm are.
     """
-    window = _around(np.any([mask > 0 for mask in masks.values()], axis=0))
+    window = window_around(np.any([mask > 0 for mask in masks.values()], axis=0))
     window = window or head_window(picture[..., 1])
     flair = picture[..., 1][window]
     height = 3.1 * flair.shape[0] / flair.shape[1] + 1.5
@@ -200,16 +199,6 @@ def members(
         axes.set_title(title, fontsize=9.5)
         figure.colorbar(shown, ax=axes, shrink=0.8)
     return figure
-
-
-def _around(mask: np.ndarray, margin: float = 0.12) -> tuple[slice, slice] | None:
-    """Return rows and columns of a square around a mask, with a share of the image as margin."""
-    if not mask.any():
-        return None
-    ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
-    half = max(np.ptp(each) for each in ends) / 2 + margin * len(mask)
-    window = [slice(max(int(each.mean() - half), 0), int(each.mean() + half) + 1) for each in ends]
-    return window[0], window[1]
 
 
 @styled

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from utils.plots.style import (
     BLACK,
@@ -21,12 +21,16 @@ from utils.plots.style import (
     bare,
     contour_legend,
     draw_contour,
+    draw_scale,
     draw_slice,
     new_figure,
     styled,
+    window_around,
 )
 
 FORMULA = "from the formula, no data"
+# How long the bar is that says how large a zoomed picture is.
+SCALE_PX = 20
 
 
 @styled
@@ -169,6 +173,7 @@ def overlays(
     source: str,
     title: str = "Best, middle and worst",
     columns: int = 3,
+    zoomed: bool = False,
 ) -> Figure:
     """Show FLAIR slices with the true border and the predicted one.
 
@@ -181,18 +186,36 @@ def overlays(
     source : str
     title : str
     columns : int
+    zoomed : bool
+        Show what is around the two masks, with a bar of `SCALE_PX` pixels; a small picture of the
+        whole slice says where that is.
     """
     rows = -(-len(images) // columns)
     figure = new_figure(title, source, max(5, 2.3 * columns), 2.55 * rows + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     bare(grid)
-    for place, name in enumerate(names):
-        draw_slice(grid[place], images[place, ..., 1])
-        draw_contour(grid[place], truths[place], TRUTH)
-        draw_contour(grid[place], predictions[place], PREDICTION)
-        grid[place].set_title(name, fontsize=9)
+    for axes, name, image, *masks in zip(grid, names, images, truths, predictions, strict=False):
+        window = window_around(np.any([mask > 0 for mask in masks], axis=0)) if zoomed else None
+        flair, vmax = image[..., 1], max(1, np.percentile(image[..., 1], 99.8))
+        shown = flair if window is None else flair[window]
+        draw_slice(axes, shown, vmax)
+        for mask, look in zip(masks, (TRUTH, PREDICTION), strict=True):
+            draw_contour(axes, mask if window is None else mask[window], look)
+        if window is not None:
+            draw_scale(axes, shown.shape, SCALE_PX, f"{SCALE_PX} pixels")
+            _draw_place(axes, flair, window, vmax)
+        axes.set_title(name, fontsize=9)
     contour_legend(figure)
     return figure
+
+
+def _draw_place(axes: Axes, flair: np.ndarray, window: tuple[slice, slice], vmax: float) -> None:
+    """Draw the whole slice small into the upper right corner, with a frame around the window."""
+    small = axes.inset_axes((0.7, 0.7, 0.3, 0.3))
+    draw_slice(small, flair, vmax)
+    height, width = (each.stop - each.start for each in window)
+    corner = window[1].start - 0.5, window[0].start - 0.5
+    small.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1))
 
 
 @styled

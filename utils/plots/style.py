@@ -9,7 +9,7 @@ import base64
 import functools
 import html
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -164,6 +164,35 @@ def head_window(pictures: np.ndarray, margin: float = 0.03) -> tuple[slice, slic
         ends = (max(found[0] - pad, 0), found[-1] + 1 + pad) if len(found) else (0, lines)
         window.append(slice(*map(int, ends)))
     return window[0], window[1]
+
+
+def window_around(mask: np.ndarray, margin: float = 0.12) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a square around a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool (height, width)
+    margin : float
+        Kept around it on each side, as a share of the height.
+
+    Returns
+    -------
+    (slice, slice) or None
+        Cut off at the edge of the picture; None if the mask is empty.
+    """
+    if not mask.any():
+        return None
+    ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    half = max(np.ptp(each) for each in ends) / 2 + margin * len(mask)
+    window = [slice(max(int(each.mean() - half), 0), int(each.mean() + half) + 1) for each in ends]
+    return window[0], window[1]
+
+
+def draw_scale(axes: Axes, shape: Sequence[int], length: float, label: str) -> None:
+    """Draw a bar of so many pixels into the lower left corner of a picture of a shape."""
+    left, low = 0.04 * shape[1], 0.96 * shape[0]
+    axes.plot([left, left + length], [low, low], color="white", linewidth=2.5)
+    axes.text(left, low - 0.02 * shape[0], label, color="white", fontsize=8)
 
 
 def draw_contour(axes: Axes, mask: np.ndarray, look: dict = TRUTH) -> None:

@@ -78,3 +78,41 @@ def test_every_attempt_says_what_it_is():
     said = [recipe.description for recipe in recipes.ATTEMPTS.values()]
     assert len(set(said)) == len(said)
     assert all(said)
+
+
+def gains(table):
+    return attempts.worth(table).set_index("part")
+
+
+def test_what_a_part_was_worth_is_with_it_minus_without_it():
+    reference = {attempts.REFERENCE: [(0.5, 0), (0.6, 0)]}
+    found = gains(patients(**reference, **{"from scratch": [(0.4, 0), (0.7, 0)]}))
+    part = found.loc["encoder from ImageNet"]
+    assert part["gain"].estimate == pytest.approx(0.0)  # (0.1 - 0.1) / 2
+    assert (part["trainings"], part["patients"], part["better"]) == (4, 2, 1)
+    assert found.loc["cut to the head", "gain"] is None  # not trained yet
+    assert found.loc["cut to the head", "trainings"] == 0
+
+
+def test_trainings_of_folds_that_only_one_side_has_do_not_count():
+    table = patients(**{attempts.REFERENCE: [(0.5, 0)], "192 px": [(0.4, 0)]})
+    other = table[table["attempt"] == attempts.REFERENCE].assign(fold="4")
+    part = gains(pd.concat([table, other])).loc["128 px, not 192"]
+    assert (part["trainings"], part["patients"]) == (4, 1)
+    table.loc[table["attempt"] == "192 px", "fold"] = "1"
+    assert gains(table).loc["128 px, not 192", "gain"] is None
+
+
+def test_a_step_after_the_network_is_judged_on_the_same_maps():
+    table = patients(ours=[(0.0, 0), (0.0, 0)])
+    without, with_it = attempts.STEPS["refinement"]
+    table[without], table[with_it] = 0.5, [0.6, 0.4, 0.8, 0.4]  # two patients, two seeds
+    part = gains(table).loc["refinement (ours)"]
+    assert part["gain"].estimate == pytest.approx(0.05)  # (0.2 - 0.1) / 2
+    assert (part["trainings"], part["patients"], part["better"]) == (2, 2, 1)
+    assert gains(table).loc[f"refinement ({attempts.REFERENCE})", "gain"] is None
+
+
+def test_parts_and_steps_name_what_there_is():
+    assert {name for pair in attempts.PARTS.values() for name in pair} <= recipes.ATTEMPTS.keys()
+    assert {name for pair in attempts.STEPS.values() for name in pair} <= CHOICES.keys()

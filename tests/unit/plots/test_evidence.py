@@ -56,6 +56,23 @@ def test_a_difference_that_is_not_clear_looks_so():
     assert styles[1] == "-" and styles[3] == "--"
 
 
+def test_panels_have_their_names_borders_and_a_legend():
+    picture, mask = np.full((8, 8), 100, np.uint8), np.zeros((8, 8), np.uint8)
+    mask[2:5, 3:6] = 1
+    named = {
+        "slice": plots_evidence.Panel(picture, mask),
+        "map": plots_evidence.Panel(picture / 200),
+        "both": plots_evidence.Panel(picture, mask, mask),
+    }
+    figure = plots_evidence.panels(named, "Three pictures", SOURCE, columns=2)
+    said = words(figure)
+    assert all(part in said for part in ("slice", "map", "both", "true border", SOURCE))
+    assert "predicted border" in said
+    assert [len(axes.collections) for axes in figure.axes] == [1, 0, 2, 0]  # the last is empty
+    alone = plots_evidence.panels({"map": named["map"]}, "A map", SOURCE)
+    assert "border" not in words(alone)
+
+
 def test_a_figure_without_its_source_is_refused():
     with pytest.raises(ValueError, match="say in source="):
         plots_evidence.differences({"a": Interval(0, 0, 0)}, "Title", "label", "")

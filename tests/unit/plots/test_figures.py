@@ -111,7 +111,10 @@ FIGURES = {
     plots_segmentation.tversky_weights: [(((0.5, 0.5), (0.7, 0.3)),)],
     plots_segmentation.augmentation: [(IMAGES[0], MASKS[0], [(IMAGES[1], MASKS[1])])],
     plots_segmentation.threshold_curve: [(TRIED,), (TRIED[["threshold", "dice"]][:2],)],
-    plots_segmentation.overlays: [(IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"])],
+    plots_segmentation.overlays: [
+        (IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"]),
+        (IMAGES[:4], MASKS[:4], PREDICTED[:4], [*NAMES, "slice 3"], "Zoomed", 3, True),
+    ],
     plots_segmentation.masks_side_by_side: [(IMAGES[0], {"truth": MASKS[0]})],
     plots_segmentation.zoomed_contours: [
         (IMAGES[0], {"true mask": MASKS[0], "one": PREDICTED[0], "none": 0 * MASKS[0]}),
@@ -207,3 +210,20 @@ def test_every_figure_of_the_course_is_tested():
         and "source" in inspect.signature(function).parameters
     }
     assert made == set(FIGURES)
+
+
+def test_zoomed_overlays_show_the_surroundings_of_both_masks_and_where_they_are():
+    image = np.full((1, 100, 100, 3), 50, np.uint8)
+    truth, predicted = np.zeros((2, 1, 100, 100), np.uint8)
+    truth[0, 40:50, 20:30] = predicted[0, 40:50, 26:40] = 1
+    figure = plots_segmentation.overlays(image, truth, predicted, ["a"], SOURCE, zoomed=True)
+    axes = figure.axes[0]
+    # 20 columns from 20 to 39, a margin of 12 pixels on each side; as many rows.
+    assert axes.images[0].get_array().shape == (44, 44)
+    assert [text.get_text() for text in axes.texts] == ["20 pixels"]
+    (small,) = axes.child_axes
+    assert small.images[0].get_array().shape == (100, 100)
+    (frame,) = small.patches
+    assert (frame.get_width(), frame.get_height()) == (44, 44)
+    empty = plots_segmentation.overlays(image, 0 * truth, 0 * truth, ["a"], SOURCE, zoomed=True)
+    assert empty.axes[0].images[0].get_array().shape == (100, 100)

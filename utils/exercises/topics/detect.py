@@ -5,6 +5,7 @@ import numpy as np
 from utils.exercises import judges
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import Base, Network
+from utils.exercises.readings import readings
 
 NOTEBOOK = "02"
 NAN = float("nan")
@@ -175,31 +176,18 @@ def _probabilities(labels: np.ndarray, strong: bool) -> judges.Judge:
 
 
 def _penalty_readings() -> Exercise:
-    unsupported = {
-        "c": "look at the strongest penalty's validation column",
-        "e": "ten patients and one number each, without an interval, do not carry that far",
-    }
-    supported = {
-        "a": "compare the two curves without penalty at their ends",
-        "b": "take the difference of the two cross-entropies in each row",
-        "d": "look at the strongest penalty's cross-entropy on the training patients",
-    }
-
-    def judge(output):
-        if not isinstance(output, str):
-            raise TypeError
-        said = {letter for letter in output.lower() if letter.isalpha()}
-        unknown = said - supported.keys() - unsupported.keys()
-        if unknown or not said:
-            return "name the letters of the sentences, such as 'ae'"
-        for letter in sorted(said & unsupported.keys()):
-            return f"{letter} is not supported: {unsupported[letter]}"
-        for letter in sorted(supported.keys() - said):
-            return f"a supported sentence is missing: {supported[letter]}"
-        return None
-
-    case = Case("", (), judge)
-    return Exercise("penalty_readings", NOTEBOOK, (case,), is_function=False)
+    judge = readings(
+        wrong={
+            "c": "look at the strongest penalty's validation column",
+            "e": "ten patients and one number each, without an interval, do not carry that far",
+        },
+        right={
+            "a": "compare the two curves without penalty at their ends",
+            "b": "take the difference of the two cross-entropies in each row",
+            "d": "look at the strongest penalty's cross-entropy on the training patients",
+        },
+    )
+    return Exercise("penalty_readings", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
 def _threshold_for() -> Exercise:

@@ -8,6 +8,7 @@ import pandas as pd
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import two_methods
 from utils.exercises.judges import Judge, number, refusal, same
+from utils.exercises.readings import judge_readings
 
 # --- bootstrap_means ---------------------------------------------------------------------------
 
@@ -154,46 +155,53 @@ def _interval(gains: np.ndarray) -> tuple[float, float]:
     return tuple(np.quantile(drawn, (0.025, 0.975)))
 
 
-def readings(table: pd.DataFrame) -> dict[str, tuple[bool, str]]:
-    """Return for each reading of a paired figure whether its numbers support it, and which do.
+def readings_of(table: pd.DataFrame) -> dict[str, tuple[bool, str]]:
+    """Return for each reading of a paired figure whether its numbers support it, and what to say.
 
     Parameters
     ----------
     table : pandas.DataFrame
         ``patient, first, second``: the Dice of each patient under two methods.
+
+    Returns
+    -------
+    dict
+        As `utils.exercises.readings.judge_readings` takes it. Of a reading that is supported, the
+        words say where to look; of another one, what speaks against it.
     """
     gains = (table["second"] - table["first"]).to_numpy()
     without = np.delete(gains, np.abs(gains).argmax())
     low, high = _interval(gains)
     more, mean, median = int((gains > 0).sum()), gains.mean(), np.median(gains)
-    undecided = low <= 0 <= high
     bounds = f"the interval of the mean gain goes from {low:+.3f} to {high:+.3f}"
-    left = f"the mean gain is {mean:+.3f}, and {without.mean():+.3f} without that patient"
-    equal = f"{bounds}: it allows a loss and a gain of a size that matters, not only 0"
+    rest = f"the mean gain is {mean:+.3f}, and {without.mean():+.3f} without that patient"
+    most, worse = more > len(gains) / 2, mean < 0 and median < 0
+    turns, undecided = mean * without.mean() < 0, low <= 0 <= high
+    equal = max(abs(low), abs(high)) < 0.01
+    look = {
+        "a": "count the dots on either side of 0 in the right-hand panel",
+        "b": "compare mean and median",
+        "c": "work out the mean gain again without the lowest dot",
+        "d": "compare the bounds of the interval with a difference that would matter",
+        "e": "hold the interval in the title against 0",
+    }
+    against = {
+        "a": f"{more} of {len(gains)} patients gain",
+        "b": f"the mean is {mean:+.3f}, but the median {median:+.3f}",
+        "c": rest,
+        "d": f"{bounds}: it allows a loss and a gain of a size that matters, not only 0",
+        "e": bounds,
+    }
+    found = dict(zip(look, (most, worse, turns, equal, undecided), strict=True))
     chosen = "nothing is known against this patient but the result, and the next may be like it"
     return {
-        "A": (more > len(gains) / 2, f"{more} of {len(gains)} patients gain"),
-        "B": (mean < 0 and median < 0, f"the mean is {mean:+.3f}, but the median {median:+.3f}"),
-        "C": (mean * without.mean() < 0, left),
-        "D": (max(abs(low), abs(high)) < 0.01, equal),
-        "E": (undecided, bounds),
-        "F": (False, chosen),
-    }
+        letter: (bool(is_right), (look if is_right else against)[letter])
+        for letter, is_right in found.items()
+    } | {"f": (False, chosen)}
 
 
 def _read(answer) -> str | None:
-    letters = {letter.upper() for letter in answer if letter.strip(" ,;")}
-    judged = readings(two_methods())
-    unknown = sorted(letters - judged.keys())
-    if unknown or not letters:
-        return f"{answer!r} holds {unknown or 'no letters'}; give some of the letters A to F"
-    for letter, (supported, why) in judged.items():
-        if letter in letters and not supported:
-            return f"{letter} is not supported: {why}"
-    missing = sum(supported for supported, _ in judged.values()) - len(letters)
-    if missing:
-        return f"what you say is supported, but {missing} more of the readings would be"
-    return None
+    return judge_readings(answer, readings_of(two_methods()))
 
 
 SUPPORTED_READINGS = Exercise("supported_readings", "04", (Case("", (), _read),), is_function=False)

@@ -1,4 +1,6 @@
-"""Exercises of notebook 05: Dice from counts, coverage, inflation, what a cascade loses."""
+"""Exercises of notebook 05: channels from neighbours, Bayes' rule on a map, then the tables: Dice
+from counts, coverage, inflation, what a cascade loses.
+"""
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,81 @@ from utils.exercises.exercise import Case, Exercise
 NOTEBOOK = "05"
 NAN = float("nan")
 _SHARE = "that is how many, not their share"
+
+
+def _volume(*values) -> np.ndarray:
+    """Return FLAIR of as many slices of two rows and one column; the second row is 1 brighter."""
+    return np.array([[[value], [value + 1]] for value in values], np.uint8)
+
+
+def _with_neighbours(flair: np.ndarray) -> np.ndarray:
+    count = len(flair)
+    below = [max(place - 1, 0) for place in range(count)]
+    above = [min(place + 1, count - 1) for place in range(count)]
+    return np.stack([flair[below], flair, flair[above]], axis=-1)
+
+
+def _neighbours_as_channels() -> Exercise:
+    def case(said, flair):
+        right = _with_neighbours(flair)
+        empty = right.copy()
+        empty[0, ..., 0] = empty[-1, ..., 2] = 0
+        round_ = np.stack([np.roll(flair, 1, 0), flair, np.roll(flair, -1, 0)], axis=-1)
+        slips = [
+            (right[..., ::-1], "the channels are in the wrong order: before, itself, after"),
+            (empty, "a slice that has no neighbour there gets itself, not black"),
+            (round_, "the first slice is no neighbour of the last; do not go round"),
+            (np.stack([flair] * 3, axis=-1), "all three channels show the slice itself"),
+        ]
+        kept = [(slip, words) for slip, words in slips if not np.array_equal(slip, right)]
+        return Case(said, (flair,), judges.array(right, kind="uint8", slips=kept))
+
+    return Exercise(
+        "neighbours_as_channels",
+        NOTEBOOK,
+        (
+            case("three slices", _volume(10, 20, 30)),
+            case("five slices", _volume(9, 3, 200, 40, 7)),
+            case("a patient of two slices", _volume(50, 90)),
+            case("a patient of one slice", _volume(70)),
+        ),
+    )
+
+
+def _refined() -> Exercise:
+    def corrected(p, inside, around, strength):
+        odds = p / (1 - p) * (inside / around) ** strength
+        return odds / (1 + odds)
+
+    def case(said, p, inside, around, strength):
+        p, inside, around = (np.array(values) for values in (p, inside, around))
+        given = p, inside, around, strength
+        weighed = p * (inside / around) ** strength
+        slips = [
+            (corrected(p, around, inside, strength), "the ratio is upside down: a grey level that "
+             "is common in the tumour has to raise the probability"),
+            (weighed.clip(0, 1), "it is the odds p / (1 - p) that are multiplied, not p"),
+            (weighed, "it is the odds p / (1 - p) that are multiplied, not p"),
+            (corrected(*given[:3], 1), "you leave out the strength"),
+            (corrected(p, inside * strength, around, 1), "the strength multiplies the logarithm of "
+             "the ratio, not the ratio"),
+        ]  # fmt: skip
+        right = corrected(*given)
+        kept = [(slip, words) for slip, words in slips if not judges.same(slip, right)]
+        return Case(said, given, judges.array(right, slips=kept))
+
+    return Exercise(
+        "refined",
+        NOTEBOOK,
+        (
+            case("grey levels that say nothing", [0.2, 0.7], [0.1, 0.3], [0.1, 0.3], 1),
+            case("a pixel in doubt whose grey level is three times as common in the tumour",
+                 [0.5], [0.03], [0.01], 1),
+            case("three pixels", [0.2, 0.5, 0.9], [0.02, 0.04, 0.01], [0.01, 0.01, 0.05], 1),
+            case("half the strength", [0.5, 0.4], [0.04, 0.02], [0.01, 0.08], 0.5),
+            case("strength 0", [0.3, 0.6], [0.05, 0.01], [0.01, 0.05], 0),
+        ),
+    )  # fmt: skip
 
 
 def _counts(*rows) -> pd.DataFrame:
@@ -162,6 +239,8 @@ def _dice_of_silence() -> Exercise:
 
 
 EXERCISES = (
+    _neighbours_as_channels(),
+    _refined(),
     _dice_of_patient(),
     _coverage(),
     _inflation(),

@@ -8,6 +8,7 @@ import pandas as pd
 from utils.config import RESULTS
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.judges import Judge, mask, number, same
+from utils.exercises.readings import judge_readings
 from utils.tables import read_table
 
 # --- learn_by_heart ----------------------------------------------------------------------------
@@ -54,7 +55,7 @@ LOSSES = RESULTS / "simulated" / "losses.csv"
 
 
 def _supported() -> dict[str, tuple[bool, str]]:
-    """Return for each statement of the exercise whether the stored table supports it, and why."""
+    """Return for each reading of the exercise whether the stored table supports it, and why."""
     table = read_table(LOSSES)
     focal = _by_seed(table[(table["fn_weight"] == 0.7)], "exponent")
     weights = _by_seed(table[table["exponent"] > 1], "fn_weight")
@@ -89,16 +90,7 @@ def _by_seed(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _readings(output) -> str | None:
-    given = {str(letter).lower() for letter in output}
-    supported = _supported()
-    unknown = sorted(given - supported.keys())
-    if unknown:
-        return f"{unknown[0]!r} is none of the statements a to e"
-    for letter, (right, hint) in supported.items():
-        if (letter in given) != right:
-            what = "do the numbers bear it out" if letter in given else "do the numbers refute it"
-            return f"look at statement {letter} again, {what}? {hint}"
-    return None
+    return judge_readings(output, _supported())
 
 
 LOSS_READINGS = Exercise("loss_readings", "03", (Case("", (), _readings),), is_function=False)

@@ -179,11 +179,11 @@ WRONG = {
         "a column": (lambda *given: head_of(*given)[:, None], "the shape (60, 1), not (60,)"),
     },
     "penalty_readings": {
-        "stronger is better": ("abc", "c is not supported"),
-        "best everywhere": ("abde", "e is not supported: ten patients"),
-        "one missing": ("ab", "a supported sentence is missing"),
-        "no sentence": ("", "name the letters"),
-        "another letter": ("abz", "name the letters"),
+        "stronger is better": ("abc", "you take (c): look at the strongest"),
+        "best everywhere": ("abde", "you take (e): ten patients"),
+        "one missing": ("ab", "one that the numbers support is missing: look at the strongest"),
+        "no sentence": ("", "is missing: compare the two curves"),
+        "another letter": ("abz", "you name 'z'"),
     },
     "threshold_for": {
         "rounded down": (lambda y, p, s: by_counting(y, p, s, int), "only 1 of the 3"),
@@ -299,7 +299,7 @@ def test_a_value_of_another_kind_is_refused(answer):
     assert "not the kind of value" in check.auc_from_pairs.verdict(answer).message
 
 
-@pytest.mark.parametrize("answer", [None, 3, ["a", "b", "d"], {}])
+@pytest.mark.parametrize("answer", [None, 3, [1, 2], {}])
 def test_readings_of_another_kind_are_refused(answer):
     assert "not the kind of value" in check.penalty_readings.verdict(answer).message
 

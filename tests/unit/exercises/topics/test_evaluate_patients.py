@@ -128,12 +128,12 @@ WRONG = {
         ),
     },
     "supported_readings": {
-        "the mean alone": ("ABCE", "B is not supported", "but the median +0.020"),
-        "equal": ("DE", "D is not supported", "a size that matters"),
-        "leave it out": ("ACEF", "F is not supported", "the next may be like it"),
-        "one is missing": ("AC", "1 more of the readings"),
-        "another letter": ("AG", "['G']"),
-        "nothing": ("", "no letters"),
+        "the mean alone": ("ABCE", "you take (b)", "but the median +0.020"),
+        "equal": ("DE", "you take (d)", "a size that matters"),
+        "leave it out": ("ACEF", "you take (f)", "the next may be like it"),
+        "one is missing": ("AC", "is missing: hold the interval"),
+        "another letter": ("AG", "you name 'g'; the readings are a to f"),
+        "nothing": ("", "is missing: count the dots"),
         "a number": (3, "not the kind"),
     },
     "empty_slices": {
@@ -168,11 +168,11 @@ def test_every_exercise_is_tried_with_two_wrong_answers_or_more():
 
 def test_which_readings_are_supported_follows_from_the_numbers():
     table = inputs.two_methods()
-    supported = {name for name, (right, _) in evaluate_patients.readings(table).items() if right}
-    assert supported == {"A", "C", "E"}
+    supported = {name for name, (right, _) in evaluate_patients.readings_of(table).items() if right}
+    assert supported == {"a", "c", "e"}
     worse = table.assign(second=table["first"] - 0.02)
-    supported = {name for name, (right, _) in evaluate_patients.readings(worse).items() if right}
-    assert supported == {"B"}
+    supported = {name for name, (right, _) in evaluate_patients.readings_of(worse).items() if right}
+    assert supported == {"b"}
 
 
 @pytest.mark.parametrize("seed", range(100, 130))

@@ -68,11 +68,66 @@ def with_nan(by_patient, random):
     return -turned_round(by_patient, random)
 
 
+def channels(before, after):
+    return lambda flair: np.stack([before(flair), flair, after(flair)], axis=-1)
+
+
+def earlier(flair):
+    return np.concatenate([flair[:1], flair[:-1]])
+
+
+def later(flair):
+    return np.concatenate([flair[1:], flair[-1:]])
+
+
+def black_at_the_ends(flair):
+    none = np.zeros_like(flair[:1])
+    before, after = np.concatenate([none, flair[:-1]]), np.concatenate([flair[1:], none])
+    return np.stack([before, flair, after], axis=-1)
+
+
+def odds(p, ratio):
+    return p / (1 - p) * ratio / (1 + p / (1 - p) * ratio)
+
+
 def not_flagged(slices):
     return slices["flagged"] == 0
 
 
 WRONG = {
+    "neighbours_as_channels": {
+        "turned round": (channels(later, earlier), "for three slices the channels are in"),
+        "black": (black_at_the_ends, "gets itself, not black"),
+        "round": (
+            channels(lambda all_: np.roll(all_, 1, 0), lambda all_: np.roll(all_, -1, 0)),
+            "do not go round",
+        ),
+        "itself": (channels(lambda all_: all_, lambda all_: all_), "show the slice itself"),
+        "floats": (lambda flair: channels(earlier, later)(flair) / 1.0, "float64, not uint8"),
+        "first axis": (lambda flair: np.stack([earlier(flair), flair, later(flair)]), "the shape"),
+    },
+    "refined": {
+        "upside down": (
+            lambda p, inside, around, strength: odds(p, (around / inside) ** strength),
+            "the ratio is upside down",
+        ),
+        "not the odds": (
+            lambda p, inside, around, strength: p * (inside / around) ** strength,
+            "not p",
+        ),
+        "no strength": (
+            lambda p, inside, around, strength: odds(p, inside / around),
+            "for half the strength you leave out",
+        ),
+        "strength times ratio": (
+            lambda p, inside, around, strength: odds(p, strength * inside / around),
+            "multiplies the logarithm",
+        ),
+        "odds returned": (
+            lambda p, inside, around, strength: p / (1 - p) * (inside / around) ** strength,
+            "for grey levels that say nothing you return",
+        ),
+    },
     "dice_of_patient": {
         "the mean over slices": (lambda rows: of_slices(rows, 1.0), "mean over slices"),
         "IoU": (iou, "for two slices with tumour"),

@@ -199,12 +199,12 @@ def test_nonsense_is_refused_in_one_line(name, answer):
     assert_told(getattr(check, name), answer, [])
 
 
-@pytest.mark.parametrize("answer", [None, 4, ["a", "d"], {}])
+@pytest.mark.parametrize("answer", [None, 4, ["a", 4], {}])
 def test_readings_of_another_kind_are_refused(answer):
     assert "not the kind of value" in check.distance_readings.verdict(answer).message
 
 
-@pytest.mark.parametrize("answer", ["da", "a, d", "(A) (D)"])
+@pytest.mark.parametrize("answer", ["da", "a, d", "(A) (D)", ["a", "D"], {"a", "d"}])
 def test_readings_may_be_written_in_several_ways(answer):
     assert check.distance_readings.verdict(answer).message == "right"
 

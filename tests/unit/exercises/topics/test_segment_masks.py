@@ -172,10 +172,10 @@ WRONG = {
         ),
     },
     "loss_readings": {
-        "all": ("abcde", "look at statement", "again"),
-        "none": ("", "look at statement", "again"),
-        "the last too": (SUPPORTED | {"e"}, "statement e", "three seeds"),
-        "another letter": ("abx", "'x' is none"),
+        "all": ("abcde", "you take (a): compare 0.75"),
+        "none": ("", "one that the numbers support is missing: compare how far"),
+        "the last too": (SUPPORTED | {"e"}, "you take (e)", "three seeds"),
+        "another letter": ("abx", "you name 'x'; the readings are a to e"),
     },
     "who_turns_it": {
         "all": (lambda patients, *given: patients, "one large loss", "P1", "keeps its sign"),
