@@ -109,11 +109,9 @@ class Graph:
             That of the output.
         """
         name, given_shape = given
-        output = self.node("Identity", [self.last(made).name])
-        self.nodes[-1].output[0] = "probability"
-        del output
+        end = helper.make_node("Identity", [self.last(made).name], ["probability"], name="end")
         graph = helper.make_graph(
-            self.nodes,
+            [*self.nodes, end],
             "network",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, _dimensions(given_shape))],
             [helper.make_tensor_value_info("probability", TensorProto.FLOAT, _dimensions(shape))],

@@ -92,15 +92,13 @@ def _padding(config: dict) -> str:
 
 def _normalisation(graph, layer, path, tensors) -> Tensor:
     (tensor,) = tensors
-    rank = len(layer.input.shape) if hasattr(layer, "input") else 4
-    pictures = rank == 4
-    axis = layer.axis % rank if isinstance(layer.axis, int) else layer.axis[0]
-    if axis != rank - 1:
-        raise NotWritten(f"axis={layer.axis!r}")
+    rank = layer.input_spec.ndim
+    if rank not in (2, 4) or layer.axis % rank != rank - 1:
+        raise NotWritten(f"axis={layer.axis!r} of {rank} axes")
     mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
     gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = np.asarray(layer.beta) if layer.center else np.zeros_like(mean)
-    given = graph.first(tensor) if pictures else tensor
+    given = graph.first(tensor) if rank == 4 else tensor
     names = _weights(graph, layer, path, gamma=gamma, beta=beta, mean=mean, variance=variance)
     name = graph.node("BatchNormalization", [given.name, *names], epsilon=layer.epsilon)
     return Tensor(name, given.channels_first)
@@ -151,8 +149,7 @@ def _flip(graph, layer, path, tensors) -> Tensor:
     axis = layer.axis
     if not isinstance(axis, int):
         raise NotWritten(f"axis={axis!r}")
-    axis %= 4
-    axis = AXIS_FIRST[axis] if tensor.channels_first else axis
+    axis = AXIS_FIRST[axis % 4] if tensor.channels_first else axis
     ends = [-1, np.iinfo(np.int32).min, axis, -1]  # from the last to before the first
     name = graph.node("Slice", [tensor.name, *map(graph.whole_numbers, ends)])
     return Tensor(name, tensor.channels_first)

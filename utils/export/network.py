@@ -42,35 +42,31 @@ def onnx_of(model: keras.Model, file: Path | str = "the network") -> onnx.ModelP
 
 def _network(graph: Graph, model: keras.Model, path: str, given: Tensor, file) -> Tensor:
     """Write a network, or one within another, and return what it makes of `given`."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise _refused(file, f"{model.name!r} has more than one input or output")
     if isinstance(model, keras.Sequential):
         tensor = given
         for layer in model.layers:
             tensor = _layer(graph, layer, f"{path}{layer.name}", [tensor], file)
         return tensor
-    config = model.get_config()
-    if "input_layers" not in config:
-        raise _refused(file, f"{type(model).__name__}, a network that is not made of layers")
-    operations = {operation.name: operation for operation in model.operations}
-    made = {_only(config["input_layers"], file): given}
-    # Later ones may be listed before earlier ones: a layer used twice is listed once.
-    waiting = [
-        (saved["name"], use, node)
-        for saved in config["layers"]
-        for use, node in enumerate(saved["inbound_nodes"])
-    ]
-    while waiting:
-        left = []
-        for name, use, node in waiting:
-            sources = list(_sources(node["args"])) + list(_sources(node["kwargs"]))
-            if all(source in made for source in sources):
-                tensors = [made[source] for source in sources]
-                made[name, use] = _layer(graph, operations[name], f"{path}{name}", tensors, file)
-            else:
-                left.append((name, use, node))
-        if len(left) == len(waiting):
-            raise _refused(file, f"{left[0][0]!r}, whose input comes from nowhere")
-        waiting = left
-    return made[_only(config["output_layers"], file)]
+    written = {}  # by the identity of Keras's tensor, which is kept so that no other takes it
+
+    def write(layer, *arguments, **named):
+        made = layer(*arguments, **named)
+        # What no layer made is the input, of which there is one.
+        tensors = [
+            written.get(id(each), (each, given))[1]
+            for each in keras.tree.flatten((arguments, named))
+            if isinstance(each, keras.KerasTensor)
+        ]
+        written[id(made)] = made, _layer(graph, layer, f"{path}{layer.name}", tensors, file)
+        return made
+
+    # Keras's own way through its layers, in order; they are used, not copied.
+    through = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=write
+    )
+    return written[id(through.outputs[0])][1]
 
 
 def _layer(graph: Graph, layer, path: str, tensors: list[Tensor], file) -> Tensor:
@@ -89,22 +85,3 @@ def _refused(file, what: str) -> CourseError:
     return CourseError(
         f"{file}: {what}, which cannot be written to ONNX here; known are {', '.join(WRITERS)}"
     )
-
-
-def _only(ends: list, file) -> tuple[str, int]:
-    """Return the one layer, and which use of it, that a network begins or ends with."""
-    ends = [ends] if isinstance(ends[0], str) else ends
-    if len(ends) != 1:
-        raise _refused(file, f"a network with {len(ends)} inputs or outputs")
-    name, use, _ = ends[0]
-    return name, use
-
-
-def _sources(values):
-    """Yield the tensors among the arguments of a layer, as (layer, which use of it)."""
-    if isinstance(values, dict) and values.get("class_name") == "__keras_tensor__":
-        name, use, _ = values["config"]["keras_history"]
-        yield name, use
-    elif isinstance(values, dict | list | tuple):
-        for value in values.values() if isinstance(values, dict) else values:
-            yield from _sources(value)
