@@ -4,7 +4,6 @@
 are no links to files and no buttons that open a notebook in Binder or Colab.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -34,14 +33,17 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
-exclude_patterns = []
 default_role = "code"
-smartquotes = False
+# Of "smart" typography only the dashes: quotation marks are as they are written.
+smartquotes_action = "D"
+add_module_names = False
+python_trailing_comma_in_multi_line_signatures = False
 
 # The stored outputs are shown; nothing is executed.
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_number_source_lines = False
+# So that links and formulas in what a cell says become those of the site.
+nb_render_markdown_format = "myst"
 myst_enable_extensions = ["dollarmath", "attrs_inline"]
 myst_heading_anchors = 4
 
@@ -70,12 +72,13 @@ html_sidebars = {
     "**": ["site-name.html", "search-button-field.html", "demo-link.html", "sbt-sidebar-nav.html"]
 }
 html_theme_options = {
-    "home_page_in_toc": True,
     "show_navbar_depth": 1,
     "use_download_button": True,
     "use_fullscreen_button": True,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
+    "navbar_persistent": [],
+    "footer_content_items": ["copyright.html"],
     "toc_title": "On this page",
 }
 if REPOSITORY:

@@ -111,8 +111,8 @@ def page(root: Path, converted: Callable[[str], str]) -> str:
         _heading("Functions that students meet", "="),
         "What the notebooks call, and what some exercises ask you to write. Every example can be\n"
         "pasted: it imports what it uses, and what it shows was compared with what comes out.\n"
-        "In the notebooks the helpers lie beside the folder: ``sys.path.insert(0, \"..\")``.",
-        _heading("utils.check", "-"),
+        'In the notebooks the helpers lie beside the folder: ``sys.path.insert(0, "..")``.',
+        _heading("check", "-"),
         "``check.<name>(answer)`` tries an answer on several inputs and says in one line what is\n"
         "wrong with which. It never shows the solution.",
         ">>> from utils import check\n>>> check.patient_of(lambda name: name)  # doctest: +SKIP",
@@ -120,7 +120,11 @@ def page(root: Path, converted: Callable[[str], str]) -> str:
     ]
     for module, names in students_functions(root).items():
         about, functions = read_module(root, module)
-        parts += [_heading(module, "-"), about, f".. py:currentmodule:: {module}"]
+        parts += [
+            _heading(module.removeprefix("utils."), "-"),
+            about,
+            f".. py:currentmodule:: {module}",
+        ]
         parts += [_function(functions[name], converted) for name in names]
     return "\n\n".join(parts) + "\n"
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from course_site.pages import INSTEAD, relative
 
 # Blocks and spans of code stay as they are.
-_CODE = r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)\s*$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))"
+_CODE = (
+    r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)\s*$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))"
+)
 _LINK = r"(?P<mark>!?)\[(?P<words>[^\[\]]*)\]\((?P<target>[^()\s]+)\)"
 _CODE_OR_LINK = re.compile(f"{_CODE}|{_LINK}", re.MULTILINE | re.DOTALL)
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|#|//", re.IGNORECASE)
