@@ -8,9 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from course_site.stage import add_demo, stage
 from sphinx.cmd.build import main as sphinx_build
 from sphinx.ext.napoleon import Config, NumpyDocstring
+
+from course_site.stage import add_demo, stage
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -29,7 +30,7 @@ def main(site: Path) -> int:
         options = ["-q", "-W", "--keep-going", "-j", "auto", "-b", "html", "-c", str(HERE)]
         status = sphinx_build([*options, "-d", str(Path(folder, "read")), str(pages), str(built)])
         if status == 0:
-            if not add_demo(ROOT, built):
+            if not add_demo(ROOT, built, HERE):
                 print("The demo is not built: site/demo says so. To have it: make demo site")
             shutil.rmtree(site, ignore_errors=True)
             shutil.move(built, site)

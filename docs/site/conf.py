@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 from course_site import notebooks  # noqa: E402
 from course_site.diagrams import without_diagrams  # noqa: E402
 from course_site.links import Site, relink  # noqa: E402
-from course_site.pages import API, pages  # noqa: E402
+from course_site.pages import pages  # noqa: E402
 
 REPOSITORY = os.environ.get("SITE_REPOSITORY", "").rstrip("/")
 BRANCH = "main"
@@ -37,7 +37,6 @@ default_role = "code"
 # Of "smart" typography only the dashes: quotation marks are as they are written.
 smartquotes_action = "D"
 add_module_names = False
-python_trailing_comma_in_multi_line_signatures = False
 
 # The stored outputs are shown; nothing is executed.
 nb_execution_mode = "off"
@@ -65,7 +64,6 @@ html_favicon = "static/favicon.svg"
 html_show_sphinx = False
 html_use_index = False
 html_domain_indices = False
-python_maximum_signature_line_length = 80
 html_copy_source = True
 html_show_sourcelink = False
 html_sidebars = {

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from course_site import api
 from course_site.links import pictures
-from course_site.pages import API, HERE, pages
-
-MATHJAX = "node_modules/mathjax/es5/tex-svg.js"
+from course_site.pages import API, pages
 
 
 def stage(root: Path, target: Path, converted: Callable[[str], str]) -> None:
@@ -38,12 +36,23 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
-def add_demo(root: Path, site: Path) -> bool:
-    """Put the demo that `make demo` built into a site, else a page that says how; return which."""
+def add_demo(root: Path, site: Path, sources: Path) -> bool:
+    """Put the demo that `make demo` built into a site, else a page that says how.
+
+    Parameters
+    ----------
+    root, site, sources : Path
+        The folder of the repository, that of the site, and that of the site's sources.
+
+    Returns
+    -------
+    bool
+        Whether it was built.
+    """
     built, target = root / "runs" / "demo", site / "demo"
     shutil.rmtree(target, ignore_errors=True)
     if (built / "index.html").is_file():
         shutil.copytree(built, target)
         return True
-    _copy(root / HERE / "no_demo.html", target / "index.html")
+    _copy(sources / "no_demo.html", target / "index.html")
     return False
