@@ -101,7 +101,9 @@ def opened(page, address, path, scheme="light"):
 
 
 def test_the_site_has_exactly_these_pages(read):
-    assert set(read) == set(PAGES)
+    # The demo may be built or not, and then has what pages it likes beside its first.
+    assert {name for name in read if not name.startswith("demo/")} == set(PAGES[:-1])
+    assert PAGES[-1] in read
 
 
 def test_every_internal_address_and_anchor_exists(site, read):
