@@ -41,6 +41,8 @@ add_module_names = False
 # The stored outputs are shown; nothing is executed.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 # So that links and formulas in what a cell says become those of the site.
 nb_render_markdown_format = "myst"
 myst_enable_extensions = ["dollarmath", "attrs_inline"]

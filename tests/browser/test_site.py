@@ -93,6 +93,7 @@ def address(site):
 
 def opened(page, address, path, scheme="light"):
     """Open a page of the site and wait until its scripts have done their work."""
+    page.set_default_timeout(120_000)  # the machine may be busy with other tests
     page.emulate_media(color_scheme=scheme)
     page.goto(address + path, wait_until="load")
     # Formulas are set after the page has loaded.

@@ -6,6 +6,7 @@ import doctest
 import hashlib
 import inspect
 import json
+import re
 
 import pytest
 
@@ -134,3 +135,14 @@ def test_a_demo_that_was_built_is_copied_whole(tmp_path):
     assert add_demo(tmp_path, tmp_path / "site", ROOT / pages.HERE)
     copied = tmp_path / "site" / "demo"
     assert sorted(path.name for path in copied.iterdir()) == ["index.html", "model.bin"]
+
+
+def test_the_locks_pin_with_hashes_and_name_no_index():
+    lock = (ROOT / "requirements-site.lock").read_text(encoding="utf-8")
+    wanted = (ROOT / pages.HERE / "requirements.in").read_text(encoding="utf-8").splitlines()
+    assert [each for each in wanted if "==" in each and f"\n{each} " not in f"\n{lock}"] == []
+    assert not re.search(r"https?:|--(extra-)?index-url|--find-links", lock)
+    packages = json.loads((ROOT / pages.HERE / "package-lock.json").read_text("utf-8"))["packages"]
+    installed = {name: each for name, each in packages.items() if name}
+    assert all(each["integrity"].startswith("sha512-") for each in installed.values())
+    assert not any("resolved" in each for each in installed.values())
