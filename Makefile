@@ -10,11 +10,13 @@ OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$
 
 # Tests of one file share what they train, so they stay in one process. Each takes up to 2 GiB.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+# The website has an environment of its own, with Sphinx and without TensorFlow.
+SITE_PY := .venv-site/bin/python
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
 STORED := runs/stored_outputs.log
 
 .DEFAULT_GOAL := help
-.PHONY: help course check test notebooks lab evidence grade bench lock clean
+.PHONY: help course check test notebooks lab evidence grade bench site lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -59,7 +61,10 @@ grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=mar
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m tools.benchmark
 
-lock: ## resolve pyproject.toml into the requirements*.lock (UPGRADE=1: with the newest versions)
+site: .venv-site/.installed docs/site/node_modules/.installed ## build the website into site/
+	@$(SITE_PY) docs/site/build.py
+
+lock: ## resolve all requirements*.lock anew (UPGRADE=1: with the newest versions)
 	python=$$(sh tools/find_python.sh "$$PYTHON") && "$$python" -m venv runs/lock-venv
 	runs/lock-venv/bin/python -m pip install -qq uv
 	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --universal \
@@ -68,6 +73,9 @@ lock: ## resolve pyproject.toml into the requirements*.lock (UPGRADE=1: with the
 	runs/lock-venv/bin/python -m uv pip compile --quiet --group pyproject.toml:predict --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--constraints requirements.lock -o requirements-predict.lock
+	runs/lock-venv/bin/python -m uv pip compile --quiet docs/site/requirements.in --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(if $(UPGRADE),--upgrade) -o requirements-site.lock
 	rm -rf runs/lock-venv
 
 clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)
@@ -75,6 +83,7 @@ clean: ## delete the simulated runs and cohorts (not .venv, downloads or other r
 
 # Where the system's Python was replaced by another, what was installed for the old one is not found.
 $(shell $(PY) -c 'import pip' 2>/dev/null || rm -f .venv/.installed)
+$(shell $(SITE_PY) -c 'import pip' 2>/dev/null || rm -f .venv-site/.installed)
 
 # The stamp is as old as the lock it was made from, so that only a new lock makes it again.
 .venv/.installed: requirements.lock
@@ -82,4 +91,16 @@ $(shell $(PY) -c 'import pip' 2>/dev/null || rm -f .venv/.installed)
 		echo 'Making .venv from requirements.lock (a few minutes the first time).'; \
 		"$$python" -m venv --clear .venv
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv-site/.installed: requirements-site.lock
+	@python=$$(sh tools/find_python.sh "$$PYTHON") || exit 2; \
+		echo 'Making .venv-site from requirements-site.lock.'; \
+		"$$python" -m venv --clear .venv-site
+	@$(SITE_PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-site.lock
+	@touch $@
+
+# MathJax, which the site brings along, and axe, which looks for barriers in its pages.
+docs/site/node_modules/.installed: docs/site/package-lock.json
+	@npm ci --prefix docs/site --silent --no-audit --no-fund
 	@touch $@

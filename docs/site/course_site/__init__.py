@@ -1,0 +1,1 @@
+"""How the website is made of the course's own pages; nothing is written twice."""
