@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ CODE = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
-from utils.plots.viewer import Case, SliceViewer, Weights
+from utils.plots.viewer import Case, SliceViewer
 
 images = np.random.default_rng(0).integers(40, 160, (4, 32, 32, 3), dtype=np.uint8)
 truth = np.zeros((4, 32, 32), np.uint8)
@@ -46,9 +45,7 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     cell = nbformat.v4.new_code_cell(CODE)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "viewer.ipynb"
-    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "viewer.ipynb")
     homes = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     homes |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_NO_CONFIG": "1"}
     homes["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / "workspaces")
@@ -61,9 +58,7 @@ def lab(tmp_path_factory):
         "LabApp.expose_app_in_browser": True,
         "LabApp.news_url": "None",
         "LabApp.extension_manager": "readonly",
-        "CheckForUpdateABC": None,
     }
-    del options["CheckForUpdateABC"]
     words = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", *words]
     with (folder / "log").open("w") as log:
@@ -113,7 +108,77 @@ def told(viewer, row):
     return viewer.get_by_role("row", name=row).inner_text().split("\t")[1:]
 
 
-def test_x(viewer, page):
-    page.screenshot(path="/work/shots/viewer/tiny.png")
-    print(viewer.inner_text())
-    print(told(viewer, "Predicted"))
+def set_range(viewer, label, value):
+    viewer.get_by_role("slider", name=label).fill(str(value))
+
+
+def test_slider_wheel_and_arrow_keys_move_through_the_slices(viewer, page):
+    slider = viewer.get_by_role("slider", name="Slice")
+    assert slider.input_value() == "4"  # the one with most tumour
+    seen = [drawn(viewer)]
+
+    set_range(viewer, "Slice", 2)
+    seen.append(drawn(viewer))
+    assert told(viewer, "True") == ["40 px, 10.0 cm²", "200 px, 50.0 ml"]
+
+    viewer.locator("canvas").hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("slider => slider.value === '3'", arg=slider.element_handle())
+    seen.append(drawn(viewer))
+
+    cell = page.locator(".jp-Notebook .jp-mod-active").get_attribute("class")
+    viewer.locator("canvas").click()
+    for key in ("ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert slider.input_value() == "1"
+    seen.append(drawn(viewer))
+    assert len(set(seen)) == 4
+    # The keys were not taken for JupyterLab's own.
+    assert page.locator(".jp-Notebook .jp-mod-active").get_attribute("class") == cell
+
+    page.keyboard.press("End")
+    assert drawn(viewer) == seen[0]
+    said = viewer.locator("canvas").get_attribute("aria-label")
+    assert said.startswith("a patient, slice 4 of 4, FLAIR. True: 80 px")
+
+
+def test_outlines_sequence_threshold_and_patient_change_what_is_drawn(viewer):
+    seen = [drawn(viewer)]
+    for name in ("true outline", "predicted outline"):
+        viewer.get_by_role("checkbox", name=name).uncheck()
+        seen.append(drawn(viewer))
+    viewer.get_by_role("radio", name="post-contrast").check()
+    seen.append(drawn(viewer))
+    assert len(set(seen)) == 4
+    viewer.get_by_role("radio", name="FLAIR").check()
+    for name in ("true outline", "predicted outline"):
+        viewer.get_by_role("checkbox", name=name).check()
+    assert drawn(viewer) == seen[0]
+
+    # 8 rows of 8 pixels at 0.8; of 4 more at 0.4.
+    assert told(viewer, "Predicted") == ["64 px, 16.0 cm²", "160 px, 40.0 ml"]
+    assert told(viewer, "Dice") == ["0.89", "0.89"]
+    for threshold, pixels in {0.4: 96, 0.41: 64, 0.8: 64, 0.81: 0}.items():
+        set_range(viewer, "Threshold", threshold)
+        assert told(viewer, "Predicted")[0].startswith(f"{pixels} px"), threshold
+
+    viewer.get_by_role("combobox", name="Patient").select_option("another")
+    viewer.get_by_text("2 of 2").wait_for()
+    assert told(viewer, "True") == ["40 px, 10.0 cm²", "60 px, 15.0 ml"]
+    assert viewer.get_by_role("row", name="Predicted").count() == 0
+
+
+def test_it_fits_a_narrow_window_and_a_dark_one(viewer, page):
+    page.evaluate(
+        "window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+    )
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 390, "height": 900})
+    box = viewer.bounding_box()
+    inner = [each.bounding_box() for each in viewer.locator("canvas, input, select, td").all()]
+    assert all(each["x"] + each["width"] <= box["x"] + box["width"] + 1 for each in inner)
+    words, below = viewer.evaluate(
+        "root => [getComputedStyle(root).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert words != below

@@ -149,8 +149,10 @@ export function view(root, data) {
   if (weights) controls.append(...Object.values(weights).map((each) => each.row));
   controls.append(table);
   root.classList.add("slice-viewer");
-  // JupyterLab would take arrow keys for its own: to the next cell.
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  for (const control of controls.querySelectorAll("input, select")) {
+    // JupyterLab would take the arrow keys for its own: to the next cell.
+    control.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", `Viewer: ${data.source}`);
   root.replaceChildren(canvas, controls, element("p", { className: "source" }, data.source));
@@ -257,7 +259,7 @@ export function view(root, data) {
     if (step(Math.sign(turned))) event.preventDefault(); // at the ends the page scrolls on
     turned = 0;
   }, { passive: false });
-  canvas.addEventListener("pointerdown", () => slice.control.focus()); // for its arrow keys
+  canvas.addEventListener("click", () => slice.control.focus()); // for its arrow keys
   controls.addEventListener("input", (event) => event.target !== patient && draw());
   patient.addEventListener("change", choose);
   choose();

@@ -22,9 +22,9 @@ from utils.config import CourseError, read_json, write_json
 from utils.evaluation.segmentation import dice
 from utils.plots import style
 
-# Probabilities go to the browser as whole levels, rounded down: a threshold in hundredths then
-# finds the very pixels that it finds here.
-LEVELS = 200
+# Probabilities go to the browser in hundredths, rounded down: a threshold in hundredths then finds
+# the very pixels that it finds here.
+LEVELS = 100
 # The lowest threshold; what is less probable everywhere may be cut off with the background.
 LOWEST = 0.05
 SLICES_PICTURED = 6
@@ -254,7 +254,9 @@ def _sent(case: Case, axis: str) -> dict:
     if case.truth is not None:
         truth = _sheet((case.truth[:, rows, columns] > 0).astype(np.uint8) * 255, "PNG")
     if case.probability is not None:
-        levels = np.floor(case.probability[:, rows, columns] * LEVELS)
+        # Compared, not multiplied: 100 times 0.58 is a little less than 58.
+        bounds = (np.arange(LEVELS + 1) / LEVELS).astype(case.probability.dtype)
+        levels = np.searchsorted(bounds, case.probability[:, rows, columns], side="right") - 1
         probability = _sheet(levels.astype(np.uint8), "PNG")
     if case.truth is not None and case.probability is not None:
         tumour, likely = case.truth > 0, case.probability.astype(float)
