@@ -269,7 +269,7 @@ alt = (
     f"FLAIR slices from the lowest to the highest with tumour, with the true outline, of "
     f"{patient} (typical), {smallest} (the smallest tumour) and {brightest} (lights up most)."
 )
-SliceViewer(cases, run.describe("train"), alt).show(run.figures, "01_viewer")
+SliceViewer(cases, run.describe("train"), alt).show()
 
 # %% tags=["hide-input"]
 counts = [int(rows_of[name]["has_tumour"].sum()) for name in to_scroll.values()]

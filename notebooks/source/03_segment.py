@@ -548,11 +548,10 @@ for number, row in enumerate(watched):
     by_epoch.append(Case(label + (" (tumour-free)" if not truth.any() else ""), flair, truth, maps))
 one_slice = {"sequences": ("FLAIR",), "axis": "epoch", "choice": "Slice"}
 alt = (
-    f"The same three validation slices after six of the {len(epochs)} epochs, with the true "
+    f"The same three validation slices after five of the {len(epochs)} epochs, with the true "
     "outline and the one that the small U-Net draws at a threshold of 0.5."
 )
-viewer = SliceViewer(by_epoch, run.describe("validation"), alt, **one_slice)
-viewer.show(run.figures, "03_epochs")
+SliceViewer(by_epoch, run.describe("validation"), alt, **one_slice).show()
 
 # %% tags=["hide-input"]
 spans = {
@@ -702,7 +701,7 @@ alt = (
 weighed = SliceViewer(
     by_epoch, run.describe("validation"), alt, weights=Weights(0.7, 0.3, 4 / 3), **one_slice
 )
-weighed.show(run.figures, "03_weights")
+weighed.show()
 
 # %% tags=["hide-input"]
 lines = []

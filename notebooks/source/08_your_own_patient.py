@@ -367,7 +367,7 @@ SliceViewer(
     threshold=settings.threshold,
     pixel_mm=pixel_mm,
     slice_mm=slice_mm,
-).show(run.figures, "08_viewer")
+).show()
 
 # %% tags=["hide-input"]
 areas_at = {t: (probability >= t).sum() for t in (0.25, 0.75)}

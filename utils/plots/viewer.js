@@ -129,9 +129,9 @@ export function view(root, data) {
   const [prediction, predictionRow] = tick("predicted outline", colours.prediction, "dashed");
   const threshold = number("Threshold", 0.05, 0.95, 0.01, data.threshold);
   const weights = data.weights && {
-    fn: number("α, for what is missed", 0, 1, 0.05, data.weights.fn),
-    fp: number("β, for what is too much", 0, 1, 0.05, data.weights.fp),
-    power: number("Exponent p", 0.5, 2, 0.05, data.weights.exponent),
+    fn: number("α, missed", 0, 1, 0.05, data.weights.fn),
+    fp: number("β, in excess", 0, 1, 0.05, data.weights.fp),
+    power: number("Exponent p", 0.5, 2, 1 / 12, data.weights.exponent),
   };
   const canvas = element("canvas", { role: "img" });
   const table = element("table");
@@ -160,7 +160,7 @@ export function view(root, data) {
   function stroke(inside, colour, dashes) {
     const context = canvas.getContext("2d");
     context.strokeStyle = colour;
-    context.lineWidth = 0.55 * LINE;
+    context.lineWidth = 0.8 * LINE;
     context.setLineDash(dashes.map((length) => length * LINE));
     for (const line of outlines(inside, shown.width, shown.height)) {
       context.beginPath();
@@ -227,9 +227,10 @@ export function view(root, data) {
     const found = rows(place, level);
     const heads = ["", `this ${axis}`, ...(found.some((row) => row[2]) ? ["whole patient"] : [])];
     const head = heads.map((words) => element("th", { scope: "col" }, words));
-    table.replaceChildren(element("tr", {}, ...head), ...found.map(([title, ...cells]) =>
-      element("tr", {}, element("th", { scope: "row" }, title),
-        ...cells.filter(Boolean).map((words) => element("td", {}, words)))));
+    const cell = (words) => element("td", {}, words || "");
+    table.replaceChildren(element("tr", {}, ...head), ...found.map((row) =>
+      element("tr", {}, element("th", { scope: "row" }, row[0]),
+        ...heads.slice(1).map((_, column) => cell(row[column + 1])))));
     const words = found.map(([title, first]) => `${title}: ${first}`).join("; ");
     canvas.setAttribute("aria-label",
       `${shown.label}, ${axis} ${where}, ${sequences[sequence]}. ${words}`);

@@ -27,7 +27,7 @@ from utils.plots import style
 LEVELS = 100
 # The lowest threshold; what is less probable everywhere may be cut off with the background.
 LOWEST = 0.05
-SLICES_PICTURED = 6
+SLICES_PICTURED = 5
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _sent(case: Case, axis: str) -> dict:
     begin with; ``sums``: TP, FN and FP of each slice, with probabilities for yes and no.
     """
     marked = case.marked(LOWEST)
-    rows, columns = _window(case, marked)
+    rows, columns = _window(case.images, marked)
     images = case.images[:, rows, columns]
     brightest = [max(1, np.percentile(images[..., n], 99.8)) for n in range(images.shape[3])]
     images = np.clip(images * (255 / np.array(brightest)), 0, 255).astype(np.uint8)
@@ -278,9 +278,9 @@ def _sent(case: Case, axis: str) -> dict:
     }
 
 
-def _window(case: Case, marked: np.ndarray) -> tuple[slice, slice]:
+def _window(images: np.ndarray, marked: np.ndarray) -> tuple[slice, slice]:
     """Return the rows and columns that hold the head and all that is marked."""
-    window = style.head_window(case.images.max(axis=3))
+    window = style.head_window(images.max(axis=3))
     wider = []
     for axis, part in enumerate(window):
         lines = np.flatnonzero(marked.any(axis=(0, 2 - axis)))
@@ -304,7 +304,7 @@ def _sheet(planes: np.ndarray, kind: str) -> str:
     sheet = filled.reshape(rows, columns, height, width).swapaxes(1, 2)
     stream = io.BytesIO()
     # Lossy for what is looked at alone; what is counted stays as it is.
-    options = {"quality": 75} if kind == "WEBP" else {"optimize": True}
+    options = {"quality": 50, "method": 6} if kind == "WEBP" else {"optimize": True}
     picture = Image.fromarray(sheet.reshape(rows * height, columns * width))
     picture.save(stream, format=kind, **options)
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
@@ -313,29 +313,32 @@ def _sheet(planes: np.ndarray, kind: str) -> str:
 
 def _pictured(case: Case, threshold: float, axis: str) -> np.ndarray:
     """Return which slices of a case the picture shows: from end to end of what is marked."""
-    places = np.arange(len(case.images))
-    marked = case.marked(threshold).any(axis=(1, 2))
-    if axis == "slice" and marked.any():
-        places = places[marked]
-    return np.unique(np.linspace(places[0], places[-1], SLICES_PICTURED).round().astype(int))
+    first, last = 0, len(case.images) - 1
+    marked = np.flatnonzero(case.marked(threshold).any(axis=(1, 2)))
+    if axis == "slice" and len(marked):
+        spare = max(SLICES_PICTURED - 1 - int(marked[-1] - marked[0]), 0)
+        first = max(first, int(marked[0]) - spare // 2)
+        last = min(last, max(int(marked[-1]), first + SLICES_PICTURED - 1))
+    return np.unique(np.linspace(first, last, SLICES_PICTURED).round().astype(int))
 
 
 @style.styled
 def _contact_sheet(viewer: SliceViewer) -> Figure:
     """Show chosen slices of every case, a case a row, with the outlines that there are."""
     cases, threshold = viewer.cases, viewer.threshold
-    height = 10.2 / SLICES_PICTURED * 1.15 * len(cases) + 1.1
-    figure = style.new_figure(
-        f"{viewer.axis.capitalize()}s to scroll through: some of them", viewer.source, 10.2, height
-    )
+    width = 8.0
+    height = width / SLICES_PICTURED * 1.3 * len(cases) + 0.9
+    title = f"From the viewer: {viewer.axis}s from first to last"
+    figure = style.new_figure(title, viewer.source, width, height)
     grid = figure.subplots(len(cases), SLICES_PICTURED, squeeze=False)
     style.bare(grid.ravel())
     for axes_row, case in zip(grid, cases, strict=True):
-        window = _window(case, case.marked(threshold))
+        places = _pictured(case, threshold, viewer.axis)
+        window = _window(case.images[places], case.marked(threshold)[places])
         flair = case.images[:, *window, viewer.pictured]
         brightest = max(1, np.percentile(flair, 99.8))
         axes_row[0].set_ylabel(case.label, fontsize=9)
-        for place, axes in zip(_pictured(case, threshold, viewer.axis), axes_row, strict=False):
+        for place, axes in zip(places, axes_row, strict=False):
             style.draw_slice(axes, flair[place], brightest)
             title = f"{viewer.axis} {place + 1}"
             for given, look in ((case.truth, style.TRUTH), (case.probability, style.PREDICTION)):
