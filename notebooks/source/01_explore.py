@@ -247,6 +247,46 @@ display(
 # much like the next. In another patient the run begins elsewhere and is longer or shorter, and
 # sometimes a second, separate piece appears; that neighbours look alike holds for all of them. Keep
 # it in mind: it is the main point of this notebook.
+#
+# ### Scroll for yourself
+#
+# A radiologist does not look at rows of small images, but scrolls. So can you, through three of the
+# training patients: move the slider, turn the mouse wheel over the image, or click on it and press
+# the arrow keys. Follow a tumour from its lowest slice to its highest. Then stop in the middle of
+# it, hide the outline, and switch between the sequences: *where would you have drawn the border,
+# and could you have drawn it without FLAIR?* (The viewer needs a running notebook; wherever this
+# page is only displayed, a few of the slices stand in its place.)
+
+# %%
+from utils.cohort.table import true_masks
+from utils.plots.viewer import Case, SliceViewer
+
+smallest = lights_up.loc[lights_up["tumour_px"].idxmin(), "patient"]
+brightest = lights_up.loc[lights_up["enhancing"].idxmax(), "patient"]
+to_scroll = {"typical": patient, "smallest tumour": smallest, "lights up most": brightest}
+rows_of = {name: run.table[run.table["patient"] == name] for name in to_scroll.values()}
+cases = [
+    Case(f"{name} ({why})", read_volume(rows_of[name]), true_masks(rows_of[name]))
+    for why, name in to_scroll.items()
+]
+alt = (
+    f"FLAIR slices from the lowest to the highest with tumour, with the true outline, of "
+    f"{patient} (typical), {smallest} (the smallest tumour) and {brightest} (lights up most)."
+)
+SliceViewer(cases, run.describe("train"), alt).show()
+
+# %% tags=["hide-input"]
+counts = [int(rows_of[name]["has_tumour"].sum()) for name in to_scroll.values()]
+share = lights_up.loc[lights_up["enhancing"].idxmax(), "enhancing"]
+display(
+    Markdown(
+        f"**What you see.** The tumours run through {counts[0]}, {counts[1]} and {counts[2]} "
+        f"slices. On FLAIR the border is easiest to follow; before contrast agent it is hard to "
+        f"see at all. In {brightest}, {100 * share:.0f} % of the tumour lights up after contrast "
+        "agent: compare the first sequence with the third. The outline follows what is bright on "
+        "FLAIR in all three."
+    )
+)
 
 # %% [markdown]
 # ### Exercise 1.1 · How large is a volume?

@@ -529,6 +529,50 @@ display(
 )
 
 # %% [markdown]
+# ### Epoch by epoch
+#
+# Here are all eight epochs of these three slices, with the probabilities themselves. Move the
+# slider (or the mouse wheel over the image) from epoch to epoch, then move the threshold. *Look for
+# the epoch from which on the mask hardly depends on the threshold, and for a threshold at which the
+# tumour-free slice stays empty: what does it do to the other two?*
+
+# %%
+from utils.plots.viewer import Case, SliceViewer, Weights
+
+epochs = sorted(drawings)
+by_epoch = []
+for number, row in enumerate(watched):
+    flair = np.repeat(validation.images[row][None, ..., 1:2], len(epochs), axis=0)
+    truth = np.repeat(validation.masks[row][None], len(epochs), axis=0)
+    maps = np.stack([drawings[epoch][number] for epoch in epochs])
+    label = f"{validation.table['patient'][row]}, slice {validation.table['slice'][row]}"
+    by_epoch.append(Case(label + (" (tumour-free)" if not truth.any() else ""), flair, truth, maps))
+one_slice = {"sequences": ("FLAIR",), "axis": "epoch", "choice": "Slice"}
+alt = (
+    f"The same three validation slices after five of the {len(epochs)} epochs, with the true "
+    "outline and the one that the small U-Net draws at a threshold of 0.5."
+)
+SliceViewer(by_epoch, run.describe("validation"), alt, **one_slice).show()
+
+# %% tags=["hide-input"]
+spans = {
+    epoch: [(case.probability[epoch - 1] > t).sum() for case in by_epoch[:2] for t in (0.2, 0.8)]
+    for epoch in (epochs[0], epochs[-1])
+}
+highest = by_epoch[-1].probability[-1].max()
+display(
+    Markdown(
+        "**What you see.** Going from threshold 0.2 to 0.8 takes the area of the two tumours from "
+        + " and ".join("{} to {}".format(*spans[epochs[0]][n : n + 2]) for n in (0, 2))
+        + f" pixels after epoch {epochs[0]}, and from "
+        + " and ".join("{} to {}".format(*spans[epochs[-1]][n : n + 2]) for n in (0, 2))
+        + f" after epoch {epochs[-1]}: probabilities that have moved towards 0 and 1 leave the "
+        "threshold less to decide. On the tumour-free slice the highest probability at the end is "
+        f"{highest:.2f}; only a threshold above it leaves the slice empty."
+    )
+)
+
+# %% [markdown]
 # From epoch to epoch the masks go back as well as forward, and with another seed they do so on
 # other slices. Three slices are for looking, not for measuring. One thing is worth keeping: a loss
 # that falls does not yet mean that the masks are good. What is to be drawn, and what is not, has to
@@ -683,6 +727,46 @@ display(
         f"{loss_of(0.5, 0.5, 0, 0.7, 0.3):.2f}. In the right panel at 50 %, an area half the size "
         f"of the tumour drawn beside it costs {loss_of(1, 0, 0.5, 0.5, 0.5):.2f} and "
         f"{loss_of(1, 0, 0.5, 0.7, 0.3):.2f}."
+    )
+)
+
+# %% [markdown]
+# Now weigh what the small U-Net has drawn. Below each of its eight drawings of the three slices
+# stand TP, FN and FP, and the index and the loss that follow from the weights and the exponent.
+# They are sums of probabilities, so the threshold does not touch them. *Predict: as you raise
+# $\alpha$, does the loss of the first epoch, or that of the last, rise more? Then move $\beta$, and
+# look at the tumour-free slice.*
+
+# %%
+alt = (
+    "The three slices and their outlines epoch by epoch once more; in the running notebook, "
+    "sliders for both weights and the exponent compute the Tversky index and the loss of each anew."
+)
+weighed = SliceViewer(
+    by_epoch, run.describe("validation"), alt, weights=Weights(0.7, 0.3, 4 / 3), **one_slice
+)
+weighed.show()
+
+# %% tags=["hide-input"]
+lines = []
+for epoch in (epochs[0], epochs[-1]):
+    found, missed, extra = weighed.data["cases"][0]["sums"][epoch - 1]
+    equal, ours = (
+        1 - (found + 1) / (found + fn * missed + fp * extra + 1)
+        for fn, fp in ((0.5, 0.5), (0.7, 0.3))
+    )
+    lines.append(
+        f"after epoch {epoch}, {found:.0f} of the tumour's pixels are found, {missed:.0f} missed "
+        f"and {extra:.0f} drawn beside it, and 1 - TI is {equal:.2f} with the weights 0.5 and 0.5, "
+        f"{ours:.2f} with 0.7 and 0.3"
+    )
+display(
+    Markdown(
+        "**What you see.** On the first slice, "
+        + "; ".join(lines)
+        + ". The weights change the price of the two errors, never the errors themselves. On the "
+        "tumour-free slice there is nothing to miss, so $\\alpha$ does nothing there and $\\beta$ "
+        "everything."
     )
 )
 

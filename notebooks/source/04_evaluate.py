@@ -1007,6 +1007,60 @@ words += (
 display(Markdown(words))
 
 # %% [markdown]
+# Two slices of a patient do not show what happens between them. Scroll through the whole of the
+# worst patient, and through the median and the best one to compare, and move the threshold. *Look
+# where the outline leaves the tumour from one slice to the next, and whether any threshold would
+# have saved the worst patient.* The viewer draws all that lies above the threshold; the masks
+# above had their small pieces taken out as well, if notebook 3 found that better.
+
+# %%
+from utils.cohort.table import true_masks
+from utils.cohort.volumes import read_volume
+from utils.course import segmenter
+from utils.models.inference import native_probabilities
+from utils.plots.viewer import Case, SliceViewer
+
+network, postprocessing = segmenter.load_or_train(run)
+scored = errors.dropna(subset="dice")  # the lowest first
+places = {"worst": 0, "median": len(scored) // 2, "best": len(scored) - 1}
+chosen = {rank: scored["patient"].iloc[place] for rank, place in places.items()}
+test = run.part("test").of(chosen.values())
+maps = native_probabilities(network, test)
+cases = []
+for rank, patient in chosen.items():
+    rows = test.table[test.table["patient"] == patient]
+    truth = true_masks(rows)
+    cases.append(Case(f"{patient} ({rank})", read_volume(rows), truth, maps[patient]))
+
+# %% tags=["hide-input"]
+alt = (
+    "FLAIR slices through the whole tumour of "
+    + ", ".join(f"{patient} ({rank})" for rank, patient in chosen.items())
+    + f", with the true outline and the predicted one at a threshold of "
+    f"{postprocessing.threshold:g}."
+)
+viewer = SliceViewer(cases, SOURCE, alt, threshold=postprocessing.threshold)
+viewer.show(run.figures, "04_viewer")
+viewer.keep(run.figures, "04_viewer")  # the report of the run has it too
+
+# %% tags=["hide-input"]
+tried = np.arange(5, 96, 5) / 100
+found = [
+    [segmentation.dice(case.truth, case.probability >= threshold) for threshold in tried]
+    for case in cases
+]
+best = [f"{max(scores):.2f} at {tried[int(np.argmax(scores))]:.2f}" for scores in found]
+at_ours = [segmentation.dice(c.truth, c.probability >= postprocessing.threshold) for c in cases]
+words = (
+    f"**What you see.** At {postprocessing.threshold:g}, the threshold chosen on validation, the "
+    f"viewer gives the worst, the median and the best patient a Dice of {at_ours[0]:.2f}, "
+    f"{at_ours[1]:.2f} and {at_ours[2]:.2f}. The best that any threshold could give them is "
+    f"{best[0]}, {best[1]} and {best[2]}. These are for understanding an error, never for "
+    "choosing: a threshold chosen on held-out patients would be fitted to them."
+)
+display(Markdown(words))
+
+# %% [markdown]
 # What to look for, in this run or any other:
 #
 # - **Missed or invented?** The columns `missed` and `invented` tell the two apart. A segmenter that

@@ -345,6 +345,45 @@ if person.truth is not None:
     display(Markdown(text))
 
 # %% [markdown]
+# Now go through the patient slice by slice: move the slider, turn the mouse wheel over the image,
+# or click on it and press the arrow keys. *Look for slices in which the outline jumps, or crosses
+# something that looks healthy in one of the other sequences; then move the threshold, and see how
+# much of the area hangs on it.* Where the file says how large a voxel is, areas are in cm² and the
+# whole tumour is in ml.
+
+# %%
+from utils.plots.viewer import Case, SliceViewer
+
+probability = resize_probabilities(maps, person.images.shape[1:3])
+alt = (
+    f"FLAIR slices of {person.name} through all that the segmenter draws, with its outline at a "
+    f"threshold of {settings.threshold:g}"
+    + (" and the traced one." if person.truth is not None else ".")
+)
+SliceViewer(
+    [Case(person.name, person.images, person.truth, probability)],
+    SOURCE,
+    alt,
+    threshold=settings.threshold,
+    pixel_mm=pixel_mm,
+    slice_mm=slice_mm,
+).show()
+
+# %% tags=["hide-input"]
+areas_at = {t: (probability >= t).sum() for t in (0.25, 0.75)}
+unit = "pixels"
+if person.grid:
+    unit, voxel_ml = "ml", PIXEL_MM**2 * slice_mm / 1000
+    areas_at = {t: f"{count * voxel_ml:.1f}" for t, count in areas_at.items()}
+display(
+    Markdown(
+        f"**What you see.** With a threshold of 0.25 the segmenter draws {areas_at[0.25]} {unit} "
+        f"in all, with 0.75 it draws {areas_at[0.75]}. The difference is the rim in which it is "
+        "undecided; where the rim is wide, the outline is a choice more than a finding."
+    )
+)
+
+# %% [markdown]
 # For a patient of your own there is usually no traced mask, and then nobody can tell you the Dice.
 # That is the situation for which the second half of this notebook looks for substitutes.
 #

@@ -45,12 +45,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def left() -> list[str]:
+    """Return the addresses that pages have asked other machines for."""
+    return []
+
+
+@pytest.fixture
+def context(browser: Browser, left: list[str]) -> Iterator[BrowserContext]:
     """Return a browser window's worth of pages; a request to another machine fails the test.
 
     Set the width with ``page.set_viewport_size``, dark mode with ``page.emulate_media``.
     """
-    left: list[str] = []
 
     def stop(route):
         left.append(route.request.url)

@@ -36,7 +36,7 @@ MAY_IMPORT = {
         "rendering",
     },
     "evidence": {"course", "models", "cohort", "evaluation", "runtime", "rendering"},
-    "notebooks": {"course", "evaluation", "runtime", "rendering"},
+    "notebooks": {"course", "evaluation", "plots", "runtime", "rendering"},
     # Commands, and the one name that notebooks use for all exercises.
     "check": {"exercises"},
     "grade": {"check", "exercises"},

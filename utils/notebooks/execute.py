@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -20,6 +21,7 @@ from utils.runtime import memory_of, peak_bytes, tree
 
 MEBIBYTE = 2**20
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class NotebookError(Exception):
@@ -162,6 +164,7 @@ def execute(
                 execution_timeout=cell_seconds,
                 stdout_file=stream,
                 stderr_file=stream,
+                store_widget_state=False,
                 kernel_manager_class=_kernel_manager(
                     folder or source.parent, cell, started, stream
                 ),
@@ -179,9 +182,23 @@ def execute(
             ) from error
         finally:
             peak = cell.watch.stop() if cell.watch else 0.0
+        _drop_widgets(temporary)
         temporary.replace(target)
     target.with_name(f"{target.stem}.failed.ipynb").unlink(missing_ok=True)
     return Execution(round(time.monotonic() - start, 1), round(peak, 1))
+
+
+def _drop_widgets(path: Path) -> None:
+    """Take what only a running kernel can show out of an executed notebook.
+
+    The state of a widget is megabytes, and without it JupyterLab and nbconvert would show an error
+    where the widget was. Its picture stays.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(WIDGET, None)
+    nbformat.write(notebook, path)
 
 
 class _RunningCell:

@@ -2,7 +2,8 @@
 
     python -m utils.notebooks.report RUN_FOLDER
 
-The page is one file: figures are embedded, and it loads nothing from elsewhere.
+The page is one file: figures are embedded, and it loads nothing from elsewhere. The viewer of
+notebook 4 works in it; without JavaScript its picture is there instead.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from utils.config import CourseError, atomic_path, command, read_json
 from utils.course.titles import COHORTS, UNKNOWN_COHORT
 from utils.evaluation.segmentation import patient_table
 from utils.evaluation.text import format_bounds, format_number
+from utils.plots import viewer
 from utils.rendering import render
 from utils.tables import read_table
 
@@ -165,7 +167,8 @@ def _drawn(path: Path) -> tuple[int, str]:
 def figures(folder: Path, start: str) -> list[dict[str, str]]:
     """Return description and embedded picture of the figures whose names open with `start`.
 
-    In the order in which they were drawn, which is that of the notebook.
+    In the order in which they were drawn, which is that of the notebook. A viewer that was kept
+    beside its picture is given as JSON, otherwise empty.
 
     Raises
     ------
@@ -179,8 +182,11 @@ def figures(folder: Path, start: str) -> list[dict[str, str]]:
             raise CourseError(
                 f"{path}: no description {description.name} beside it; make both with plots.show"
             )
+        kept = path.with_suffix(".json")
         shown.append(
             {
+                "name": path.stem,
+                "viewer": viewer.kept(kept) if kept.is_file() else "",
                 "alt": description.read_text(encoding="utf-8").strip(),
                 "source": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
             }
@@ -214,6 +220,7 @@ def write_report(run_folder: Path) -> Path:
         patients=held_out_patients(run_folder),
         notebooks=notebooks(run_folder, metrics),
         recorded=flatten(metrics),
+        viewer=viewer.page_parts(),
         missing=MISSING,
     )
     path = run_folder / "report.html"

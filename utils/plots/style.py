@@ -104,20 +104,42 @@ def show(figure: Figure, alt: str, folder: str | Path | None = None, name: str =
     """
     if not alt.strip():
         raise ValueError("show() needs alt=: one or two sentences that say what is to be seen")
-    if folder is not None and not name:
-        raise ValueError(f"{folder}: show() needs name= to keep the figure there")
-    picture = _png(figure)
+    picture = png_of(figure)
     plt.close(figure)
-    if folder is not None:
-        with atomic_path(Path(folder) / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
-        with atomic_path(Path(folder) / f"{name}.txt") as temporary:
-            temporary.write_text(alt + "\n", encoding="utf-8")
+    keep(picture, alt, folder, name)
+    data, metadata = described(picture, alt)
+    display(data, raw=True, metadata=metadata)
+    show_words(alt)
+
+
+def described(picture: bytes, alt: str) -> tuple[dict, dict]:
+    """Return a PNG and its words as the data and the metadata of an output."""
     encoded = base64.b64encode(picture).decode("ascii")
-    metadata = {"image/png": {"alt": alt}}
-    display({"image/png": encoded, "text/plain": alt}, raw=True, metadata=metadata)
+    return {"image/png": encoded, "text/plain": alt}, {"image/png": {"alt": alt}}
+
+
+def show_words(alt: str) -> None:
+    """Show the words of a figure, to be unfolded below it."""
     words = f"<details><summary>Figure in words</summary><p>{html.escape(alt)}</p></details>"
     display({"text/html": words, "text/plain": "Figure in words: " + alt}, raw=True)
+
+
+def keep(picture: bytes, alt: str, folder: str | Path | None, name: str) -> None:
+    """Write a PNG and its words as ``<name>.png`` and ``<name>.txt``, if a folder is given.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is given without `name`.
+    """
+    if folder is None:
+        return
+    if not name:
+        raise ValueError(f"{folder}: a figure needs name= to be kept there")
+    with atomic_path(Path(folder) / f"{name}.png") as temporary:
+        temporary.write_bytes(picture)
+    with atomic_path(Path(folder) / f"{name}.txt") as temporary:
+        temporary.write_text(alt + "\n", encoding="utf-8")
 
 
 def bare(axes: Axes | Iterable[Axes]) -> None:
@@ -214,7 +236,7 @@ def contour_legend(figure: Figure, prediction: bool = True, truth: bool = True) 
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
     """Return the figure as PNG with at most 256 colours: half the size, hardly a change."""
     full, small = io.BytesIO(), io.BytesIO()
     # White is drawn in, and no version number is written, so that like figures are like files.

@@ -1,7 +1,7 @@
 import nbformat
 import pytest
 
-from utils.config import CourseError
+from utils.config import ROOT, CourseError
 from utils.notebooks import __main__, build
 from utils.notebooks.build import differences, make, read_source, sources, tidy
 from utils.notebooks.execute import NotebookError
@@ -124,3 +124,29 @@ def test_both_editions_are_made_and_compared(source, tmp_path, monkeypatch, caps
         "01_a.ipynb: agrees",
         "solutions/01_a.ipynb: cell 6: other text than in the source",
     ]
+
+
+WITH_VIEWER = """# %%
+import numpy as np
+from utils.plots.viewer import Case, SliceViewer
+
+images = np.full((3, 24, 24, 3), 90, np.uint8)
+SliceViewer([Case("a patient", images)], "no cohort", "Three grey slices.").show()
+"""
+
+
+@pytest.mark.long
+def test_of_a_viewer_the_picture_is_stored_and_neither_widget_nor_state(source, tmp_path):
+    source.write_text(f"# %%\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n\n{WITH_VIEWER}")
+    target = tmp_path / "01_a.ipynb"
+    make(source, target, tmp_path / "working")
+    for path in (target, tmp_path / "working" / "01_a.ipynb"):
+        assert "vnd.jupyter.widget" not in path.read_text(encoding="utf-8")
+        notebook = nbformat.read(path, as_version=4)
+        picture, words = notebook.cells[1].outputs
+        assert picture.metadata["image/png"]["alt"] == picture.data["text/plain"]
+        assert set(picture.data) == {"image/png", "text/plain"}
+        assert "Figure in words" in words.data["text/html"]
+    before = target.read_bytes()
+    make(source, target, tmp_path / "working")
+    assert target.read_bytes() == before
