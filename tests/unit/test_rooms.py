@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "check": {"exercises"},
     "grade": {"check", "exercises"},
     "predict": {"models"},
+    "export": {"models"},
     "download": {"cohort"},
     "simulate": {"simulation"},
     "weights": {"models"},

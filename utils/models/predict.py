@@ -77,11 +77,17 @@ def default_models() -> tuple[Path, Path]:
     )
 
 
-def load_detector(file: Path):
+def load_detector(file: Path, precision="auto"):
     """Return a detector that takes pictures, and the settings that belong to it.
 
     Where a file holds only the blocks that were fine-tuned, as in results/lgg, what comes before
     them is taken from ImageNet's weights.
+
+    Parameters
+    ----------
+    file : path-like
+    precision : str
+        See `resolve_precision`.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def load_detector(file: Path):
     from utils.models.files.saving import load_model
     from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
 
-    model = load_model(file)
+    model = load_model(file, precision)
     check_detector(model, file, TRUNK_FEATURES)
     settings = detector_settings(file)
     if model.input_shape[-1] == 3:
@@ -170,8 +176,14 @@ def mask_name(patient: str, number: int) -> str:
     return f"{patient}_{number}_mask.png"
 
 
-def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
+def load_networks(detector_file: Path, segmenter_file: Path, precision="auto") -> Networks:
     """Return a detector and a segmenter, ready to predict, with what was decided with them.
+
+    Parameters
+    ----------
+    detector_file, segmenter_file : path-like
+    precision : str
+        In which they compute, see `resolve_precision`.
 
     Raises
     ------
@@ -180,10 +192,10 @@ def load_networks(detector_file: Path, segmenter_file: Path) -> Networks:
     """
     detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
     check_kind(segmenter_file)
-    detector, settings = load_detector(detector_file)
+    detector, settings = load_detector(detector_file, precision)
     from utils.models.files.saving import load_model
 
-    segmenter = load_model(segmenter_file)
+    segmenter = load_model(segmenter_file, precision)
     check_segmenter(segmenter, segmenter_file)  # before its settings: it may be a detector
     chosen = segmenter_settings(segmenter_file)
     check_segmenter(segmenter, segmenter_file, [CHANNELS[chosen.channels]])

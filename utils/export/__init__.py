@@ -1,0 +1,1 @@
+"""Keras networks written as ONNX files, for machines and pages without TensorFlow."""

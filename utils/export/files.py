@@ -1,0 +1,55 @@
+"""Both models of a prediction as ONNX files with their settings: all that a prediction needs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from utils.config import atomic_path, prepare_folder, write_json
+from utils.export.network import onnx_of
+from utils.models.files.settings import read_settings, segmenter_settings, settings_file
+from utils.models.predict import load_networks
+
+
+def export_models(segmenter_file: Path, detector_file: Path, out: Path) -> Iterator[Path]:
+    """Write ``segmenter.onnx`` and ``detector.onnx``, and yield each when it is there.
+
+    Parameters
+    ----------
+    segmenter_file, detector_file : path-like
+        ``.keras`` files, each with its settings beside it.
+    out : path-like
+        Folder to write to.
+
+    Raises
+    ------
+    CourseError
+        If a model cannot be read, or holds a layer that cannot be written.
+    """
+    prepare_folder(Path(out))
+    networks = load_networks(detector_file, segmenter_file, precision="float32")
+    chosen = segmenter_settings(segmenter_file)
+    # What a settings file may leave out is told too: a page has no other place to learn it from.
+    how_shown = {
+        "channels": chosen.channels,
+        "grey_levels": chosen.grey_levels,
+        "frame": chosen.frame,
+    }
+    yield _write(
+        networks.segmenter,
+        segmenter_file,
+        Path(out) / "segmenter.onnx",
+        read_settings(segmenter_file) | how_shown,
+    )
+    yield _write(
+        networks.detector, detector_file, Path(out) / "detector.onnx", networks.detector_settings
+    )
+
+
+def _write(model, file: Path, target: Path, settings: dict) -> Path:
+    whole = onnx_of(model, file)
+    # The settings first: a model that is there always has its settings.
+    write_json(settings_file(target), settings | {"size": model.input_shape[1]})
+    with atomic_path(target) as temporary:
+        onnx.save(whole, temporary)
+    return target
