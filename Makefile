@@ -58,12 +58,15 @@ grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=mar
 bench: .venv/.installed ## measure the ratios that the README quotes
 	@$(PY) -m tools.benchmark
 
-lock: ## resolve pyproject.toml into requirements.lock (UPGRADE=1: with the newest versions)
+lock: ## resolve pyproject.toml into the requirements*.lock (UPGRADE=1: with the newest versions)
 	python=$$(sh tools/find_python.sh "$$PYTHON") && "$$python" -m venv runs/lock-venv
 	runs/lock-venv/bin/python -m pip install -qq uv
 	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(if $(UPGRADE),--upgrade) -o requirements.lock
+	runs/lock-venv/bin/python -m uv pip compile --quiet --group pyproject.toml:predict --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--constraints requirements.lock -o requirements-predict.lock
 	rm -rf runs/lock-venv
 
 clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)

@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 # Where Linux says what a group of processes, such as a container, may take and has taken.
 CGROUP = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -93,6 +91,8 @@ def available_bytes() -> int:
     What the machine has free; less in a container with a limit, of either version of Linux's
     control groups, or where JupyterHub, as on Binder, names one in ``MEM_LIMIT``.
     """
+    import psutil  # here and below: a prediction without TensorFlow starts with this module too
+
     free = [psutil.virtual_memory().available]
     limit = os.environ.get("MEM_LIMIT", "")
     if limit.isdigit():
@@ -162,6 +162,8 @@ def memory_of(pids: Iterable[int]) -> Use:
 
     Elsewhere than on Linux files cannot be told from the rest, and count for every process.
     """
+    import psutil
+
     own, files = 0, 0
     for pid in pids:
         status = _text(Path(f"/proc/{pid}/status"))
@@ -187,6 +189,8 @@ def peak_bytes(pid: int) -> int:
 
 def tree(pid: int) -> list[int]:
     """Return a process and all that it has started, directly or not, as far as they still run."""
+    import psutil
+
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.Error:

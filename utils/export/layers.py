@@ -108,9 +108,7 @@ def _dense(graph, layer, path, tensors) -> Tensor:
     (tensor,) = tensors
     config = layer.get_config()
     kernel, *bias = [np.asarray(weight) for weight in layer.get_weights()]
-    name = graph.node(
-        "MatMul", [graph.last(tensor).name, graph.weight(f"{path}/kernel", kernel)]
-    )
+    name = graph.node("MatMul", [graph.last(tensor).name, graph.weight(f"{path}/kernel", kernel)])
     if bias:
         name = graph.node("Add", [name, graph.weight(f"{path}/bias", bias[0])])
     return _activated(graph, Tensor(name), config["activation"])

@@ -22,11 +22,15 @@ from utils.models.files.checks import (
     check_probabilities,
     check_segmenter,
 )
+from utils.models.files.onnx_model import OnnxModel, check_onnx
 from utils.models.files.settings import Postprocessing, detector_settings, segmenter_settings
 from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
 from utils.models.refinement import refine
 from utils.tables import write_table
+
+# How the model files of each engine end.
+SUFFIXES = {"keras": ".keras", "onnx": ".onnx"}
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,10 @@ class Networks:
 
     Attributes
     ----------
-    detector : keras.Model
+    detector : keras.Model or OnnxModel
     detector_settings : dict
         Its settings file, see `slice_probabilities`.
-    segmenter : keras.Model
+    segmenter : keras.Model or OnnxModel
     postprocessing : Postprocessing
     channels : str
         The channels that the segmenter takes, see `volumes.arrange_channels`.
@@ -57,27 +61,81 @@ class Networks:
     files: tuple = ("the detector", "the segmenter")
 
 
-def default_models() -> tuple[Path, Path]:
+def default_models(engine: str = "keras") -> tuple[Path, Path]:
     """Return the detector and the segmenter to use when none is named.
 
-    The models trained on the real cohort come first, then those of the default course run.
+    The models trained on the real cohort come first, then those of the default course run; as
+    ONNX files, those that `python -m utils.export` made.
+
+    Parameters
+    ----------
+    engine : {"keras", "onnx"}
+        What is to compute them.
 
     Raises
     ------
     CourseError
         If there are neither.
     """
-    for folder in (RESULTS / "lgg", RUNS / "simulated"):
-        files = folder / "detector.keras", folder / "segmenter.keras"
+    folders = (RUNS / "export",) if engine == "onnx" else (RESULTS / "lgg", RUNS / "simulated")
+    for folder in folders:
+        files = tuple(folder / f"{name}{SUFFIXES[engine]}" for name in ("detector", "segmenter"))
         if all(file.exists() for file in files):
             return files
+    if engine == "onnx":
+        raise CourseError(
+            "no detector.onnx and segmenter.onnx in runs/export: `python -m utils.export`, where "
+            "TensorFlow is installed, makes them; or name them with --detector and --segmenter"
+        )
     raise CourseError(
         "no trained models in results/lgg or runs/simulated: run `make course` first, "
         "or name them with --detector and --segmenter"
     )
 
 
-def load_detector(file: Path, precision="auto"):
+def check_file(file: Path, engine: str = "keras") -> None:
+    """Refuse a model file of another kind than an engine computes, before anything is loaded.
+
+    Raises
+    ------
+    CourseError
+    """
+    if engine == "onnx":
+        check_onnx(file)
+    else:
+        check_kind(file)
+
+
+def load_network(file: Path, engine: str = "keras", precision="auto"):
+    """Return a network from a file, by whichever engine computes it.
+
+    Parameters
+    ----------
+    file : path-like
+    engine : {"keras", "onnx"}
+    precision : str
+        In which Keras computes, see `resolve_precision`.
+
+    Returns
+    -------
+    keras.Model or OnnxModel
+
+    Raises
+    ------
+    CourseError
+        If the file is missing, damaged or of another kind.
+    """
+    check_file(file, engine)
+    if engine == "onnx":
+        return OnnxModel(file)
+    # Only now, because it takes seconds and a file of another kind should not wait for it; and
+    # the other engine does without Keras.
+    from utils.models.files.saving import load_model
+
+    return load_model(file, precision)
+
+
+def load_detector(file: Path, engine: str = "keras", precision="auto"):
     """Return a detector that takes pictures, and the settings that belong to it.
 
     Where a file holds only the blocks that were fine-tuned, as in results/lgg, what comes before
@@ -85,13 +143,12 @@ def load_detector(file: Path, precision="auto"):
 
     Parameters
     ----------
-    file : path-like
-    precision : str
-        See `resolve_precision`.
+    file, engine, precision
+        See `load_network`.
 
     Returns
     -------
-    keras.Model
+    keras.Model or OnnxModel
         (batch, size, size, 3), 0..255 -> (batch, 1) probabilities.
     dict
 
@@ -101,14 +158,15 @@ def load_detector(file: Path, precision="auto"):
         If a file is missing, damaged or no detector's, or ImageNet's weights are needed and
         cannot be had.
     """
-    check_kind(file)
-    # Only now, because it takes seconds and a file of another kind should not wait for it.
+    model = load_network(file, engine, precision)
+    if engine == "onnx":
+        check_detector(model, file)
+        return model, detector_settings(file)
+    # As in `load_network`.
     import keras
 
-    from utils.models.files.saving import load_model
     from utils.models.resnet50 import TRUNK_FEATURES, fold, folded_trunk
 
-    model = load_model(file, precision)
     check_detector(model, file, TRUNK_FEATURES)
     settings = detector_settings(file)
     if model.input_shape[-1] == 3:
@@ -119,7 +177,9 @@ def load_detector(file: Path, precision="auto"):
     return keras.Model(trunk.input, model(trunk.output), name="whole_detector"), settings
 
 
-def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file: Path) -> Path:
+def predict_cohort(
+    cohort: Path, out: Path, detector_file: Path, segmenter_file: Path, engine: str = "keras"
+) -> Path:
     """Predict every slice of a cohort and write table and masks.
 
     Reading, the models and writing overlap: the next patients are read, and the last ones
@@ -132,7 +192,10 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     out : path-like
         Folder for ``slices.csv`` and ``masks/``.
     detector_file, segmenter_file : path-like
-        ``.keras`` files, each with its settings in a ``.json`` of the same name.
+        ``.keras`` files, or ``.onnx`` files for the engine "onnx", each with its settings in a
+        ``.json`` of the same name.
+    engine : {"keras", "onnx"}
+        What computes them.
 
     Returns
     -------
@@ -148,7 +211,8 @@ def predict_cohort(cohort: Path, out: Path, detector_file: Path, segmenter_file:
     with cohort_to_predict(cohort, out) as root:
         table = read_cohort(root, masks="absent")
         prepare_out(Path(out), table)
-        return predict_table(table, out, load_networks(detector_file, segmenter_file))
+        networks = load_networks(detector_file, segmenter_file, engine)
+        return predict_table(table, out, networks)
 
 
 def prepare_out(out: Path, table: pd.DataFrame) -> None:
@@ -176,14 +240,16 @@ def mask_name(patient: str, number: int) -> str:
     return f"{patient}_{number}_mask.png"
 
 
-def load_networks(detector_file: Path, segmenter_file: Path, precision="auto") -> Networks:
+def load_networks(
+    detector_file: Path, segmenter_file: Path, engine: str = "keras", precision="auto"
+) -> Networks:
     """Return a detector and a segmenter, ready to predict, with what was decided with them.
 
     Parameters
     ----------
     detector_file, segmenter_file : path-like
-    precision : str
-        In which they compute, see `resolve_precision`.
+    engine, precision : str
+        See `load_network`.
 
     Raises
     ------
@@ -191,11 +257,9 @@ def load_networks(detector_file: Path, segmenter_file: Path, precision="auto") -
         If a file cannot be read, or is not what it is given as.
     """
     detector_file, segmenter_file = Path(detector_file), Path(segmenter_file)
-    check_kind(segmenter_file)
-    detector, settings = load_detector(detector_file, precision)
-    from utils.models.files.saving import load_model
-
-    segmenter = load_model(segmenter_file, precision)
+    check_file(segmenter_file, engine)
+    detector, settings = load_detector(detector_file, engine, precision)
+    segmenter = load_network(segmenter_file, engine, precision)
     check_segmenter(segmenter, segmenter_file)  # before its settings: it may be a detector
     chosen = segmenter_settings(segmenter_file)
     check_segmenter(segmenter, segmenter_file, [CHANNELS[chosen.channels]])

@@ -33,7 +33,7 @@ BEGINNINGS = {
 }
 # What names tell where the beginning does not.
 ENDINGS = {
-    ".onnx": "an ONNX file",
+    ".onnx": "an ONNX file (`utils.predict` takes it with --engine onnx)",
     ".tflite": "a TensorFlow Lite file",
     ".pb": "a graph of TensorFlow",
     ".safetensors": "a safetensors file",
@@ -270,15 +270,16 @@ def check_segmenter(model, path, channels: Sequence[int] = (3, 9)) -> None:
         )
 
 
-def check_detector(model, path, features: int) -> None:
+def check_detector(model, path, features: int | None = None) -> None:
     """Refuse a network that does not give one number for a picture, or for stored features.
 
     Parameters
     ----------
     model : keras.Model
     path : path-like
-    features : int
-        How many channels the features have from which the blocks of a detector may start.
+    features : int, optional
+        How many channels the features have from which the blocks of a detector may start; by
+        default it must take pictures.
 
     Raises
     ------

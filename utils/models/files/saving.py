@@ -108,6 +108,9 @@ def _set_policies(node, precision: str) -> None:
             name = "float32" if own.get("name") in FLOAT32_LAYERS else precision
             own["dtype"]["config"] = {"name": name}
             own["dtype"]["class_name"] = "DTypePolicy"
+        elif node.get("class_name") == "InputLayer" and isinstance(own, dict):
+            # Half of a network that was trained in 16 bits would round what it is given.
+            own["dtype"] = "float32"
         for value in node.values():
             _set_policies(value, precision)
     elif isinstance(node, list):
