@@ -29,7 +29,7 @@ VENDOR = {
     "ort.wasm.min.mjs": "onnxruntime-web/dist/ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs": "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm.gz": "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
-    "niivue.js": "@niivue/niivue/dist/index.min.js",
+    "niivue.js": "@niivue/niivue/dist/index.js",
 }
 VIEWER = "niivue.js"
 # Numbers in the simulated cohort of seed 0 -> what the page calls them.
@@ -38,7 +38,7 @@ SEED = 0
 THUMBNAIL = 160
 
 
-def build(out: Path, model: Path) -> dict[str, int]:
+def build(out: Path, model: Path, packages: Path) -> dict[str, int]:
     """Write the page.
 
     Parameters
@@ -47,6 +47,8 @@ def build(out: Path, model: Path) -> dict[str, int]:
         Folder to write to; what it holds is replaced.
     model : pathlib.Path
         Folder with ``segmenter.onnx`` and ``segmenter.json``.
+    packages : pathlib.Path
+        Folder of the npm packages, see `fetch_packages`.
 
     Returns
     -------
@@ -57,9 +59,8 @@ def build(out: Path, model: Path) -> dict[str, int]:
     Raises
     ------
     CourseError
-        If npm is missing or fails, or the model is not there.
+        If the model is not there.
     """
-    packages = fetch_packages(out.parent / f"{out.name}-npm")
     for name in ("segmenter.onnx", "segmenter.json"):
         config.regular_file(model / name, "make it with python -m utils.export")
     shutil.rmtree(out, ignore_errors=True)
@@ -79,7 +80,13 @@ def build(out: Path, model: Path) -> dict[str, int]:
 
 
 def fetch_packages(folder: Path) -> Path:
-    """Install what package-lock.json names, once, and return the folder that holds it."""
+    """Install what package-lock.json names, once, and return the folder that holds it.
+
+    Raises
+    ------
+    CourseError
+        If npm is missing or fails.
+    """
     lock = SOURCE / "package-lock.json"
     stamp = folder / "installed.json"
     packages = folder / "node_modules"
@@ -182,13 +189,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RUNS / "demo", help="default: runs/demo")
     parser.add_argument("--model", type=Path, help="default: runs/export, made if it is missing")
     arguments = parser.parse_args()
-    sizes = build(arguments.out, arguments.model or export(RUNS / "export"))
+    packages = fetch_packages(RUNS / "demo-npm")
+    sizes = build(arguments.out, arguments.model or export(RUNS / "export"), packages)
     shown = arguments.out
     with contextlib.suppress(ValueError):
         shown = arguments.out.resolve().relative_to(ROOT)
     print(
-        f"wrote {shown}: {sizes['first'] / 1e6:.1f} MB to fetch with the network, "
-        f"{sizes['patient'] / 1e6:.1f} MB a simulated patient, {sizes['viewer'] / 1e6:.1f} MB for 3-D"
+        f"wrote {shown}: to fetch, {sizes['first'] / 1e6:.1f} MB with the network, "
+        f"{sizes['patient'] / 1e6:.1f} MB a simulated patient, "
+        f"{sizes['viewer'] / 1e6:.1f} MB for 3-D"
     )
     print(f"look at it: python -m http.server --directory {shown} 8000")
 

@@ -9,7 +9,9 @@ const fields = ["sequence-field", "mask-field", "download-field"].map(element);
 const worker = new Worker(new URL("../model/worker.js", import.meta.url), { type: "module" });
 
 // What is on the page: the patient, its masks and how they were asked for.
-const state = { patient: null, masks: null, counts: null, fileVoxels: null, slice: 0, busy: false };
+const state = {
+  patient: null, masks: null, counts: null, fileVoxels: null, slice: 0, done: null,
+};
 
 const send = (message) => worker.postMessage(message);
 const say = (text) => {
@@ -152,7 +154,6 @@ function tellNumbers() {
 // The network
 
 function setBusy(busy) {
-  state.busy = busy;
   element("segment").disabled = busy || !state.patient;
   element("segment").hidden = busy;
   element("cancel").hidden = !busy;
@@ -235,7 +236,8 @@ function middle(masks, { height, width }) {
 function setPatient(patient) {
   patient.whites = whites(patient);
   Object.assign(state, {
-    patient, masks: null, counts: null, fileVoxels: null, slice: patient.slices >> 1,
+    patient, masks: null, counts: null, fileVoxels: null, done: null,
+    slice: patient.slices >> 1,
   });
   element("slice").max = patient.slices;
   element("slice").disabled = false;
@@ -263,10 +265,6 @@ function setPatient(patient) {
 }
 
 function setSegmented({ settings, strength, seconds, threads }) {
-  setBusy(false);
-  fields.forEach((field) => {
-    field.disabled = false;
-  });
   element("threshold").value = settings.threshold;
   element("threshold-hint").textContent =
     `Pixels with at least this probability are tumour; validation patients chose ` +
@@ -276,11 +274,7 @@ function setSegmented({ settings, strength, seconds, threads }) {
     ? "Refine by the patient's own grey levels"
     : `Show what a refinement of ${strength} by the patient's own grey levels would do`;
   const each = number(seconds / state.patient.slices, 1);
-  say(
-    `Done in ${number(seconds)} seconds, ${each} a slice, with ${count(threads, "thread")}.`,
-  );
-  element("segment").focus();
-  state.fresh = true;
+  state.done = `Done in ${number(seconds)} seconds, ${each} a slice, with ${count(threads, "thread")}.`;
   askForMasks();
 }
 
@@ -293,9 +287,17 @@ function setMasks({ masks, fileVoxels }) {
     return sum;
   });
   Object.assign(state, { masks, counts, fileVoxels });
-  if (state.fresh) state.slice = counts.indexOf(Math.max(...counts));
-  state.fresh = false;
+  if (!state.done) return show();
+  // The first masks of this patient.
+  setBusy(false);
+  fields.forEach((field) => {
+    field.disabled = false;
+  });
+  state.slice = counts.indexOf(Math.max(...counts));
   show();
+  say(state.done);
+  state.done = null;
+  element("segment").focus();
 }
 
 function download({ name, bytes, mime }) {
