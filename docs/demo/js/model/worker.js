@@ -16,7 +16,9 @@ let segmenter = null; // {session, settings}, fetched once
 let patient = null;
 let prepared = null; // {images, square, flair, maps}
 let masks = null;
-let current = 0; // number of the patient, so that what is late is thrown away
+// Numbers of what was opened and of what is shown, so that what comes late is thrown away.
+let opened = 0;
+let current = 0;
 let cancelled = false;
 
 const site = (path) => new URL(`../../${path}`, import.meta.url);
@@ -55,8 +57,11 @@ async function openSimulated({ file, name, slices, height, width }) {
   };
 }
 
-function showPatient(found) {
-  current += 1;
+async function show(reading) {
+  const own = ++opened;
+  const found = await reading;
+  if (own !== opened) return;
+  current = own;
   cancelled = true;
   [patient, prepared, masks] = [found, null, null];
   const { name, volume, notes, spacing, grid, simulated } = found;
@@ -71,11 +76,13 @@ async function segment() {
   cancelled = false;
   const own = current;
   const stopped = () => cancelled || own !== current;
+  // Where another patient came in between, nobody waits for an answer.
+  const stop = () => own === current && tell({ type: "stopped" });
   segmenter ??= await fetchSegmenter(site, (done, total) =>
     tell({ type: "fetching", done, total }),
   );
   const { settings, run } = segmenter;
-  if (stopped()) return tell({ type: "stopped" });
+  if (stopped()) return stop();
   const view = { size: settings.size, greyLevels: settings.grey_levels, frame: settings.frame };
   const made = prepare(patient.volume, view, patient.occupied);
   const maps = [];
@@ -83,7 +90,7 @@ async function segment() {
   for (let place = 0; place < made.images.length; place++) {
     maps.push(await run(arrange(made.images, place, settings.channels)));
     await pause(); // in which a wish to stop comes through
-    if (stopped()) return tell({ type: "stopped" });
+    if (stopped()) return stop();
     const seconds = (performance.now() - begun) / 1000;
     const left = (seconds / maps.length) * (made.images.length - maps.length);
     tell({ type: "progress", done: maps.length, total: made.images.length, left, seconds });
@@ -159,8 +166,8 @@ function volumeFlair({ data }) {
 }
 
 const TASKS = {
-  open: async ({ files }) => showPatient(await open(files)),
-  simulated: async ({ entry }) => showPatient(await openSimulated(entry)),
+  open: ({ files }) => show(open(files)),
+  simulated: ({ entry }) => show(openSimulated(entry)),
   segment, masks: makeMasks, save, space,
   cancel: () => {
     cancelled = true;

@@ -4,6 +4,7 @@ import { drawPlanes, drawProfile, drawSlice, whites } from "./draw.js";
 import { hasWebGl2, showInSpace } from "./three_d.js";
 
 const PIXEL_MM = 240 / 256;
+const USUAL_DISTANCE_MM = 6;
 const element = (id) => document.getElementById(id);
 const fields = ["sequence-field", "mask-field", "download-field"].map(element);
 const worker = new Worker(new URL("../model/worker.js", import.meta.url), { type: "module" });
@@ -11,6 +12,9 @@ const worker = new Worker(new URL("../model/worker.js", import.meta.url), { type
 // What is on the page: the patient, its masks and how they were asked for.
 const state = {
   patient: null, masks: null, counts: null, fileVoxels: null, slice: 0, done: null,
+  // Masks are asked for one at a time: what is wanted meanwhile is asked for once they are there.
+  asking: false, again: false, saving: null,
+  chosen: null, // the button of a simulated patient that is being read
 };
 
 const send = (message) => worker.postMessage(message);
@@ -29,8 +33,7 @@ const count = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many
 function choose(message, button) {
   complain("");
   say("Reading the patient …");
-  for (const one of document.querySelectorAll(".patient"))
-    one.setAttribute("aria-pressed", String(one === button));
+  state.chosen = button;
   send(message);
 }
 
@@ -130,7 +133,7 @@ new ResizeObserver(() => drawProfile(element("profile"), state.counts, state.sli
 // Numbers
 
 function distance() {
-  return Number(element("distance").value) || 5;
+  return Number(element("distance").value) || USUAL_DISTANCE_MM;
 }
 
 function tellNumbers() {
@@ -178,13 +181,19 @@ element("cancel").addEventListener("click", () => send({ type: "cancel" }));
 function askForMasks() {
   const threshold = Number(element("threshold").value);
   element("threshold-value").textContent = threshold.toFixed(2);
+  state.again = state.asking;
+  if (state.asking) return;
+  state.asking = true;
   send({ type: "masks", threshold, refined: element("refinement").checked });
 }
 element("threshold").addEventListener("input", askForMasks);
 element("refinement").addEventListener("change", askForMasks);
 element("distance").addEventListener("input", tellNumbers);
 
-const save = (kind) => send({ type: "save", kind, slice: state.slice, distance: distance() });
+function save(kind) {
+  if (state.asking) state.saving = kind;
+  else send({ type: "save", kind, slice: state.slice, distance: distance() });
+}
 element("save-nifti").addEventListener("click", () => save("nifti"));
 element("save-zip").addEventListener("click", () => save("zip"));
 element("save-png").addEventListener("click", () => save("png"));
@@ -237,8 +246,10 @@ function setPatient(patient) {
   patient.whites = whites(patient);
   Object.assign(state, {
     patient, masks: null, counts: null, fileVoxels: null, done: null,
-    slice: patient.slices >> 1,
+    asking: false, again: false, saving: null, slice: patient.slices >> 1,
   });
+  for (const button of document.querySelectorAll(".patient"))
+    button.setAttribute("aria-pressed", String(button === state.chosen));
   element("slice").max = patient.slices;
   element("slice").disabled = false;
   element("placeholder").hidden = true;
@@ -279,6 +290,8 @@ function setSegmented({ settings, strength, seconds, threads }) {
 }
 
 function setMasks({ masks, fileVoxels }) {
+  state.asking = false;
+  if (state.again) return askForMasks();
   const { height, width, slices } = state.patient;
   const pixels = height * width;
   const counts = Array.from({ length: slices }, (_, place) => {
@@ -287,6 +300,8 @@ function setMasks({ masks, fileVoxels }) {
     return sum;
   });
   Object.assign(state, { masks, counts, fileVoxels });
+  if (state.saving) save(state.saving);
+  state.saving = null;
   if (!state.done) return show();
   // The first masks of this patient.
   setBusy(false);
@@ -330,6 +345,7 @@ const ANSWERS = {
     element("segment").focus();
   },
   error: ({ message }) => {
+    Object.assign(state, { asking: false, again: false, saving: null });
     setBusy(false);
     say("");
     complain(message);

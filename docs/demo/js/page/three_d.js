@@ -18,11 +18,12 @@ let viewer = null;
  */
 export async function showInSpace(canvas, flair, mask) {
   if (!viewer) {
-    const { Niivue, SLICE_TYPE, SHOW_RENDER } = await import("../../vendor/niivue.js");
+    const { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE } = await import("../../vendor/niivue.js");
     viewer = new Niivue({
       backColor: [0, 0, 0, 1], dragAndDropEnabled: false, loadingText: "", isColorbar: false,
       show3Dcrosshair: true, sliceType: SLICE_TYPE.MULTIPLANAR,
       multiplanarShowRender: SHOW_RENDER.ALWAYS, isOrientCube: false,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID, isRadiologicalConvention: true,
     });
     viewer.addColormap("tumour", ORANGE);
     await viewer.attachToCanvas(canvas);
