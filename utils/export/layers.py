@@ -43,45 +43,40 @@ def _needs(config: dict, **wanted) -> None:
             raise NotWritten(f"{name}={config[name]!r}")
 
 
-def _weights(graph: Graph, layer, path: str, **arrays) -> list[str]:
-    return [graph.weight(f"{path}/{name}", values) for name, values in arrays.items()]
-
-
 def _convolution(graph, layer, path, tensors) -> Tensor:
+    config = layer.get_config()
+    settings = {"dilations": config["dilation_rate"], "group": config["groups"]}
+    if max(config["dilation_rate"]) > 1 and config["padding"] == "same":
+        # onnxruntime pads to the same size by itself only where nothing is dilated; then the
+        # stride may be more than 1, and here Keras has it be 1.
+        reach = [
+            step * (side - 1)
+            for side, step in zip(config["kernel_size"], config["dilation_rate"], strict=True)
+        ]
+        settings["pads"] = [total // 2 for total in reach] + [-(-total // 2) for total in reach]
+    else:
+        settings["auto_pad"] = _padding(config)
+    return _convolved(graph, "Conv", layer, path, tensors, settings)
+
+
+def _transposed_convolution(graph, layer, path, tensors) -> Tensor:
+    config = layer.get_config()
+    _needs(config, output_padding=None, dilation_rate=(1, 1))
+    if any(side < step for side, step in zip(layer.kernel_size, layer.strides, strict=True)):
+        raise NotWritten(f"a kernel of {layer.kernel_size} below its strides {layer.strides}")
+    settings = {"auto_pad": _padding(config)}
+    return _convolved(graph, "ConvTranspose", layer, path, tensors, settings)
+
+
+def _convolved(graph, kind: str, layer, path, tensors, settings: dict) -> Tensor:
     config = layer.get_config()
     _needs(config, data_format="channels_last")
     kernel, *bias = [np.asarray(weight) for weight in layer.get_weights()]
     given = [graph.first(tensors[0]).name]
     given.append(graph.weight(f"{path}/kernel", kernel.transpose(3, 2, 0, 1)))
     given += [graph.weight(f"{path}/bias", values) for values in bias]
-    name = graph.node(
-        "Conv",
-        given,
-        auto_pad=_padding(config),
-        kernel_shape=config["kernel_size"],
-        strides=config["strides"],
-        dilations=config["dilation_rate"],
-        group=config["groups"],
-    )
-    return _activated(graph, Tensor(name, True), config["activation"])
-
-
-def _transposed_convolution(graph, layer, path, tensors) -> Tensor:
-    config = layer.get_config()
-    _needs(config, data_format="channels_last", output_padding=None, dilation_rate=(1, 1))
-    if any(side < step for side, step in zip(layer.kernel_size, layer.strides, strict=True)):
-        raise NotWritten(f"a kernel of {layer.kernel_size} below its strides {layer.strides}")
-    kernel, *bias = [np.asarray(weight) for weight in layer.get_weights()]
-    given = [graph.first(tensors[0]).name]
-    given.append(graph.weight(f"{path}/kernel", kernel.transpose(3, 2, 0, 1)))
-    given += [graph.weight(f"{path}/bias", values) for values in bias]
-    name = graph.node(
-        "ConvTranspose",
-        given,
-        auto_pad=_padding(config),
-        kernel_shape=config["kernel_size"],
-        strides=config["strides"],
-    )
+    settings |= {"kernel_shape": config["kernel_size"], "strides": config["strides"]}
+    name = graph.node(kind, given, **settings)
     return _activated(graph, Tensor(name, True), config["activation"])
 
 
@@ -99,7 +94,8 @@ def _normalisation(graph, layer, path, tensors) -> Tensor:
     gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = np.asarray(layer.beta) if layer.center else np.zeros_like(mean)
     given = graph.first(tensor) if rank == 4 else tensor
-    names = _weights(graph, layer, path, gamma=gamma, beta=beta, mean=mean, variance=variance)
+    arrays = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    names = [graph.weight(f"{path}/{name}", values) for name, values in arrays.items()]
     name = graph.node("BatchNormalization", [given.name, *names], epsilon=layer.epsilon)
     return Tensor(name, given.channels_first)
 

@@ -12,7 +12,6 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from nilearn import datasets
 from scipy import ndimage
 
 # The grid of everything but grey and white matter, which keep the template's 1 mm.
@@ -242,6 +241,10 @@ class Head(NamedTuple):
 @functools.cache
 def head_model() -> Head:
     """Build the head (some three seconds), once in a process."""
+    # Only here: every notebook imports this module, most find the cohort there, and nilearn takes
+    # a second.
+    from nilearn import datasets
+
     brain, grey, white = (
         np.ascontiguousarray(image.get_fdata(dtype=np.float32))
         for image in (

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from skimage.graph import MCP_Geometric
 
 from utils.simulation.head import LABEL, ORIGIN, SPACING, TEMPLATE_ORIGIN, Head, sample
 
@@ -61,6 +60,9 @@ def grow(head: Head, volume_ml: float, rng: np.random.Generator) -> Tumour:
         Volume in millilitres, larger than 0.
     rng : numpy.random.Generator
     """
+    # Only here, as nilearn in `head_model`: most notebooks find the cohort there.
+    from skimage.graph import MCP_Geometric
+
     seed = _seed_point(head, rng)
     radius = (volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
     half = 2.2 * radius + 12
