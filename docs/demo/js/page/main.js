@@ -59,7 +59,7 @@ async function offerSimulated() {
 
 async function tellSizes() {
   const { first, viewer } = await (await fetch("sizes.json")).json();
-  element("megabytes").textContent = ` (${number(first / 1e6)} MB, then kept by the browser)`;
+  element("megabytes").textContent = ` (${number(first / 1e6)} MB)`;
   element("viewer-megabytes").textContent = ` (${number(viewer / 1e6, 1)} MB)`;
 }
 
