@@ -16,7 +16,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
 STORED := runs/stored_outputs.log
 
 .DEFAULT_GOAL := help
-.PHONY: help course check test notebooks lab evidence grade bench site lock clean
+.PHONY: help course check test notebooks lab demo evidence grade bench site lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -45,6 +45,9 @@ notebooks: .venv/.installed ## make both editions of the notebooks from notebook
 
 lab: .venv/.installed ## open JupyterLab at the first notebook
 	$(PY) -m jupyterlab notebooks/01_explore.ipynb
+
+demo: .venv/.installed ## build the page that segments in a browser tab into runs/demo
+	@$(PY) -m tools.demo
 
 evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=..., HOURS=2, FOLD=3)
 	@test -n "$$DATA" || { echo 'error: say where the cohort lies: make evidence DATA=/path/to/kaggle_3m' >&2; exit 2; }
