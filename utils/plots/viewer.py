@@ -337,7 +337,7 @@ def _contact_sheet(viewer: SliceViewer) -> Figure:
         window = _window(case.images[places], case.marked(threshold)[places])
         flair = case.images[:, *window, viewer.pictured]
         brightest = max(1, np.percentile(flair, 99.8))
-        axes_row[0].set_ylabel(case.label, fontsize=9)
+        axes_row[0].set_ylabel(case.label.replace(" (", "\n("), fontsize=9)
         for place, axes in zip(places, axes_row, strict=False):
             style.draw_slice(axes, flair[place], brightest)
             title = f"{viewer.axis} {place + 1}"
