@@ -266,6 +266,7 @@ def _command_use(module: str, *arguments) -> tuple[float, int]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(
         [sys.executable, "-c", LAUNCHER, *command],
+        cwd=config.ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
