@@ -9,6 +9,7 @@ import itertools
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,11 +25,12 @@ from PIL import Image
 from utils import config
 from utils.cohort.table import read_cohort
 from utils.cohort.tiff import read_slice
+from utils.export.files import export_models
 from utils.models import batches, losses, resnet50, resunet
 from utils.models.files import saving
 from utils.models.inference import BATCH_SIZE
 from utils.models.precision import resolve_precision, set_precision
-from utils.models.predict import load_networks, predict_table
+from utils.models.predict import default_models, load_networks, predict_table
 from utils.runtime import processor_name
 from utils.simulation.cohort import simulate_cohort
 
@@ -37,7 +39,17 @@ STEP_BATCH = 16
 STEPS = 16
 AUTOTUNE = -1  # tf.data.AUTOTUNE
 SINGLE_PICTURES = 32
+PATIENTS_OF_COMMAND = 10
 PATIENTS = 24  # fewer, and reading the first and writing the last weighs more than in a real cohort
+
+# Runs a command and says what it used. By a process of its own, because what the system keeps as
+# the peak of a new process begins with the memory of the one that started it.
+LAUNCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+use = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(use.ru_utime + use.ru_stime, use.ru_maxrss)
+"""
 
 
 @dataclass(frozen=True)
@@ -206,6 +218,49 @@ def prediction(repeats: int) -> list[Row]:
     ]
 
 
+def engines(repeats: int) -> list[Row]:
+    """Compare `utils.predict` by onnxruntime and by Keras: whole commands, in turns.
+
+    In seconds of the processor, which other programs disturb less than those of the clock, and in
+    the peak of the resident memory.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cohort = simulate_cohort(folder / "cohort", patients=PATIENTS_OF_COMMAND, seed=0)
+        detector, segmenter = default_models()
+        files = {"keras": (segmenter, detector)}
+        files["onnx"] = tuple(export_models(segmenter, detector, folder / "export"))
+        processor, memory = [], []
+        for _ in range(repeats):
+            used = {
+                engine: _command_use(
+                    "utils.predict", cohort, "--out", folder / engine, "--engine", engine,
+                    "--segmenter", files[engine][0], "--detector", files[engine][1],
+                )
+                for engine in ("onnx", "keras")
+            }  # fmt: skip
+            processor.append(used["onnx"][0] / used["keras"][0])
+            memory.append(used["onnx"][1] / used["keras"][1])
+    return [
+        Row("processor time of utils.predict, onnxruntime / Keras", "at most 1", processor),
+        Row("peak memory of utils.predict, onnxruntime / Keras", "at most 0.33", memory),
+    ]
+
+
+def _command_use(module: str, *arguments) -> tuple[float, int]:
+    """Run a command of ours; return its seconds of the processor and its peak memory."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    processor, memory = done.stdout.split()
+    return float(processor), int(memory)
+
+
 def _predict_alone(path: str, detector, segmenter, mask_file: Path) -> None:
     """Predict one slice and write its mask as is often done: by itself, with `model.predict`."""
     slice_ = read_slice(path)
@@ -255,7 +310,7 @@ def main() -> None:
     print("| ratio | median | range | aim |\n|---|---|---|---|")
     # Prediction first: as a command it has a process to itself, in which nothing was trained.
     set_precision()
-    for row in prediction(repeats):
+    for row in prediction(repeats) + engines(repeats):
         print(row, flush=True)
     for measure in (pipeline_over_bare_step, autotuning_on_over_off, float32_over_bfloat16):
         set_precision()

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn import metrics as sklearn_metrics
 
 from utils.config import CourseError
 from utils.evaluation.bootstrap import Interval, bootstrap_patients
@@ -182,7 +181,11 @@ def precision_recall_points(labels: np.ndarray, scores: np.ndarray) -> pd.DataFr
     3          0.0       1.00
     """
     _check_classes(labels)
-    precision, recall, _ = sklearn_metrics.precision_recall_curve(labels, scores)
+    # Here and below only where a curve is drawn: it takes a second, and whoever reads tables
+    # imports this module too.
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, scores)
     return pd.DataFrame({"sensitivity": recall, "precision": precision})
 
 
@@ -214,7 +217,9 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     0.833
     """
     _check_classes(labels)
-    return float(sklearn_metrics.average_precision_score(labels, scores))
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores))
 
 
 def threshold_at_sensitivity(labels, scores, sensitivity: float = SENSITIVITY) -> float:
@@ -405,7 +410,9 @@ def _scored(slices: pd.DataFrame, score: str) -> pd.DataFrame:
 
 
 def _sensitivity_on(grid: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-    rate, sensitivity, _ = sklearn_metrics.roc_curve(table["label"], table["score"])
+    from sklearn.metrics import roc_curve
+
+    rate, sensitivity, _ = roc_curve(table["label"], table["score"])
     return np.interp(grid, rate, sensitivity)
 
 

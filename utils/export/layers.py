@@ -90,9 +90,13 @@ def _normalisation(graph, layer, path, tensors) -> Tensor:
     rank = layer.input_spec.ndim
     if rank not in (2, 4) or layer.axis % rank != rank - 1:
         raise NotWritten(f"axis={layer.axis!r} of {rank} axes")
-    mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
-    gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(mean)
-    beta = np.asarray(layer.beta) if layer.center else np.zeros_like(mean)
+    # In this order, what is not learned left out.
+    values = iter(layer.get_weights())
+    gamma = next(values) if layer.scale else None
+    beta = next(values) if layer.center else None
+    mean, variance = values
+    gamma = np.ones_like(mean) if gamma is None else gamma
+    beta = np.zeros_like(mean) if beta is None else beta
     given = graph.first(tensor) if rank == 4 else tensor
     arrays = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     names = [graph.weight(f"{path}/{name}", values) for name, values in arrays.items()]

@@ -61,6 +61,18 @@ def test_the_lock_has_what_the_project_asks_for(requirement):
     assert all(requirement.specifier.contains(version) for version in versions)
 
 
+def test_the_lock_for_predictions_pins_what_its_group_asks_for_as_the_other_lock_does():
+    text = (ROOT / "requirements-predict.lock").read_text(encoding="utf-8")
+    assert PIN.sub("", text).strip() == ""
+    assert not re.search(r"https?:|--(extra-)?index-url|--find-links", text)
+    few = {canonicalize_name(name): version for name, version, _, _ in PIN.findall(text)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    group = project["dependency-groups"]["predict"]
+    assert {canonicalize_name(Requirement(each).name) for each in group} <= few.keys()
+    assert not {"tensorflow", "keras", "onnx"} & few.keys()
+    assert {name: version for name, version in few.items() if version not in pins()[name]} == {}
+
+
 PLATFORMS = {
     "linux": {"sys_platform": "linux", "platform_machine": "x86_64", "os_name": "posix"},
     "linux-arm": {"sys_platform": "linux", "platform_machine": "aarch64", "os_name": "posix"},
