@@ -32,6 +32,8 @@ VENDOR = {
     "niivue.js": "@niivue/niivue/dist/index.js",
 }
 VIEWER = "niivue.js"
+# By it a folder is known to be a page that was built.
+MARK = "sizes.json"
 # Numbers in the simulated cohort of seed 0 -> what the page calls them.
 PATIENTS = {36: "Small tumour", 12: "Middle-sized tumour", 23: "Large tumour"}
 SEED = 0
@@ -59,14 +61,17 @@ def build(out: Path, model: Path, packages: Path) -> dict[str, int]:
     Raises
     ------
     CourseError
-        If the model is not there.
+        If the model is not there, or `out` holds something else.
     """
     for name in ("segmenter.onnx", "segmenter.json"):
         config.regular_file(model / name, "make it with python -m utils.export")
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(
-        SOURCE, out, ignore=shutil.ignore_patterns("node_modules", "package*.json", "README.md")
-    )
+    if out.exists():
+        if not (out / MARK).exists() and any(out.iterdir()):
+            raise CourseError(f"{out}: holds other things than the page; name a folder of its own")
+        shutil.rmtree(out)
+    write_json(out / MARK, {})  # so that what a killed build left is known as well
+    ignored = shutil.ignore_patterns("node_modules", "package*.json")
+    shutil.copytree(SOURCE, out, ignore=ignored, dirs_exist_ok=True)
     (out / "vendor").mkdir()
     for name, source in VENDOR.items():
         content = (packages / source).read_bytes()
@@ -75,7 +80,7 @@ def build(out: Path, model: Path, packages: Path) -> dict[str, int]:
     pack_model(model, out / "model")
     write_patients(out)
     sizes = measure(out)
-    write_json(out / "sizes.json", sizes)
+    write_json(out / MARK, sizes)
     return sizes
 
 

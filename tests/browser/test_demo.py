@@ -366,6 +366,14 @@ def test_all_is_fetched_in_20_mb(built):
     assert sizes["first"] > 1_000_000
 
 
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    for name in ("segmenter.onnx", "segmenter.json", "thesis.txt"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CourseError, match="holds other things than the page"):
+        demo.build(tmp_path, tmp_path, tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1300, 390])
 def test_the_page_fits_and_axe_finds_nothing(opened, tmp_path, width, scheme):

@@ -212,7 +212,12 @@ async function showSpace({ flair, mask }) {
   const assumed = patient.spacing ? "" : ` The slices are taken to be ${distance()} mm apart.`;
   const simulated = patient.simulated ? "Simulated. " : "";
   if (hasWebGl2()) {
-    await showInSpace(element("space-canvas"), flair, mask);
+    const at = middle(masks, patient);
+    const shares = [patient.width, patient.height, patient.slices];
+    const centre = at && [shares[0] - 1 - at[2], shares[1] - 1 - at[1], at[0]].map(
+      (voxel, axis) => (voxel + 0.5) / shares[axis],
+    );
+    await showInSpace(element("space-canvas"), flair, mask, centre);
     element("space-caption").textContent =
       `${simulated}Drag to turn the volume or move the cross-hairs.${assumed}`;
   } else {

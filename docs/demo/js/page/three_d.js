@@ -15,8 +15,9 @@ let viewer = null;
  * @param {HTMLCanvasElement} canvas
  * @param {Uint8Array} flair a NIfTI file
  * @param {Uint8Array|null} mask a NIfTI file
+ * @param {number[]|null} centre where the cross-hairs begin: shares of the volume, x, y and z
  */
-export async function showInSpace(canvas, flair, mask) {
+export async function showInSpace(canvas, flair, mask, centre) {
   if (!viewer) {
     const { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE } = await import("../../vendor/niivue.js");
     viewer = new Niivue({
@@ -24,6 +25,7 @@ export async function showInSpace(canvas, flair, mask) {
       show3Dcrosshair: true, sliceType: SLICE_TYPE.MULTIPLANAR,
       multiplanarShowRender: SHOW_RENDER.ALWAYS, isOrientCube: false,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID, isRadiologicalConvention: true,
+      clipPlaneColor: [0, 0, 0, 0],
     });
     viewer.addColormap("tumour", ORANGE);
     await viewer.attachToCanvas(canvas);
@@ -37,5 +39,7 @@ export async function showInSpace(canvas, flair, mask) {
   overlay.cal_max = 1;
   viewer.setColormap(overlay.id, "tumour");
   viewer.setOpacity(1, 0.6);
-  viewer.setClipPlane([0.2, 270, 0]);
+  viewer.setClipPlane([0.2, 270, 0]); // cut away what hides the mask
+  if (centre) viewer.scene.crosshairPos = centre;
+  viewer.drawScene();
 }
