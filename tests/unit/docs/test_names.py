@@ -35,7 +35,7 @@ CODE = re.compile(r"python -c '([^']+)'")
 # "`training.fit`": a module without its folder, and what it defines.
 MEMBER = re.compile(r"`(\w+)\.(\w+)(?:\([^`]*\))?`")
 # What is not code, though it is written like a member of a module.
-FILES = {"json", "keras", "md", "html", "csv", "h5", "png", "tif", "npy"}
+FILES = {"json", "keras", "md", "html", "csv", "h5", "png", "tif", "npy", "onnx"}
 
 
 def written() -> dict[str, set[str]]:
