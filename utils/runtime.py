@@ -222,7 +222,7 @@ def fuse_normalisation() -> None:
     """
     if os.environ.get("FUSED_NORMALISATION") == "0":
         return
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:  # None: where a test lets nobody import it
         _fuse_now()
     else:
         sys.meta_path.insert(0, _WrappingFinder("keras", _then_fused))

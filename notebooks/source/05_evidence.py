@@ -1121,7 +1121,7 @@ say(
     "**What this figure shows.** A point to the left of 0 is a loss. **Answer to the prediction.** "
     f"Leaving them out costs the most Dice for {most}: {single[most]:.3f}. "
     f"The interval excludes 0 for {', '.join(decided) or 'none of them'}: so on these patients "
-    + ("a loss is shown there." if decided else "a loss is likely, but not shown.")
+    + ("a loss is shown there." if decided else "these patients do not decide.")
 )
 
 # %% [markdown]
