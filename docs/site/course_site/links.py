@@ -56,6 +56,9 @@ def relink(text: str, source: str, site: Site) -> str:
 
     def turned(match: re.Match) -> str:
         target = match["target"]
+        if not match["code"] and target.startswith("#"):
+            # Of a heading: JupyterLab keeps its capitals, the site has none.
+            return f"[{match['words']}]({target.lower()})"
         if match["code"] or _ELSEWHERE.match(target):
             return match[0]
         path, _, anchor = target.partition("#")

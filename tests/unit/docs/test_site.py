@@ -44,6 +44,7 @@ def test_the_examples_show_what_comes_out(module):
         ("[a](notebooks/01_explore.ipynb)", "CONTRIBUTING.md", "[a](notebooks/01_explore.ipynb)"),
         ("[a](../README.md)", "docs/instructors.md", "[a](index.md)"),
         ("[a](#dice)", "docs/glossary.md", "[a](#dice)"),
+        ("[a](#What-it-was)", "notebooks/02_detect.ipynb", "[a](#what-it-was)"),
         ("[a](https://keras.io)", "docs/glossary.md", "[a](https://keras.io)"),
         ("![a](simulated_slices.png)", "data/README.md", "![a](data/simulated_slices.png)"),
         ("`[a](LICENSE)`", "CONTRIBUTING.md", "`[a](LICENSE)`"),
