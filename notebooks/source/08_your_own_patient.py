@@ -393,6 +393,11 @@ display(
 # crop the frame, resize, reverse and swap the axes, and write it with the affine of the original.
 # Any viewer that shows both files will then lay the one on the other. For slices in TIFF, PNG files
 # are all that can be written: there is no space to go back to.
+#
+# To **turn the tumour in three dimensions**, run `make demo` and open the page that it makes (the
+# [README](../README.md#in-a-browser) says how): give it the same file, let it draw, and choose 3-D.
+# Nothing leaves your browser. Medical viewers such as [NiiVue](https://niivue.com) and
+# [3D Slicer](https://www.slicer.org) show a volume and its mask in the same way.
 
 # %%
 files = save_masks(person, masks, run.folder / "own_patient" / "masks")
