@@ -3,10 +3,9 @@ builds the networks needs TensorFlow, and what follows does without that section
 """
 
 import ast
-import subprocess
-import sys
 
-from utils.config import ROOT
+from heavy_imports import imports, loaded
+
 from utils.notebooks.build import SOURCE, read_source
 
 CELLS = read_source(SOURCE / "05_evidence.py").cells
@@ -27,19 +26,10 @@ def of_imports(tree):
 SECTION, OTHERS = code(CELLS[FIRST:AFTER]), code(CELLS[:FIRST] + CELLS[AFTER:])
 
 
-def loaded(source):
-    """Return whether TensorFlow is loaded after the imports of some code."""
-    imports = [ast.unparse(node) for node in of_imports(ast.parse(source))]
-    script = "\n".join([*imports, "import sys", "print('tensorflow' in sys.modules)"])
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip() == "True"
-
-
-def test_what_is_imported_outside_that_section_loads_no_tensorflow():
+def test_what_is_imported_outside_that_section_loads_nothing_heavy():
     assert "from utils.evidence.tables import" in OTHERS
-    assert not loaded(OTHERS)
+    assert loaded(imports(OTHERS)) == set()
+    assert {"keras", "tensorflow"} <= loaded(imports(SECTION))
 
 
 def test_nothing_after_the_section_needs_what_it_defines():
