@@ -54,9 +54,9 @@ def test_what_is_computed_comes_back():
 @linux_only
 def test_memory_has_a_limit():
     with pytest.raises(Stopped, match="more than 256 MiB of memory"):
-        done(lambda: len(bytearray(2**30)))
+        done(lambda: len(bytearray(2**30)), seconds=120)
     with pytest.raises(Stopped, match="more than 64 MiB of memory"):
-        done(lambda: len([[] for _ in range(10**8)]), memory_mb=64)
+        done(lambda: len([[] for _ in range(10**8)]), seconds=120, memory_mb=64)
 
 
 @pytest.mark.parametrize("work", [endless, lambda: time.sleep(60)])
