@@ -65,7 +65,9 @@ def relink(text: str, source: str, site: Site) -> str:
         path = posixpath.normpath(posixpath.join(folder, path))
         if match["mark"]:  # pictures are copied to where they lie in the repository
             return f"![{match['words']}]({relative(path, here)})"
-        page = site.pages.get(path) or INSTEAD.get(path)
+        page = site.pages.get(path)
+        if page is None and path in INSTEAD:
+            page, anchor = INSTEAD[path], ""  # which has other headings
         if page:
             suffix = posixpath.splitext(path)[1]
             address = relative(page + suffix, here)

@@ -43,6 +43,7 @@ def test_the_examples_show_what_comes_out(module):
         ("[a](01_explore.ipynb)", "notebooks/02_detect.ipynb", "[a](01_explore.ipynb)"),
         ("[a](notebooks/01_explore.ipynb)", "CONTRIBUTING.md", "[a](notebooks/01_explore.ipynb)"),
         ("[a](../README.md)", "docs/instructors.md", "[a](index.md)"),
+        ("[a](../README.md#predict)", "docs/instructors.md", "[a](index.md)"),
         ("[a](#dice)", "docs/glossary.md", "[a](#dice)"),
         ("[a](#What-it-was)", "notebooks/02_detect.ipynb", "[a](#what-it-was)"),
         ("[a](https://keras.io)", "docs/glossary.md", "[a](https://keras.io)"),
