@@ -255,7 +255,8 @@ display(
 # the arrow keys. Follow a tumour from its lowest slice to its highest. Then stop in the middle of
 # it, hide the outline, and switch between the sequences: *where would you have drawn the border,
 # and could you have drawn it without FLAIR?* (The viewer needs a running notebook; wherever this
-# page is only displayed, a few of the slices stand in its place.)
+# page is only displayed, five slices of each patient stand in its place. Where fewer show tumour,
+# a slice beyond its end is among them: what may still be bright there was too little to outline.)
 
 # %%
 from utils.cohort.table import true_masks
@@ -480,7 +481,8 @@ print("every patient has slices of both kinds:", bool(both_kinds))
 # <details><summary>Hint 2</summary>
 #
 # The mean of a column of True and False is the share of True. The mean of *no* rows is nan, so ask
-# before you compute whether there are any.
+# before you compute whether there are any. (`patient in table["patient"]` would look among the
+# numbers of the rows, not among the names.)
 # </details>
 
 
@@ -679,7 +681,7 @@ for channel, name in enumerate(CHANNELS):
 # the pixels inside the head, all slices together, make `96 + 40 · z`, rounded, clipped to 0…255, as
 # `uint8`, for *all* pixels. `channel` is a `uint8` array of shape `(slices, height, width)`, `head`
 # a bool array of the same shape. What is the z-score of a channel that has one single value in the
-# head? Let it become 96 everywhere.
+# head? Let it become 96 everywhere, outside the head too.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -949,12 +951,13 @@ print("the copied masks fit at least twice as well when split by slice:", at_lea
 
 # %%
 figure = plots_cohort.split_balance(run.table, run.split, run.describe())
-medians = by_patient.merge(run.split[["patient", "part"]]).groupby("part")["tumour_px"].median()
+areas = run.table[run.table["has_tumour"]].groupby("patient", as_index=False)["tumour_px"].mean()
+medians = areas.merge(run.split[["patient", "part"]]).groupby("part")["tumour_px"].median()
 
 # %% tags=["hide-input"]
 alt = (
     "Three panels compare training, validation and test: the mix of institutions, the share of "
-    "slices with tumour, and the size of the tumours. Median volume of the tumour: "
+    "slices with tumour, and the size of the tumours. Mean area in tumour slices, median patient: "
     + ", ".join(f"{part} {medians[part]:.0f} px" for part in splits.PARTS)
     + "."
 )
@@ -965,10 +968,10 @@ display(
     Markdown(
         "**What it shows.** The parts are similar, not equal. The share of slices with tumour is "
         f"{of_slices[0]} in training, {of_slices[1]} in validation and {of_slices[2]} in the test; "
-        f"the median patient's tumour has {medians['train']:.0f} pixels in training, "
-        f"{medians['validation']:.0f} in validation and {medians['test']:.0f} in the test. With so "
-        "few patients no split is perfectly balanced, and another seed gives other differences of "
-        "this kind."
+        f"where it shows, the median patient's tumour covers {medians['train']:.0f} pixels on "
+        f"average in training, {medians['validation']:.0f} in validation and "
+        f"{medians['test']:.0f} in the test. With so few patients no split is perfectly balanced, "
+        "and another seed gives other differences of this kind."
     )
 )
 

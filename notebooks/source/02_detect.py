@@ -156,9 +156,9 @@ check.auc_from_pairs(auc_from_pairs)
 # ### Exercise 2.2 · The AUC as a function
 #
 # Write `area_under_roc(labels, scores)` by counting pairs. `labels` is an array of 0 and 1 (1: with
-# tumour), `scores` an array of as many numbers, probabilities or logits. Ties count half. What is
-# the AUC of slices that are all of one kind? There is no pair to order: return `nan` rather than a
-# number that looks like a result.
+# tumour), `scores` an array of as many numbers, the higher the surer of tumour: probabilities, or
+# others, which may be negative. Ties count half. What is the AUC of slices that are all of one
+# kind? There is no pair to order: return `nan` rather than a number that looks like a result.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from utils.exercises.grading.encoding import decode, encode
+from utils.exercises.judges import AnotherKindError
 
 OPEN = "not attempted yet"
 ENDLESS = "endless"
@@ -136,9 +137,9 @@ class Exercise:
         for case, output in zip(self.cases, outputs, strict=False):
             try:
                 fault = case.judge(output)
-            except Exception:  # noqa: BLE001 - methods of what came back may raise anything
+            except Exception as error:  # noqa: BLE001 - methods of what came back may raise anything
                 # The judge could not even read it: an answer of another kind than was asked for.
-                fault = f"you return a {_kind(output)}, which is not the kind of value asked for"
+                fault = self._of_another_kind(output, error)
             if fault is not None:
                 return Verdict(
                     Mark.WRONG, f"for {case.description} {fault}" if case.description else fault
@@ -151,6 +152,16 @@ class Exercise:
             return Verdict(Mark.RIGHT, "right")
         count = len(self.cases)
         return Verdict(Mark.RIGHT, f"right, with {count} input{'s' if count > 1 else ''}")
+
+    def _of_another_kind(self, output, error: Exception) -> str:
+        """Return what is said about a value that a judge could not read."""
+        verb = "return" if self.is_function else "give"
+        fault = f"you {verb} a {_kind(output)}, which is not the kind of value asked for"
+        if isinstance(error, AnotherKindError):
+            fault += f", {error}"
+        if output is None and self.is_function:
+            fault += "; is a `return` missing?"
+        return fault
 
 
 def call_answer(
@@ -177,7 +188,11 @@ def call_answer(
     """
     try:
         with time_limit(seconds):
-            return encode(answer(*deepcopy(arguments))), None
+            output = answer(*deepcopy(arguments))
+            if isinstance(output, BaseException):
+                # As an exception it would count as raised; only its name is sent.
+                output = type(type(output).__name__, (), {})()
+            return encode(output), None
     except TimeoutError:
         return None, ENDLESS
     except Exception as error:  # noqa: BLE001 - a student's function may raise anything

@@ -22,6 +22,10 @@ def same(values, others, within: float = 1e-6) -> bool:
 Judge = Callable[[object], str | None]
 
 
+class AnotherKindError(TypeError):
+    """A value is not even of the kind that a judge compares; the message says what is asked for."""
+
+
 def number(
     right: float,
     *,
@@ -36,7 +40,8 @@ def number(
     right : float
         May be nan.
     within : float
-        How far off an answer may be, and how close to a slip it is taken for that slip.
+        How far off an answer may be, and how close to a slip it is taken for that slip, or for
+        the closest of several.
     slips : mapping
         From a value that a typical mistake leads to (nan too) to what is said about it.
     verb : str
@@ -47,9 +52,10 @@ def number(
         value = _number(output)
         if _alike(value, right, within):
             return None
-        for slip, words in (slips or {}).items():
-            if _alike(value, slip, within):
-                return f"{verb} {_shown(value)}: {words}"
+        near = [slip for slip in slips or {} if _alike(value, slip, within)]
+        if near:
+            words = slips[min(near, key=lambda slip: abs(slip - value))]
+            return f"{verb} {_shown(value)}: {words}"
         if math.isnan(value) or math.isnan(right):
             return f"{verb} {_shown(value)}; decide what it should be and say why"
         return f"{verb} {_shown(value)}, which is too {'high' if value > right else 'low'}"
@@ -115,7 +121,7 @@ def array(
     def judge(output):
         values = np.asarray(output)
         if values.dtype.kind not in "biuf":
-            raise TypeError
+            raise AnotherKindError("an array of numbers")
         if values.shape != right.shape:
             return f"you return the shape {values.shape}, not {right.shape}"
         if kind is not None and values.dtype != kind:
@@ -144,7 +150,7 @@ def text(right: str, *, what: str, slips: Mapping[str, str] | None = None) -> Ju
 
     def judge(output):
         if not isinstance(output, str):
-            raise TypeError
+            raise AnotherKindError("one text")
         if output == right:
             return None
         return f"you return {output!r}, {(slips or {}).get(output, f'which is not {what}')}"
@@ -168,6 +174,8 @@ def refusal(why: str, *kinds: type[Exception]) -> Judge:
     def judge(output):
         if isinstance(output, kinds):
             return None
+        if type(output).__name__ in names.split(" or "):
+            return f"you return a {type(output).__name__}; raise it: {why}"
         done = "it stops with" if isinstance(output, Exception) else "you return"
         what, kind = repr(output), type(output).__name__
         if isinstance(output, Exception):
@@ -187,8 +195,9 @@ def _shown(value: float) -> str:
 
 def _number(output) -> float:
     """Return a single number as float; text, bool, containers and None are of another kind."""
-    if isinstance(output, str | bytes | bool | np.bool_) or np.ndim(output) != 0:
-        raise TypeError
+    strange = str | bytes | bool | np.bool_ | complex | np.complexfloating | None
+    if isinstance(output, strange) or np.ndim(output) != 0:
+        raise AnotherKindError("one number")
     return float(output)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from utils.exercises.judges import Judge
+from utils.exercises.judges import AnotherKindError, Judge
 
 
 def readings(wrong: Mapping[str, str], right: Mapping[str, str]) -> Judge:
@@ -46,9 +46,9 @@ def judge_readings(output, supported: Mapping[str, tuple[bool, str]]) -> str | N
         If `output` is of another kind.
     """
     if not isinstance(output, str | list | tuple | set | frozenset):
-        raise TypeError
+        raise AnotherKindError("one text of letters")
     named = {letter.lower(): verdict for letter, verdict in supported.items()}
-    chosen = {letter for letter in "".join(output).lower() if letter not in " ,;()"}
+    chosen = {letter for letter in "".join(output).lower() if letter.isalnum()}
     letters = sorted(named)
     strange = sorted(chosen - named.keys())
     if strange:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from utils.exercises import judges
 from utils.exercises.exercise import (
     OPEN,
     Case,
@@ -131,7 +132,7 @@ def test_an_answer_cannot_change_the_input_of_the_next():
     assert total.verdict(emptying).mark is total.verdict(emptying).mark is Mark.RIGHT
 
 
-@pytest.mark.parametrize("output", [None, "5", [5], {}, object()])
+@pytest.mark.parametrize("output", ["5", [5], {}, object()])
 def test_another_kind_of_value_is_named(output):
     def strictly(output):
         return None if output + 0 == 5 else "wrong"
@@ -140,6 +141,28 @@ def test_another_kind_of_value_is_named(output):
     message = exercise.verdict(lambda number: output).message
     kind = type(output).__name__
     assert message == f"for ten you return a {kind}, which is not the kind of value asked for"
+
+
+def test_a_function_that_returns_nothing_is_asked_for_its_return():
+    message = replace(HALF, cases=(Case("ten", (10,), judges.number(5)),)).verdict(print).message
+    words = "which is not the kind of value asked for, one number; is a `return` missing?"
+    assert message == f"for ten you return a NoneType, {words}"
+
+
+def test_a_value_is_given_and_not_returned():
+    value = replace(VALUE, cases=(Case("", (), judges.number(5)),))
+    words = "which is not the kind of value asked for, one number"
+    assert value.verdict("5").message == f"you give a str, {words}"
+    assert value.verdict(None).message == f"you give a NoneType, {words}"
+
+
+def test_an_exception_that_is_returned_is_not_raised():
+    refusing = Case("minus one", (-1,), judges.refusal("it is negative"), refuses=True)
+    exercise = replace(HALF, cases=(refusing,))
+    assert exercise.verdict(strict).mark is Mark.RIGHT
+    message = exercise.verdict(lambda number: ValueError("negative")).message
+    assert message == "for minus one you return a ValueError; raise it: it is negative"
+    assert "a TypeError; refuse it" in exercise.verdict(lambda number: TypeError()).message
 
 
 def test_what_cannot_even_be_read_is_of_another_kind():

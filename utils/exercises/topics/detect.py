@@ -25,8 +25,12 @@ def _auc_from_pairs() -> Exercise:
         1920 / 4950: "that counts pairs of two tumour slices and of two others among all pairs",
         1890 / 4950: "that counts pairs of two tumour slices and of two others among all pairs",
         1920.0: "that is a number of pairs, not a share of them",
+        180 / 2100: "that is the share of pairs in the wrong order",
+        19.2: "a pair has one slice of each kind: 30 meet 70",
     }
-    judge = judges.number(1920 / 2100, within=6e-4, slips=slips, verb="you say")
+    slips |= {round(100 * 1920 / 2100, digits): "that is in percent" for digits in (0, 1, 2)}
+    # Two decimals will do, as everywhere in the notebook.
+    judge = judges.number(1920 / 2100, within=5e-3, slips=slips, verb="you say")
     return Exercise("auc_from_pairs", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
@@ -60,6 +64,13 @@ def _area_under_roc() -> Exercise:
                 5 / 6,
                 {1 / 6: "pairs won and lost are swapped"},
             ),
+            _ordered(
+                "scores in the wrong order",
+                [1, 0, 1, 0],
+                [0.2, 0.7, 0.1, 0.8],
+                0.0,
+                {1.0: "every pair is in the wrong order, and an AUC may lie below 0.5"},
+            ),
             _ordered("two equal scores", [1, 0], [0.5, 0.5], 0.5, {0.0: lost, 1.0: won}),
             _ordered(
                 "one tie among four pairs",
@@ -68,7 +79,14 @@ def _area_under_roc() -> Exercise:
                 0.875,
                 {0.75: lost, 1.0: won},
             ),
-            _ordered("logits, which may be negative", [1, 0, 1], [-3.0, -5.0, 2.0], 1.0),
+            _ordered(
+                "scores that differ little",
+                [1, 0, 1],
+                [0.8104, 0.8102, 0.8103],
+                1.0,
+                {0.5: "what differs by little is no tie"},
+            ),
+            _ordered("scores that may be negative", [1, 0, 1], [-3.0, -5.0, 2.0], 1.0),
             _ordered("slices without tumour only", [0, 0, 0], [0.2, 0.9, 0.4], NAN, only_one),
             _ordered("slices with tumour only", [1, 1], [0.2, 0.9], NAN, only_one),
         ),
@@ -101,6 +119,7 @@ def _pictures(said: str, images: np.ndarray) -> Case:
         ((values / 255)[..., ::-1], "you divide by 255, which this network was not trained on"),
         (right / 255, "you divide by 255, which this network was not trained on"),
         (values[..., ::-1], "you leave the means in"),
+        (values - mean[::-1], "you turn the means round, but not the channels, the last axis"),
         (
             np.clip(right, 0, None),
             "you lose the values below 0; what is darker than the mean is below",
@@ -151,14 +170,16 @@ def _fit_head() -> Exercise:
         "fit_head",
         NOTEBOOK,
         (
-            Case("60 slices and no penalty", (*given, 0.0), _probabilities(labels, strong=False)),
-            Case("a penalty of 10", (*given, 10.0), _probabilities(labels, strong=True)),
+            Case("60 slices and no penalty", (*given, 0.0), _probabilities(*given, strong=False)),
+            Case("a penalty of 10", (*given, 10.0), _probabilities(*given, strong=True)),
         ),
         seconds=KERAS_SECONDS,
     )
 
 
-def _probabilities(labels: np.ndarray, strong: bool) -> judges.Judge:
+def _probabilities(features: np.ndarray, labels: np.ndarray, strong: bool) -> judges.Judge:
+    labels = labels.astype(bool)
+
     def judge(output):
         values = np.asarray(output, dtype=float)
         if values.shape != labels.shape:
@@ -170,9 +191,22 @@ def _probabilities(labels: np.ndarray, strong: bool) -> judges.Judge:
             return "the two kinds lie as far apart as without: the penalty does not reach the layer"
         if not strong and apart < 0.5:
             return "the two kinds are hardly told apart: is it trained, for all 40 epochs?"
+        if _not_linear(values, features) > 0.1:
+            return (
+                "one dense layer weighs the features and adds a number; yours does something else"
+            )
         return None
 
     return judge
+
+
+def _not_linear(probabilities: np.ndarray, features: np.ndarray) -> float:
+    """Return how far the logits are, at most, from the nearest weighted sum of the features."""
+    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)  # where a float32 still tells 1 - p from 0
+    logits = np.log(clipped / (1 - clipped))
+    inputs = np.c_[features, np.ones(len(features))]
+    weights = np.linalg.lstsq(inputs, logits)[0]
+    return float(np.abs(logits - inputs @ weights).max())
 
 
 def _penalty_readings() -> Exercise:
@@ -202,7 +236,10 @@ def _threshold_for() -> Exercise:
             _highest("ten tumour slices and sensitivity 0.9", found, others, 0.9),
             _highest("ten tumour slices and sensitivity 1", found, others, 1.0),
             _highest("three tumour slices and sensitivity 0.5", [0.9, 0.6, 0.2], [0.4], 0.5),
+            _highest("three tumour slices and sensitivity 0.4", [0.9, 0.6, 0.2], [0.4], 0.4),
             _highest("equal probabilities", [0.5, 0.2, 0.8, 0.5], [0.5], 0.5),
+            _highest("three equal probabilities of five", [0.5, 0.9, 0.5, 0.1, 0.5], [0.3], 0.8),
+            _highest("a probability of 0.7318", [0.9, 0.7318, 0.1], [0.3], 0.6),
             _highest("tumour slices below all others", [0.2, 0.1], [0.9, 0.8, 0.7], 1.0),
             Case("no slice with tumour", nothing, none, refuses=True),
         ),
@@ -269,6 +306,7 @@ def _calibration_error() -> Exercise:
         return Case(said, arguments, judges.number(right, slips=slips))
 
     cancelled = "a gap up and a gap down cancel"
+    apart = "the labels no longer belong to their probabilities; put both into one order"
     unsorted = "slices of unlike probability are in one bin; sort first"
     width = "your bins are equally wide; they should hold equally many slices"
     first = {-0.05: cancelled, 0.05: cancelled, 0.3: "that is the largest gap, not the mean"}
@@ -277,8 +315,8 @@ def _calibration_error() -> Exercise:
         NOTEBOOK,
         (
             case("four slices in two bins", [0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], 2, 0.25, first),
-            case("slices in no order", [1, 0, 0, 1], [0.8, 0.1, 0.6, 0.3], 2, 0.25,
-                 {0.05: unsorted}),
+            case("slices in no order", [1, 1, 0, 0], [0.8, 0.1, 0.6, 0.3], 2, 0.25,
+                 {0.5: unsorted, 0.75: apart, 0.05: apart}),
             case("five slices in two bins", [0, 0, 0, 1, 0], [0.1, 0.2, 0.3, 0.8, 0.9], 2, 0.26,
                  {0.275: "the two bins do not hold equally many slices, so weigh them"}),
             case("most probabilities near 0", [0, 0, 0, 0, 1, 1],

@@ -19,6 +19,8 @@ def _volume_megabytes() -> Exercise:
         5.89824: "that counts one byte a value, as in the file; a float32 takes more",
         7.86432: "that is a single channel",
         22.5: "that counts 2^20 bytes to the megabyte; 10^6 are asked for",
+        24.0: "that is rounded to whole megabytes; give the calculation, or one decimal",
+        188.74368: "that counts bits; a byte is 8 of them",
         23592.96: "that is in kilobytes",
         23592960: "that is in bytes",
         47.18592: "a float32 takes 32 bits, not 64",
@@ -72,13 +74,15 @@ def _table(**columns) -> pd.DataFrame:
 
 
 def _tumour_share() -> Exercise:
+    # Patient A_10 begins at slice 2: the number of the last slice is not the number of slices.
     table = _table(
         patient=["A_1", "A_1", "A_1", "A_1", "B_1", "B_1", "A_10", "A_10", "A_10"],
-        slice=[1, 2, 3, 4, 1, 2, 1, 2, 3],
+        slice=[1, 2, 3, 4, 1, 2, 2, 3, 4],
         tumour_px=[0, 0, 1, 399, 0, 0, 900, 800, 0],
     )
     slips = {
         4 / 9: "that is the share in the whole table",
+        2 / 9: "that is the share among all slices of the table; take this patient's",
         4 / 7: "that takes in A_10, whose name begins in the same way",
         2.0: "that is how many slices there are, not their share",
         50.0: "that is in percent",
@@ -92,7 +96,13 @@ def _tumour_share() -> Exercise:
         NOTEBOOK,
         (
             Case("patient A_1", (table, "A_1"), judges.number(0.5, slips=slips)),
-            Case("patient A_10", (table, "A_10"), judges.number(2 / 3)),
+            Case(
+                "patient A_10, whose first slice is number 2",
+                (table, "A_10"),
+                judges.number(
+                    2 / 3, slips={0.5: "count slices; the highest number is not a count"}
+                ),
+            ),
             Case("patient B_1, without tumour", (table, "B_1"), judges.number(0.0)),
             Case("patient Z_9, who is not in the table", (table, "Z_9"), unknown, refuses=True),
         ),
@@ -103,6 +113,10 @@ def _normalise() -> Exercise:
     background = "you let the background decide the mean; take the pixels of the head alone"
     by_slice = "you normalise each slice by itself; the whole volume has one mean"
     cut = "you cut grey levels off instead of rounding them"
+    less_one = "your deviation divides by n - 1 (ddof=1); divide by n, as NumPy's std does"
+    black = "you leave the background black; all pixels go through the same formula"
+    divided = "you divide 0 by 0, and nan becomes 0 in 8 bits"
+    head_only = "you return 96 in the head alone; 96 everywhere is asked for"
     return Exercise(
         "normalise",
         NOTEBOOK,
@@ -111,7 +125,11 @@ def _normalise() -> Exercise:
                 "a head of 10s and 30s on black",
                 [[[0, 10], [30, 0]], [[0, 10], [30, 0]]],
                 [[[16, 56], [136, 16]], [[16, 56], [136, 16]]],
-                [([[[63, 96], [161, 63]], [[63, 96], [161, 63]]], background)],
+                [
+                    ([[[63, 96], [161, 63]], [[63, 96], [161, 63]]], background),
+                    ([[[27, 61], [131, 27]], [[27, 61], [131, 27]]], less_one),
+                    ([[[0, 56], [136, 0]], [[0, 56], [136, 0]]], black),
+                ],
             ),
             _levels(
                 "a dark slice below a bright one",
@@ -121,10 +139,10 @@ def _normalise() -> Exercise:
             ),
             *_spots(),
             _levels(
-                "a channel with one grey level",
-                [[[7, 7, 7]]],
+                "a head with one grey level, on black",
+                [[[7, 7, 0]]],
                 [[[96, 96, 96]]],
-                [([[[0, 0, 0]]], "you divide 0 by 0, and nan becomes 0 in 8 bits")],
+                [([[[0, 0, 0]]], divided), ([[[96, 96, 0]]], head_only)],
             ),
         ),
     )
@@ -175,10 +193,10 @@ def _similarity_readings() -> Exercise:
     return Exercise("similarity_readings", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
-# Two patients with gaps: slices 2 of A and 7 and 9 of B have a neighbour in training.
+# Two patients, one with a gap: slice 2 of A and slices 2 and 4 of B have a neighbour in training.
 _MIXED = [
     ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
-    ("B", 7, "test"), ("B", 8, "train"), ("B", 9, "test"), ("B", 11, "test"),
+    ("B", 2, "test"), ("B", 3, "train"), ("B", 4, "test"), ("B", 6, "test"),
 ]  # fmt: skip
 
 
@@ -192,6 +210,9 @@ def _neighbours_in_training() -> Exercise:
     other = {1: "the slice beside it belongs to another patient"}
     validation = {1: "the slice beside it is a validation slice"}
     near = {1: "its nearest training slice is two slices away"}
+    below = {0: "one neighbour is enough, the one below too"}
+    above = {0: "one neighbour is enough, the one above too"}
+    not_test = {1: "that is a validation slice; count test slices"}
     shuffled = {0: "the rows of the table need not be in order"}
     return Exercise(
         "neighbours_in_training",
@@ -203,12 +224,30 @@ def _neighbours_in_training() -> Exercise:
                 1,
                 twice,
             ),
+            case(
+                "a test slice just above a training slice",
+                [("A", 2, "train"), ("A", 3, "test")],
+                1,
+                below,
+            ),
+            case(
+                "a test slice just below a training slice",
+                [("A", 3, "test"), ("A", 4, "train")],
+                1,
+                above,
+            ),
             case("slice 2 of A and slice 3 of B", [("A", 2, "test"), ("B", 3, "train")], 0, other),
             case(
                 "a neighbour in validation",
                 [("A", 2, "test"), ("A", 3, "validation")],
                 0,
                 validation,
+            ),
+            case(
+                "a validation slice beside a training slice",
+                [("A", 1, "train"), ("A", 2, "validation")],
+                0,
+                not_test,
             ),
             case("slices 1 and 3 of one patient", [("A", 1, "test"), ("A", 3, "train")], 0, near),
             case(
@@ -217,7 +256,7 @@ def _neighbours_in_training() -> Exercise:
                 1,
                 shuffled,
             ),
-            case("two patients with gaps", _MIXED, 3),
+            case("two patients", _MIXED, 3, {2: "slice 2 of A and slice 2 of B are two slices"}),
         ),
     )
 
@@ -226,6 +265,7 @@ def _held_out_patients() -> Exercise:
     # Patients have 1 to 4 slices, so that a share of slices is no share of patients.
     names = [f"SIM_{number:02d}" for number in range(40) for _ in range(1 + number % 4)]
     few = ["A", "B", "B", "C"]
+    seven = list("ABCDEFGG")
     return Exercise(
         "held_out_patients",
         NOTEBOOK,
@@ -244,6 +284,8 @@ def _held_out_patients() -> Exercise:
             ),
             Case("another seed", (names, 0.25, 4), _patients_among(names, 10)),
             Case("3 patients and a share of 0.1", (few, 0.1, 0), _patients_among(few, 1)),
+            Case("7 patients and a share of 0.4", (seven, 0.4, 0), _patients_among(seven, 3)),
+            Case("7 patients and a share of 0.3", (seven, 0.3, 0), _patients_among(seven, 2)),
         ),
         together=_same_whatever_the_order,
     )
@@ -253,6 +295,9 @@ def _patients_among(names: Sequence[str], count: int):
     def judge(output):
         if isinstance(output, str | dict | set | frozenset) or len(output) > len(names):
             raise TypeError  # len also keeps an endless generator from being read
+        strange = [each for each in output if not isinstance(each, str)]
+        if strange:
+            return f"you return a {type(strange[0]).__name__} where a patient's name is asked for"
         chosen = [str(name) for name in output]
         if len(set(chosen)) < len(chosen):
             return "you return a patient more than once; choose patients, not slices"
@@ -260,28 +305,36 @@ def _patients_among(names: Sequence[str], count: int):
         if strangers:
             return f"you return {strangers[0]!r}, who is not among them"
         if len(chosen) != count:
-            return (
-                f"you return {len(chosen)} of {len(set(names))} patients: too {_few(chosen, count)}"
+            return f"you return {len(chosen)} of {len(set(names))} patients: " + _miscounted(
+                len(chosen), count, names
             )
         return None if chosen == sorted(chosen) else "you return them unsorted"
 
     return judge
 
 
-def _few(chosen: list, count: int) -> str:
-    if len(chosen) > count:
-        return "many; the share is one of patients, not of slices"
-    return "few; a test without patients measures nothing"
+def _miscounted(chosen: int, count: int, names: Sequence[str]) -> str:
+    if chosen == 0:
+        return "too few; a test without patients measures nothing"
+    if chosen < count:
+        return "too few; is the number rounded?"
+    if chosen == round(count / len(set(names)) * len(names)):
+        return "too many; the share is one of patients, not of slices"
+    if chosen == len(set(names)) - count:
+        return "too many; are these the ones to keep?"
+    return "too many; is the number rounded?"
 
 
 def _same_whatever_the_order(outputs: list) -> str | None:
-    first, reverse, before, after, other_seed, _ = (list(map(str, each)) for each in outputs)
+    first, reverse, before, after, other_seed = (list(map(str, each)) for each in outputs[:5])
     if not first == before == after:
         return "the choice changes when Python starts anew; is the seed used, is the order fixed?"
     if first != reverse:
         return "the same patients in reverse order give another choice; sort before you draw"
     if first == other_seed:
         return "seeds 3 and 4 give the same choice; let the seed decide"
+    if len(set(first) & set(other_seed)) >= len(first) - 1:
+        return "seeds 3 and 4 give the same choice but for one patient; draw at random"
     return None
 
 

@@ -54,8 +54,15 @@ def by_counting(labels, probabilities, sensitivity, count):
     return found[max(1, count(sensitivity * len(found))) - 1]
 
 
-def grid(labels, probabilities, sensitivity):
-    for threshold in np.arange(1, 0, -0.25):
+def once(labels, probabilities):
+    found = np.unique(probabilities[labels == 1])
+    return np.ones(len(found)), found
+
+
+def grid(labels, probabilities, sensitivity, step=0.25):
+    if not labels.any():
+        raise ValueError("no slice with tumour")
+    for threshold in np.round(np.arange(1, 0, -step), 2):
         if (probabilities[labels == 1] >= threshold).mean() >= sensitivity:
             return threshold
     return 0.0
@@ -137,7 +144,11 @@ WRONG = {
         "without ties": (1890 / 2040, "leaves the ties out"),
         "all pairs": (1920 / (100 * 99 / 2), "pairs of two tumour slices"),
         "a count": (1920, "a number of pairs"),
-        "percent": (91.4, "too high"),
+        "percent": (91.4, "in percent"),
+        "percent, rounded": (91, "in percent"),
+        "the wrong order": (180 / 2100, "the share of pairs in the wrong order"),
+        "by slices": (1920 / 100, "30 meet 70"),
+        "one decimal too few": (0.92, "too high"),
     },
     "area_under_roc": {
         "a tie is lost": (lambda y, s: share_won(y, s, 0), "equal scores you return 0: a tie"),
@@ -145,15 +156,25 @@ WRONG = {
         "swapped": (lambda y, s: share_won(1 - y, s, 0.5), "pairs won and lost are swapped"),
         "a guess": (guessing_alone, "without tumour only you return 0.5: that says"),
         "0 / 0": (unguarded, "without tumour only it stops with ZeroDivisionError"),
-        "within 0 and 1": (within_0_and_1, "for logits, which may be negative you return"),
+        "within 0 and 1": (within_0_and_1, "for scores that may be negative you return"),
+        "never below 0.5": (
+            lambda y, s: max(share_won(y, s, 0.5), 1 - share_won(y, s, 0.5)),
+            "an AUC may lie below 0.5",
+        ),
+        "rounded scores": (
+            lambda y, s: share_won(y, s.round(2), 0.5),
+            "for scores that differ little you return",
+        ),
         "accuracy": (lambda y, s: ((s > 0.5) == (y == 1)).mean(), "for a tumour slice below"),
     },
     "prepare_for_resnet": {
         "/ 255": (lambda images: images / 255, "you divide by 255"),
         "red first": (lambda images: images - MEAN, "you leave the channels red"),
         "means of the others": (lambda images: images[..., ::-1] - MEAN, "off blue"),
+        "means alone": (lambda images: images - MEAN[::-1], "but not the channels, the last axis"),
         "no mean": (lambda images: images[..., ::-1].astype(float), "you leave the means in"),
         "upside down": (lambda images: (images - MEAN)[:, ::-1], "for one pixel"),
+        "mirrored": (lambda images: images[:, :, ::-1] - MEAN[::-1], "not the channels"),
         "wrapped": (whole_numbers, "you return 97 at"),
         "clipped": (
             lambda images: np.clip((images - MEAN)[..., ::-1], 0, 255),
@@ -175,6 +196,7 @@ WRONG = {
     "fit_head": {
         "logits": (lambda *given: head_of(*given, logits=True), "a sigmoid makes logits"),
         "no training": (lambda *given: head_of(*given, epochs=0), "hardly told apart"),
+        "the labels": (lambda x, y, penalty: 0.1 + 0.8 * y, "yours does something else"),
         "no penalty": (lambda x, y, penalty: head_of(x, y, 0.0), "does not reach the layer"),
         "a column": (lambda *given: head_of(*given)[:, None], "the shape (60, 1), not (60,)"),
     },
@@ -192,6 +214,22 @@ WRONG = {
         "over all slices": (lambda y, p, s: np.quantile(p, 1 - s), "a higher threshold"),
         "specificity": (lambda y, p, s: np.quantile(p[y == 0], s), "flags only"),
         "a grid": (grid, "a higher threshold"),
+        "a fine grid": (
+            lambda y, p, s: grid(y, p, s, 0.01),
+            "for a probability of 0.7318 you return 0.73: a higher threshold",
+        ),
+        "rounded": (
+            lambda y, p, s: by_counting(y, p, s, round),
+            "for three tumour slices and sensitivity 0.4 you return 0.9: it flags only 1",
+        ),
+        "each value once": (
+            lambda y, p, s: by_counting(*once(y, p), s, lambda n: int(np.ceil(n))),
+            "for three equal probabilities of five you return 0.1: a higher threshold",
+        ),
+        "an error that is returned": (
+            lambda y, p, s: course_threshold(y, p, s) if y.any() else ValueError("none"),
+            "for no slice with tumour you return a ValueError; raise it",
+        ),
         "no tumour": (
             lambda y, p, s: by_counting(y, p, s, lambda n: int(np.ceil(n))) if y.any() else 0.5,
             "for no slice with tumour you return 0.5; refuse it",
@@ -221,6 +259,14 @@ WRONG = {
         "one bin": (lambda y, p, b: abs(p.mean() - y.mean()), "a gap up and a gap down"),
         "largest": (lambda y, p, b: max(abs(g) for _, g in bins_of(y, p, b)), "the largest gap"),
         "unsorted": (lambda y, p, b: weighted(bins_of(y, p, b, order=False)), "sort first"),
+        "labels unsorted": (
+            lambda y, p, b: weighted(bins_of(y, np.sort(p), b)),
+            "for slices in no order you return 0.75: the labels no longer belong",
+        ),
+        "probabilities unsorted": (
+            lambda y, p, b: weighted(bins_of(y[np.argsort(p)], p, b, order=False)),
+            "for slices in no order you return 0.05: the labels no longer belong",
+        ),
         "unweighted": (
             lambda y, p, b: np.mean([abs(gap) for _, gap in bins_of(y, p, b)]),
             "for five slices in two bins you return 0.275",

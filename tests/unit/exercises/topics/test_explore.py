@@ -4,6 +4,7 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 """
 
 import itertools
+import math
 import os
 import random
 from pathlib import Path
@@ -58,7 +59,27 @@ def as_float(channel, head):
     return standardised(channel, channel[head])
 
 
-def neighbours(table, near=(-1, 1), parts=("train",), patients=True, ones=False):
+def by_n_less_one(channel, head):
+    inside = channel[head].astype(float)
+    return eight_bits(96 + 40 * (channel - inside.mean()) / (inside.std(ddof=1) or 1))
+
+
+def black_outside(channel, head):
+    return np.where(head, eight_bits(standardised(channel, channel[head])), 0).astype(np.uint8)
+
+
+def share_or(refuse, table, patient):
+    """Return the share of a patient's slices, or what `refuse` makes of one who is not there."""
+    rows = table[table["patient"] == patient]
+    return share_of_rows(rows) if len(rows) else refuse(patient)
+
+
+def over_the_last_number(table, patient):
+    rows = table[table["patient"] == patient]
+    return (rows["tumour_px"] > 0).sum() / rows["slice"].max()
+
+
+def neighbours(table, near=(-1, 1), parts=("train",), patients=True, ones=False, of=("test",)):
     """Count in the wrong ways that the options name."""
     rows = list(table.itertuples(index=False))
     found = [
@@ -69,9 +90,15 @@ def neighbours(table, near=(-1, 1), parts=("train",), patients=True, ones=False)
             for other in rows
         )
         for row in rows
-        if row.part == "test"
+        if row.part in of
     ]
     return sum(found) if ones else sum(map(bool, found))
+
+
+def numbers_beside(table):
+    """Count the numbers of slices, which two patients share."""
+    pairs = table[table["part"] == "test"].merge(table[table["part"] == "train"], on="patient")
+    return pairs["slice_x"][(pairs["slice_x"] - pairs["slice_y"]).abs() == 1].nunique()
 
 
 def beside_in_the_table(table):
@@ -83,14 +110,19 @@ def beside_in_the_table(table):
     return int((known & (table["part"] == "test")).sum())
 
 
-def drawn(patients, share, seed, least=1):
-    count = max(least, round(share * len(patients)))
+def drawn(patients, share, seed, least=1, whole=round):
+    count = max(least, whole(share * len(patients)))
     return sorted(random.Random(seed).sample(list(patients), count))
 
 
 def last_ones(names, share, seed):
     patients = sorted(set(names))
     return patients[-max(1, round(share * len(patients))) :]
+
+
+def one_after_the_other(names, share, seed):
+    patients = sorted(set(names))
+    return sorted((patients * 2)[seed : seed + max(1, round(share * len(patients)))])
 
 
 VALUES = ("volume_megabytes", "similarity_readings")
@@ -111,7 +143,11 @@ WRONG = {
             "for a file that was given another name",
         ),
         "text only": (lambda path: path.split("/")[-2], "for a pathlib.Path it stops with"),
-        "a Path": (lambda path: Path(path).parent, "for a slice you return a PosixPath"),
+        "a Path": (
+            lambda path: Path(path).parent,
+            "return a PosixPath, which is not the kind of value asked for, one text",
+        ),
+        "no return": (lambda path: print(end=Path(path).name), "is a `return` missing?"),
     },
     "volume_megabytes": {
         "one byte a value": (30 * 256 * 256 * 3 / 1e6, "one byte a value"),
@@ -119,6 +155,10 @@ WRONG = {
         "2 ** 20": (30 * 256 * 256 * 3 * 4 / 2**20, "2^20"),
         "bytes": (30 * 256 * 256 * 3 * 4, "that is in bytes"),
         "one slice": (256 * 256 * 3 * 4 / 1e6, "too low"),
+        "bits": (30 * 256 * 256 * 3 * 32 / 1e6, "that counts bits"),
+        "whole megabytes": (24, "rounded to whole megabytes"),
+        "text": ("23.6 MB", "you give a str, which is not the kind of value asked for, one number"),
+        "imaginary": (23.59296j, "you give a complex"),
     },
     "tumour_share": {
         "the whole table": (lambda table, patient: share_of_rows(table), "in the whole table"),
@@ -142,13 +182,30 @@ WRONG = {
             lambda table, patient: share_of_rows(table[table.patient == patient]),
             "for patient Z_9, who is not in the table you return nan; refuse it",
         ),
+        "an error that is returned": (
+            lambda table, patient: share_or(ValueError, table, patient),
+            "for patient Z_9, who is not in the table you return a ValueError; raise it",
+        ),
+        "among all slices": (
+            lambda table, patient: share_of_rows(
+                table.assign(tumour_px=table["tumour_px"].where(table["patient"] == patient, 0))
+            ),
+            "the share among all slices of the table",
+        ),
+        "over the last number": (over_the_last_number, "the highest number is not a count"),
     },
     "normalise": {
         "over everything": (over_everything, "you let the background decide"),
         "by slice": (by_slice, "for a dark slice below a bright one you normalise each slice"),
         "not clipped": (unclipped, "for one very bright spot you let values beyond 255"),
         "cut off": (cut_off, "you cut grey levels off"),
-        "0 / 0": (without_a_look_at_zero, "for a channel with one grey level you divide 0 by 0"),
+        "0 / 0": (without_a_look_at_zero, "with one grey level, on black you divide 0 by 0"),
+        "1 instead of 0": (
+            lambda channel, head: eight_bits(standardised(channel, channel[head])),
+            "you return 96 in the head alone",
+        ),
+        "n - 1": (by_n_less_one, "your deviation divides by n - 1"),
+        "black outside": (black_outside, "you leave the background black"),
         "float": (as_float, "you return float64, not uint8"),
         "flat": (lambda channel, head: channel[head], "you return the shape"),
     },
@@ -158,6 +215,8 @@ WRONG = {
         "every pair": ("ace", "you take (e): boxes and whiskers overlap"),
         "no fall": ("c", "is missing: follow the medians"),
         "no end": ("a", "is missing: compare the last two boxes"),
+        "words": ("a and c", "you name 'n'; the readings are a to e"),
+        "a dictionary": ({"a": True}, "you give a dict"),
     },
     "neighbours_in_training": {
         "twice": (lambda table: neighbours(table, ones=True), "is still one test slice"),
@@ -168,7 +227,13 @@ WRONG = {
         ),
         "two away": (lambda table: neighbours(table, near=(-2, -1, 1, 2)), "two slices away"),
         "by row": (beside_in_the_table, "rows of the table need not be in order"),
-        "above only": (lambda table: neighbours(table, near=(1,)), "for two patients with gaps"),
+        "above only": (lambda table: neighbours(table, near=(1,)), "the one below too"),
+        "below only": (lambda table: neighbours(table, near=(-1,)), "the one above too"),
+        "all but training": (
+            lambda table: neighbours(table, of=("test", "validation")),
+            "for a validation slice beside a training slice you return 1: that is a validation",
+        ),
+        "numbers": (numbers_beside, "slice 2 of A and slice 2 of B are two slices"),
         "the slices": (lambda table: list(table["slice"]), "you return a list"),
     },
     "held_out_patients": {
@@ -197,6 +262,23 @@ WRONG = {
         "unsorted": (
             lambda names, share, seed: drawn(sorted(set(names)), share, seed)[::-1],
             "unsorted",
+        ),
+        "rounded down": (
+            lambda names, share, seed: drawn(sorted(set(names)), share, seed, whole=math.floor),
+            "for 7 patients and a share of 0.4 you return 2 of 7 patients: too few; is the number",
+        ),
+        "rounded up": (
+            lambda names, share, seed: drawn(sorted(set(names)), share, seed, whole=math.ceil),
+            "for 7 patients and a share of 0.3 you return 3 of 7 patients: too many; is the number",
+        ),
+        "the others": (
+            lambda names, share, seed: drawn(sorted(set(names)), 1 - share, seed),
+            "you return 30 of 40 patients: too many; are these the ones to keep?",
+        ),
+        "one after the other": (one_after_the_other, "but for one patient; draw at random"),
+        "two lists": (
+            lambda names, share, seed: [sorted(set(names)), []],
+            "you return a list where a patient's name is asked for",
         ),
         "an endless one": (
             lambda names, share, seed: itertools.cycle(names),
@@ -235,8 +317,9 @@ def by_merging(table):
 
 def by_two_steps(channel, head):
     inside = np.where(head, channel, np.nan).astype(float)
-    mean, deviation = np.nanmean(inside), np.nanstd(inside) or 1.0
-    return np.rint(40 * ((channel - mean) / deviation) + 96).clip(0, 255).astype("uint8")
+    mean, deviation = np.nanmean(inside), np.nanstd(inside)
+    z = (channel - mean) / deviation if deviation else np.zeros(channel.shape)
+    return np.rint(40 * z + 96).clip(0, 255).astype("uint8")
 
 
 def counted(names, share):
