@@ -8,6 +8,7 @@ what is left of it after `encode` and `decode`, so that one never calls right wh
 wrong.
 """
 
+import re
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from enum import Enum
 from utils.exercises.grading.encoding import decode, encode
 from utils.exercises.judges import AnotherKindError
 
+_BOLD = re.compile(r"\x1b\[\d*m")
 OPEN = "not attempted yet"
 ENDLESS = "endless"
 
@@ -250,8 +252,13 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return an exception as part of a line: its kind and the first line of its message."""
-    lines = str(error).splitlines()
+    """Return an exception as part of a line: its kind and the first line of its message.
+
+    Keras puts a line that names a layer before the message, which is set in bold.
+    """
+    lines = [line for line in _BOLD.sub("", str(error)).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling "):
+        lines = lines[1:]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 

@@ -199,3 +199,12 @@ def test_the_time_limit_ends_with_the_block_and_is_left_out_beside_the_main_thre
 def test_an_error_is_told_in_one_line():
     assert describe_exception(ValueError("first\nsecond")) == "ValueError: first"
     assert describe_exception(ValueError()) == "ValueError"
+
+
+def test_of_an_exception_of_keras_the_message_is_told_and_not_the_layer():
+    told = (
+        "Exception encountered when calling Sequential.call().\n\n\x1b[1mBad shape\x1b[0m\n\nArgs"
+    )
+    assert describe_exception(ValueError(told)) == "ValueError: Bad shape"
+    alone = "Exception encountered when calling Sequential.call()."
+    assert describe_exception(ValueError(alone)) == f"ValueError: {alone}"

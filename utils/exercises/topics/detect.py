@@ -11,6 +11,7 @@ NOTEBOOK = "02"
 NAN = float("nan")
 # For one input, where Keras has to build and train.
 KERAS_SECONDS = 60.0
+LINEAR_WITHIN = 0.04
 # What the network's preprocessing takes off, in the order red, green, blue. Said here again,
 # because utils.models.resnet50 loads TensorFlow; a test compares.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
@@ -152,8 +153,11 @@ def _network_judge(maps: int) -> judges.Judge:
         if output.trained != maps + 1:
             return (
                 f"training would change {output.trained} numbers; the last layer has {maps} "
-                "weights and a bias"
+                "weights and a bias: what "
+                + ("else is trained?" if output.trained > maps + 1 else "is missing?")
             )
+        if output.layers[-1].endswith("Pooling2D"):
+            return "you weigh the maps before you take the maximum; of each map it is asked for"
         if output.activation not in ("", "linear"):
             return f"your last layer has the activation {output.activation}; a logit has none"
         return None
@@ -186,12 +190,20 @@ def _probabilities(features: np.ndarray, labels: np.ndarray, strong: bool) -> ju
             return f"you return the shape {values.shape}, not {labels.shape}"
         if not (values >= 0).all() or not (values <= 1).all():
             return "not all values lie between 0 and 1; a sigmoid makes logits probabilities"
+        if np.isin(values, (0, 1)).all():
+            return "you return nothing but 0 and 1; probabilities are asked for"
         apart = values[labels].mean() - values[~labels].mean()
+        if not strong and apart < -0.5:
+            return "the slices with label 1 get the low probabilities"
         if strong and apart > 0.25:
             return "the two kinds lie as far apart as without: the penalty does not reach the layer"
         if not strong and apart < 0.5:
-            return "the two kinds are hardly told apart: is it trained, for all 40 epochs?"
-        if _not_linear(values, features) > 0.1:
+            return (
+                "the two kinds are hardly told apart: is it trained for 40 epochs, at a rate of "
+                "0.05, with a loss that expects what the layer gives?"
+            )
+        # A notebook may compute in bfloat16, which moves a probability by less than 0.01.
+        if _not_linear(values, features) > LINEAR_WITHIN:
             return (
                 "one dense layer weighs the features and adds a number; yours does something else"
             )
@@ -201,12 +213,17 @@ def _probabilities(features: np.ndarray, labels: np.ndarray, strong: bool) -> ju
 
 
 def _not_linear(probabilities: np.ndarray, features: np.ndarray) -> float:
-    """Return how far the logits are, at most, from the nearest weighted sum of the features."""
-    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)  # where a float32 still tells 1 - p from 0
+    """Return how far the probabilities are, at most, from those of one dense layer.
+
+    Logits are compared with the nearest weighted sum of the features; p (1 - p) turns a difference
+    of logits into one of probabilities, so that what is near 0 or 1, and rounded, hardly counts.
+    """
+    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
+    slope = clipped * (1 - clipped)
     logits = np.log(clipped / (1 - clipped))
     inputs = np.c_[features, np.ones(len(features))]
-    weights = np.linalg.lstsq(inputs, logits)[0]
-    return float(np.abs(logits - inputs @ weights).max())
+    weights = np.linalg.lstsq(inputs * slope[:, None], logits * slope)[0]
+    return float((np.abs(logits - inputs @ weights) * slope).max())
 
 
 def _penalty_readings() -> Exercise:

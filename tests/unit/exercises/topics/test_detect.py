@@ -6,6 +6,7 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 from utils import check
 from utils.config import ROOT
@@ -112,16 +113,46 @@ def weighted(gaps, absolute=abs):
     return sum(count * absolute(gap) for count, gap in gaps) / sum(count for count, _ in gaps)
 
 
-def detector_of(base, freeze=True, pooling="GlobalMaxPooling2D", activation=None, whole=False):
+def detector_of(
+    base, freeze=True, pooling="GlobalMaxPooling2D", activation=None, whole=False, use_bias=True
+):
     """Return what a student builds on a base, with one thing wrong or none."""
     import keras
 
     layers = keras.layers
     base.trainable = not freeze
     x = getattr(layers, pooling)()(base.output)
-    model = keras.Model(base.input, layers.Dense(1, activation=activation)(x))
+    dense = layers.Dense(1, activation=activation, use_bias=use_bias)
+    model = keras.Model(base.input, dense(x))
     model.trainable = not whole
     return model
+
+
+def weighed_first(base):
+    import keras
+
+    base.trainable = False
+    logits = keras.layers.Dense(1)(base.output)
+    return keras.Model(base.input, keras.layers.GlobalMaxPooling2D()(logits))
+
+
+def by_regression(features, labels, penalty):
+    """Return what scikit-learn's regression, which is one dense layer, makes of the features."""
+    C = 1 / (2 * len(labels) * max(penalty, 1e-3))
+    model = LogisticRegression(C=C, max_iter=1000).fit(features, labels)
+    return model.predict_proba(features)[:, 1]
+
+
+def in_bfloat16(features, labels, penalty):
+    """Return the same with every intermediate result cut to the eight bits of a bfloat16."""
+
+    def cut(values):
+        bits = np.asarray(values, dtype=np.float32).view(np.uint32) & 0xFFFF0000
+        return bits.view(np.float32)
+
+    probabilities = by_regression(features, labels, penalty)
+    logits = cut(np.log(probabilities / (1 - probabilities)))
+    return cut(1 / cut(1 + cut(np.exp(-logits))))
 
 
 def head_of(features, labels, penalty, epochs=40, logits=False):
@@ -183,7 +214,10 @@ WRONG = {
         "one picture": (lambda images: (images - MEAN)[0, ..., ::-1], "you return the shape"),
     },
     "frozen_detector": {
-        "not frozen": (lambda base: detector_of(base, freeze=False), "would change 425 numbers"),
+        "not frozen": (
+            lambda base: detector_of(base, freeze=False),
+            "a bias: what else is trained?",
+        ),
         "all frozen": (lambda base: detector_of(base, whole=True), "nothing is left to train"),
         "a mean": (
             lambda base: detector_of(base, pooling="GlobalAveragePooling2D"),
@@ -191,12 +225,23 @@ WRONG = {
         ),
         "every place": (lambda base: detector_of(base, pooling="Flatten"), "would change 393"),
         "a probability": (lambda base: detector_of(base, activation="sigmoid"), "a logit has none"),
+        "weighed first": (weighed_first, "you weigh the maps before you take the maximum"),
+        "no bias": (lambda base: detector_of(base, use_bias=False), "8 numbers"),
         "the base": (lambda base: base, "ends in the shape"),
     },
     "fit_head": {
         "logits": (lambda *given: head_of(*given, logits=True), "a sigmoid makes logits"),
         "no training": (lambda *given: head_of(*given, epochs=0), "hardly told apart"),
         "the labels": (lambda x, y, penalty: 0.1 + 0.8 * y, "yours does something else"),
+        "0 and 1": (lambda x, y, penalty: y, "nothing but 0 and 1"),
+        "the other kind": (
+            lambda *given: 1 - by_regression(*given),
+            "the slices with label 1 get the low probabilities",
+        ),
+        "curved": (
+            lambda x, y, penalty: by_regression(x**3, y, penalty),
+            "yours does something else",
+        ),
         "no penalty": (lambda x, y, penalty: head_of(x, y, 0.0), "does not reach the layer"),
         "a column": (lambda *given: head_of(*given)[:, None], "the shape (60, 1), not (60,)"),
     },
@@ -313,9 +358,12 @@ def course_threshold(labels, probabilities, sensitivity):
         ("threshold_for", course_threshold),
         ("sensitivity_specificity", binary_counts),
         ("calibration_error", calibration.expected_calibration_error),
+        ("fit_head", by_regression),
+        ("fit_head", in_bfloat16),
+        ("auc_from_pairs", 0.91),
     ],
 )
-def test_what_the_course_itself_uses_is_right(name, answer):
+def test_what_the_course_or_a_library_computes_is_right(name, answer):
     verdict = getattr(check, name).verdict(answer)
     assert verdict.mark is Mark.RIGHT, verdict.message
 
