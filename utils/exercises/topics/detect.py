@@ -27,6 +27,7 @@ def _auc_from_pairs() -> Exercise:
         1890 / 4950: "that counts pairs of two tumour slices and of two others among all pairs",
         1920.0: "that is a number of pairs, not a share of them",
         180 / 2100: "that is the share of pairs in the wrong order",
+        18.9: "a pair has one slice of each kind: 30 meet 70",
         19.2: "a pair has one slice of each kind: 30 meet 70",
     }
     slips |= {round(100 * 1920 / 2100, digits): "that is in percent" for digits in (0, 1, 2)}
@@ -271,7 +272,7 @@ def _highest(said: str, positives: list, negatives: list, sensitivity: float) ->
 
     def judge(output):
         if isinstance(output, bool | str) or np.ndim(output) != 0:
-            raise TypeError
+            raise judges.AnotherKindError("one number")
         value = float(output)
         if abs(value - max(asked)) < 1e-9:
             return None

@@ -193,10 +193,11 @@ def _similarity_readings() -> Exercise:
     return Exercise("similarity_readings", NOTEBOOK, (Case("", (), judge),), is_function=False)
 
 
-# Two patients, one with a gap: slice 2 of A and slices 2 and 4 of B have a neighbour in training.
+# Two patients: slice 2 of A and slices 2, 4 and 6 of B have a neighbour in training.
 _MIXED = [
     ("A", 1, "train"), ("A", 2, "test"), ("A", 3, "test"), ("A", 4, "validation"),
-    ("B", 2, "test"), ("B", 3, "train"), ("B", 4, "test"), ("B", 6, "test"),
+    ("B", 2, "test"), ("B", 3, "train"), ("B", 4, "test"), ("B", 5, "train"), ("B", 6, "test"),
+    ("B", 8, "test"),
 ]  # fmt: skip
 
 
@@ -213,6 +214,12 @@ def _neighbours_in_training() -> Exercise:
     below = {0: "one neighbour is enough, the one below too"}
     above = {0: "one neighbour is enough, the one above too"}
     not_test = {1: "that is a validation slice; count test slices"}
+    several = {
+        3: "slice 2 of A and slice 2 of B are two slices",
+        2: "that counts patients; count test slices",
+        5: "a test slice with two neighbours in training is still one test slice",
+        4 / 6: "that is a share; count test slices",
+    }
     shuffled = {0: "the rows of the table need not be in order"}
     return Exercise(
         "neighbours_in_training",
@@ -256,7 +263,7 @@ def _neighbours_in_training() -> Exercise:
                 1,
                 shuffled,
             ),
-            case("two patients", _MIXED, 3, {2: "slice 2 of A and slice 2 of B are two slices"}),
+            case("two patients", _MIXED, 4, several),
         ),
     )
 

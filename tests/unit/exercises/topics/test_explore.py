@@ -234,6 +234,14 @@ WRONG = {
             "for a validation slice beside a training slice you return 1: that is a validation",
         ),
         "numbers": (numbers_beside, "slice 2 of A and slice 2 of B are two slices"),
+        "a share": (
+            lambda table: neighbours(table) / max(1, (table["part"] == "test").sum()),
+            "for two patients you return 0.666667: that is a share",
+        ),
+        "patients": (
+            lambda table: sum(min(neighbours(rows), 1) for _, rows in table.groupby("patient")),
+            "for two patients you return 2: that counts patients",
+        ),
         "the slices": (lambda table: list(table["slice"]), "you return a list"),
     },
     "held_out_patients": {
