@@ -968,8 +968,8 @@ display(
     Markdown(
         "**What it shows.** The parts are similar, not equal. The share of slices with tumour is "
         f"{of_slices[0]} in training, {of_slices[1]} in validation and {of_slices[2]} in the test; "
-        f"where it shows, the median patient's tumour covers {medians['train']:.0f} pixels on "
-        f"average in training, {medians['validation']:.0f} in validation and "
+        "in the slices that show it, the median patient's tumour covers a mean of "
+        f"{medians['train']:.0f} pixels in training, {medians['validation']:.0f} in validation and "
         f"{medians['test']:.0f} in the test. With so few patients no split is perfectly balanced, "
         "and another seed gives other differences of this kind."
     )
