@@ -364,7 +364,8 @@ print(
 
 # %% tags=["hide-input"]
 less = told_apart["right"] / told_apart["divided by 255"]
-lost = rows["right"]["AUC, validation"] - rows["divided by 255"]["AUC, validation"]
+right_auc, wrong_auc = (round(row["AUC, validation"], 2) for row in rows.values())
+lost = right_auc - wrong_auc  # of the numbers as the table shows them
 say(
     f"**Reading the table.** Prepared rightly, the features differ {less:.1f} times as much from "
     f"slice to slice. With the wrong preprocessing the AUC is {abs(lost):.2f} "
@@ -626,7 +627,8 @@ history.iloc[[0, len(history) // 2, -1]].round(3)
 
 # %% [markdown]
 # `model.fit` returns a *history*: each metric after each epoch, on the training patients and, with
-# `val_` before its name, on the validation patients. Always plot it.
+# `val_` before its name, on the validation patients. The first epoch has the number 0 in this
+# table, and 1 in figures. Always plot it.
 #
 # *Predict before you run: we now train the same layer with a penalty of 0.5 as well. Which of the
 # two will come closer to the training patients? And which to the validation patients?*
@@ -671,11 +673,11 @@ ends = {p: row["val_cross_entropy"] for p, row in last.items()}
 closer = "without" if ends[0.0] < ends[0.5] else "with"
 say(
     f"**Reading the figure.** Without a penalty the cross-entropy on the training patients falls "
-    f"to {last[0.0]['cross_entropy']:.2f}, on the validation patients it ends at {ends[0.0]:.2f}: "
+    f"to {last[0.0]['cross_entropy']:.3f}, on the validation patients it ends at {ends[0.0]:.3f}: "
     f"the layer has {scaled.shape[1]} weights for {in_training.sum()} slices and learns its "
     "training patients by heart ([overfitting](../docs/glossary.md#overfitting)). With the penalty "
-    f"of 0.5 the two end at {last[0.5]['cross_entropy']:.2f} and {ends[0.5]:.2f}: the gap is "
-    f"{gap[0.5]:.2f} instead of {gap[0.0]:.2f}."
+    f"of 0.5 the two end at {last[0.5]['cross_entropy']:.3f} and {ends[0.5]:.3f}: the gap is "
+    f"{gap[0.5]:.3f} instead of {gap[0.0]:.3f}."
 )
 say(
     "**The answer to the prediction.** The layer without a penalty comes closer to the training "
