@@ -29,6 +29,13 @@ def test_a_number(output, fault):
     assert judges.number(0.75, slips={0.25: "that is the other one"})(output) == fault
 
 
+def test_of_several_slips_the_closest_is_told():
+    judge = judges.number(0.914, within=5e-3, slips={0.9265: "no ties", 0.9286: "ties won"})
+    assert judge(0.9265) == "you return 0.9265: no ties"
+    assert judge(0.9286) == "you return 0.9286: ties won"
+    assert judge(0.91) is None
+
+
 def test_nan_may_be_right_or_a_known_slip():
     assert judges.number(NAN)(NAN) is None
     assert judges.number(NAN)(0.0) == "you return 0; decide what it should be and say why"

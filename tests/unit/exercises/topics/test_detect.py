@@ -398,6 +398,6 @@ def test_readings_of_another_kind_are_refused(answer):
     assert "not the kind of value" in check.penalty_readings.verdict(answer).message
 
 
-@pytest.mark.parametrize("answer", ["abd", "DBA", "a, b, d"])
+@pytest.mark.parametrize("answer", ["abd", "DBA", "a, b, d", "a+b+d", "(a)/(b)/(d)."])
 def test_letters_are_read_in_any_order_and_spelling(answer):
     assert check.penalty_readings.verdict(answer).mark is Mark.RIGHT
