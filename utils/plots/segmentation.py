@@ -261,7 +261,7 @@ def zoomed_contours(
     (_, truth), *predictions = masks.items()
     rows, columns = np.nonzero(np.any([np.asarray(mask) > 0 for mask in masks.values()], axis=0))
     height, width = image.shape[:2]
-    figure = new_figure(title, source, 2.5 * len(predictions), 3.4)
+    figure = new_figure(title, source, 2.5 * len(predictions), 3.8)
     for axes, (name, mask) in zip(
         figure.subplots(1, len(predictions), squeeze=False)[0], predictions, strict=True
     ):
