@@ -1012,8 +1012,9 @@ display(Markdown(words))
 # Two slices of a patient do not show what happens between them. Scroll through the whole of the
 # worst patient, and through the median and the best one to compare, and move the threshold. *Look
 # where the outline leaves the tumour from one slice to the next, and whether any threshold would
-# have saved the worst patient.* The viewer draws all that lies above the threshold; the masks
-# above had their small pieces taken out as well, if notebook 3 found that better.
+# have saved the worst patient.* The viewer draws all that lies above the threshold. Of the masks
+# above some pieces were taken out as well, if notebook 3 found that better: small ones, or all but
+# the largest. Where a Dice differs from that in the table, this is why.
 
 # %%
 from utils.cohort.table import true_masks
