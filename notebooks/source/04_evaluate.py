@@ -521,10 +521,11 @@ over_patients, over_slices = (area.high - area.low for area in areas.values())
 print(f"{over_patients / over_slices:.2f} times as wide over patients; {SOURCE}")
 
 # %% [markdown]
-# For a measure like specificity or the Dice of a slice, patients differ little in our simulated
-# cohort, $\rho$ is near 0, and the two intervals agree up to chance; with another seed the factor
-# may even fall below 1. You cannot know beforehand which case you are in. The interval over
-# patients is right in all of them.
+# Where patients differ little, as they often do in specificity, $\rho$ is near 0 and the two
+# intervals agree up to chance; with another seed the factor may even fall below 1. For the Dice of
+# a slice it depends on the training: one patient who is lost in all slices is enough for a large
+# $\rho$. You cannot know beforehand which case you are in. The interval over patients is right in
+# all of them.
 #
 # Mind also what the interval over patients does *not* contain. It describes only which patients
 # happened to come. Another training with another seed, another hospital and another expert's masks
@@ -647,10 +648,11 @@ display(Markdown(words))
 # all the same. "The intervals overlap, so there is no difference" is a common mistake.
 #
 # "These patients do not decide" is a result too, and it is not the same as "equal": look at how
-# large a difference the interval still allows. For the default seed most patients lose a little
-# with the cascade, and the interval does not decide, because of one patient who gains a lot. With
-# another seed this patient may be in the training part, and then the interval may exclude 0: so
-# much can a comparison on a few patients depend on one of them.
+# large a difference the interval still allows. Nor is "better by the interval" the last word. If
+# most patients lose a little with the cascade and one gains a lot, that one alone may bring 0 into
+# the interval; with another seed the same patient may be in the training part, and the interval
+# excludes 0. So much can a comparison on a few patients depend on one of them: look for such a
+# patient in the figure before you believe either.
 
 # %% [markdown]
 # ### Exercise 4.5 · In pairs
@@ -1010,8 +1012,9 @@ display(Markdown(words))
 # Two slices of a patient do not show what happens between them. Scroll through the whole of the
 # worst patient, and through the median and the best one to compare, and move the threshold. *Look
 # where the outline leaves the tumour from one slice to the next, and whether any threshold would
-# have saved the worst patient.* The viewer draws all that lies above the threshold; the masks
-# above had their small pieces taken out as well, if notebook 3 found that better.
+# have saved the worst patient.* The viewer draws all that lies above the threshold. Of the masks
+# above some pieces were taken out as well, if notebook 3 found that better: small ones, or all but
+# the largest. Where a Dice differs from that in the table, this is why.
 
 # %%
 from utils.cohort.table import true_masks
@@ -1034,7 +1037,7 @@ for rank, patient in chosen.items():
 
 # %% tags=["hide-input"]
 alt = (
-    "FLAIR slices through the whole tumour of "
+    "FLAIR slices, from the first to the last on which an outline is drawn, of "
     + ", ".join(f"{patient} ({rank})" for rank, patient in chosen.items())
     + f", with the true outline and the predicted one at a threshold of "
     f"{postprocessing.threshold:g}."

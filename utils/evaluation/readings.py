@@ -56,18 +56,20 @@ def paired_reading(
     """
     change = second - first
     below, above, chance = sign_test(change)
+    probability = f"of {chance:.3f}" if chance >= 0.001 else "below 0.001"
     farthest = change.abs().idxmax()
     rest = change.drop(farthest).mean()
     leader = names[0] if below > above else names[1]
     turns = rest * change.mean() < 0
     disagree = (change.mean() > 0) != (above > below)
     return (
-        f"{names[0]} is better in {below} patients and {names[1]} in {above}. If both were equally "
-        f"good, a count at least as uneven would come about with a probability of {chance:.3f} "
-        f"(the *sign test*: toss a coin for each patient). The mean difference, {names[1]} minus "
-        f"{names[0]}, is {format_interval(difference, sign=True)}. The largest single one is that "
-        f"of {farthest}: {first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with "
-        f"{names[1]}. Without this patient the mean difference would be {rest:+.3f}"
+        f"{names[0]} is better in {below} patients and {names[1]} in {above}, counting every "
+        "difference, however small. If both were equally good, a count at least as uneven would "
+        f"come about with a probability {probability} (the *sign test*: toss a coin for each "
+        f"patient). The mean difference, {names[1]} minus {names[0]}, is "
+        f"{format_interval(difference, sign=True)}. The largest single one is that of {farthest}: "
+        f"{first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with {names[1]}. Without "
+        f"this patient the mean difference would be {rest:+.3f}"
         + (": **one patient turns the mean round.**" if turns else ", with the same sign.")
         + (
             f" By the count {leader} is ahead, by the mean the other."

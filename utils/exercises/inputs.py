@@ -50,6 +50,26 @@ class Classifier:
         return np.asarray(images)[:, 0, 0] > 0
 
 
+class ReadOnly:
+    """An array that may be read only; a plain one, made anew each time that it is copied.
+
+    Writing into it raises "assignment destination is read-only", as NumPy does wherever the flag
+    is set.
+
+    Parameters
+    ----------
+    values : ndarray
+    """
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+
+    def __deepcopy__(self, memo):
+        values = self.values.copy()
+        values.flags.writeable = False
+        return values
+
+
 def as_floats(values: np.ndarray) -> np.ndarray:
     """Return the values as floats: a segmenter whose answer is what it was given."""
     return np.asarray(values, dtype=float)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.text import format_bounds, format_number
@@ -56,8 +57,10 @@ def paired_dice(
     spread.axvline(difference.estimate, color=ORANGE, linestyle="--")
     spread.set(xlabel=f"change in Dice:\n{names[1]} minus {names[0]}", ylabel="patients, sorted")
     spread.set_yticks([])
+    spread.xaxis.set_major_locator(MaxNLocator(6))  # labels such as -0.125 would touch each other
+    neither = len(change) - better - worse
     spread.set_title(
-        f"better {better}, same {len(change) - better - worse}, worse {worse}\n"
+        f"by more than 0.005: better {better}, worse {worse}; neither {neither}\n"
         f"mean {format_number(difference.estimate, sign=True)} "
         f"(95 % CI {format_bounds(difference.low, difference.high, sign=True)}, band)",
         fontsize=9,

@@ -261,7 +261,7 @@ def zoomed_contours(
     (_, truth), *predictions = masks.items()
     rows, columns = np.nonzero(np.any([np.asarray(mask) > 0 for mask in masks.values()], axis=0))
     height, width = image.shape[:2]
-    figure = new_figure(title, source, 2.5 * len(predictions), 3.4)
+    figure = new_figure(title, source, 2.5 * len(predictions), 3.8)
     for axes, (name, mask) in zip(
         figure.subplots(1, len(predictions), squeeze=False)[0], predictions, strict=True
     ):
@@ -305,7 +305,8 @@ def loss_lab(table: pd.DataFrame, source: str) -> Figure:
             trade.annotate(
                 f"{row['fn_weight']:g}",
                 (row["precision_half"], row["sensitivity_half"]),
-                xytext=(5, 3),
+                # Two seeds lie close to each other: the first has its labels on the other side.
+                xytext=(5, 3) if number else (-17, -9),
                 textcoords="offset points",
                 fontsize=8,
                 color=GREY,

@@ -21,6 +21,8 @@ def test_the_sign_test_counts_and_leaves_ties_out():
 def test_one_patient_who_turns_the_mean_round_is_named():
     said = readings.paired_reading(FIRST, SECOND, ("one", "two"), UNSURE)
     assert "one is better in 3 patients and two in 1" in said
+    # As uneven as 3 of 4 are 10 of 16 sequences of tosses.
+    assert "with a probability of 0.625" in said
     assert "that of d: 0.00 with one, 0.70 with two" in said
     assert "-0.100: **one patient turns the mean round.**" in said
     assert "By the count one is ahead, by the mean the other." in said
@@ -30,6 +32,12 @@ def test_where_count_and_mean_agree_nobody_turns_it():
     said = readings.paired_reading(FIRST[:3], SECOND[:3], ("one", "two"), UNSURE)
     assert "turns the mean round" not in said and "with the same sign" in said
     assert "By the count and by the mean, one is ahead." in said
+
+
+def test_a_probability_too_small_for_three_decimals_is_not_called_0():
+    first = pd.Series(0.8, range(13))
+    said = readings.paired_reading(first, first - 0.1, ("one", "two"), UNSURE)  # 2 of 8192
+    assert "with a probability below 0.001" in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import ReadOnly
 from utils.exercises.judges import Judge, mask, number, same
 
 # --- cascade -----------------------------------------------------------------------------------
@@ -59,8 +60,9 @@ CASCADE = Exercise(
              _emptied(_ON_THE_LINE, [True, True, True])),
         Case("a single slice", (_ON_THE_LINE[:1], np.array([0.4]), 0.3),
              _emptied(_ON_THE_LINE[:1], [True])),
-        Case("masks of 0 and 255 (uint8)",
-             (np.uint8(_ON_THE_LINE) * 255, np.array([0.6, 0.2, 0.8]), 0.5),
+        # The text asks to leave the array as it is: here it cannot be written into.
+        Case("masks of 0 and 255 (uint8) that must stay as they are",
+             (ReadOnly(np.uint8(_ON_THE_LINE) * 255), np.array([0.6, 0.2, 0.8]), 0.5),
              _emptied(np.uint8(_ON_THE_LINE) * 255, [True, False, True])),
     ),
 )  # fmt: skip
@@ -125,10 +127,12 @@ THREE_DICE = Exercise(
         Case("a single patient", (counts(("A", 10, 10, 5), ("A", 30, 30, 30)),),
              _three((70 / 80, 0.75, 70 / 80))),
         Case("a false positive of 10 pixels on a tumour-free slice",
-             (counts(("A", 20, 20, 20), ("A", 0, 10, 0), ("B", 20, 20, 20)),),
-             _three((0.9, 2 / 3, 80 / 90), {
-                 "patients": {1.0: "the invented pixels have to lower it"},
-                 "slices": {1.0: "a tumour-free slice with a false positive has Dice 0, not 0/0"},
+             (counts(("A", 20, 20, 20), ("A", 0, 10, 0), ("B", 20, 20, 20), ("C", 20, 5, 5)),),
+             # Of the patients 0.8, 1 and 0.4, of the slices 1, 0, 1 and 0.4.
+             _three((2.2 / 3, 2.4 / 4, 90 / 115), {
+                 "patients": {2.4 / 3: "that is the median, or the invented pixels do not lower it",
+                              2.4 / 4: "that is the mean over the slices"},
+                 "slices": {2.4 / 3: "a tumour-free slice with a false positive has a 0, not 0/0"},
              })),
         Case("slices of two patients mixed up, with another index",
              (_LARGE_AND_SMALL.iloc[[2, 0, 3, 1]].set_axis([7, 5, 5, 9]),),
@@ -181,10 +185,10 @@ def _charged(height: int, width: int) -> Judge:
 # The ends of a line of 21 pixels, and its left end alone: one way 0, the other 0 to 20.
 _LINE = _pixels(*[(5, column) for column in range(21)])
 _LINE_SLIPS = {
-    0.0: "only the way from the prediction is measured; take both ways",
+    0.0: "one way alone gives that, or a share of 0.95 where NumPy counts per cent; take both ways",
     20.0: "that is the largest distance of all, not the 95th percentile",
     19.0: "one way alone gives that, or the larger of two percentiles; put both ways together",
-    9.5: "a mean of percentiles is another measure; put all distances together first",
+    9.5: "a mean of two percentiles gives that, or a median; put all distances together first",
 }
 _STRAY = _block(4, 4, 12) | _pixels((10, 21))
 

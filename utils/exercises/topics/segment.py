@@ -30,10 +30,11 @@ _ONE_OF_BOTH = {
 _TOO_HIGH_FOR_NONE = {1.0: "one mask is empty, the other is not; that is no agreement"}
 _VALUES = "the values, 255 each, are added up; count the pixels above 0"
 _AS_BYTES = {127.5: _VALUES, 4 / 2040: _VALUES}
-_PER_SLICE = {
-    0.75: "that is a mean over the slices; pool the pixels of all slices, then divide once",
-    0.25: "that is a mean over the slices; pool the pixels of all slices, then divide once",
-}
+_PER_SLICE = "that is a mean over the slices; pool the pixels of all slices, then divide once"
+# Slices with a Dice of 1/2, 1 and 0/0; together 2 * 3 / (5 + 5). The mean of the slices is told
+# apart from that whatever it makes of 0/0: leave it out, count it as 1, or as 0.
+_SLICES = np.stack([SQUARE, CORNER, EMPTY]), np.stack([SHIFTED, CORNER, EMPTY])
+_MEANS_OF_SLICES = {0.75: _PER_SLICE, 2.5 / 3: _PER_SLICE, 0.5: _PER_SLICE}
 
 DICE = Exercise(
     "dice",
@@ -43,6 +44,7 @@ DICE = Exercise(
             1 / 3: "that is the overlap over the union (IoU); Dice divides by both areas added",
             0.25: "the overlap stands there once; Dice takes it twice",
             0.75: "that is the share of pixels that agree; Dice ignores what both leave empty",
+            5 / 9: "what you add above and below the line changes it; look for 0/0 instead",
         })),
         Case("two masks that agree", (SQUARE, SQUARE), number(1)),
         Case("one pixel found of a tumour of four", (SQUARE, _ONE_PIXEL),
@@ -58,21 +60,28 @@ DICE = Exercise(
              number(0.5, slips=_AS_BYTES)),
         Case("a true mask of 0 and 255 and a prediction of 0 and 1",
              (np.uint8(SQUARE) * 255, np.uint8(SHIFTED)), number(0.5)),
-        Case("two volumes of two slices", (np.stack([SQUARE, EMPTY]), np.stack([SHIFTED, EMPTY])),
-             number(0.5, slips=_PER_SLICE)),
-        Case("masks of the shapes (4, 4) and (1, 4)", (SQUARE, SQUARE[1:2]),
-             refusal("NumPy would repeat the one row silently", ValueError, AssertionError),
+        Case("two volumes of three slices", _SLICES, number(0.6, slips=_MEANS_OF_SLICES)),
+        # As many rows: who compares no more than the lengths does not see it.
+        Case("masks of the shapes (4, 4) and (4, 1)", (SQUARE, SQUARE[:, 1:2]),
+             refusal("NumPy would repeat the one column silently", ValueError, AssertionError),
              refuses=True),
     ),
 )  # fmt: skip
 
 # --- decoder_step ------------------------------------------------------------------------------
 
-_FILTERS = 16
 
+def _step(filters: int, nothing_left: str, reach: Judge | None = None) -> Judge:
+    """Judge the features that a step of the decoder makes of 4 x 4 and 8 x 8 pixels.
 
-def _step(nothing_left: str) -> Judge:
-    """Judge the features that a step of the decoder makes of 4 x 4 and 8 x 8 pixels."""
+    Parameters
+    ----------
+    filters : int
+    nothing_left : str
+        What is said of zeros.
+    reach : callable, optional
+        Takes which pixels have a feature above 0, and returns None or what is wrong with that.
+    """
 
     def judge(output) -> str | None:
         if isinstance(output, str):
@@ -87,27 +96,53 @@ def _step(nothing_left: str) -> Judge:
             return (
                 f"you return {features.shape[1]} x {features.shape[2]} pixels, the skip has 8 x 8"
             )
-        if features.shape[3] != _FILTERS:
-            return f"you return {features.shape[3]} channels; filters={_FILTERS} were asked for"
+        if features.shape[3] != filters:
+            return f"you return {features.shape[3]} channels; filters={filters} were asked for"
         if features.min() < 0:
             return "you return values below 0; the last thing is a ReLU"
-        return None if features.any() else f"you return zeros only: {nothing_left}"
+        if not features.any():
+            return f"you return zeros only: {nothing_left}"
+        return reach(features.any(axis=-1)) if reach else None
 
     return judge
 
 
+def _reach_of_one_pixel(above: np.ndarray) -> str | None:
+    """Judge which pixels one pixel of the skip reaches: itself and its neighbours."""
+    near = _neighbourhood(1)
+    if above[~_neighbourhood(2)].any():
+        return (
+            "features above 0 stand where nothing was put in: they have to come from the input, by "
+            "one 3 x 3 convolution and a ReLU (of 0, that is 0)"
+        )
+    if above[~near].any():
+        return "the one pixel reaches others two away; one 3 x 3 convolution reaches neighbours"
+    if not above[near & ~_neighbourhood(0)].any():
+        return "the one pixel reaches no other; a 3 x 3 convolution reaches its neighbours"
+    return None
+
+
+def _neighbourhood(steps: int) -> np.ndarray:
+    """Return the pixels of 2 images that lie up to so many steps from the one that is not 0."""
+    near = np.zeros((2, 8, 8), dtype=bool)
+    near[:, 4 - steps : 5 + steps, 3 - steps : 4 + steps] = True
+    return near
+
+
 _COARSE, _SKIP = np.ones((2, 4, 4, 24), dtype="float32"), np.ones((2, 8, 8, 8), dtype="float32")
+_ONE_SKIPPED = _SKIP * _neighbourhood(0)[..., None]
 
 DECODER_STEP = Exercise(
     "decoder_step",
     "03",
     (
-        Case("coarse features of 4 x 4 and a skip of 8 x 8 pixels", (_COARSE, _SKIP, _FILTERS),
-             _step("does anything of the input get through?")),
-        Case("a skip of zeros", (_COARSE, 0 * _SKIP, _FILTERS),
-             _step("the coarse features should get through")),
-        Case("coarse features of zeros", (0 * _COARSE, _SKIP, _FILTERS),
-             _step("the skip should get through")),
+        Case("coarse features of 4 x 4 and a skip of 8 x 8 pixels", (_COARSE, _SKIP, 16),
+             _step(16, "does anything of the input get through?")),
+        Case("a skip of zeros, and 12 filters", (_COARSE, 0 * _SKIP, 12),
+             _step(12, "the coarse features should get through")),
+        Case("coarse features of zeros and a skip with a single pixel above 0",
+             (0 * _COARSE, _ONE_SKIPPED, 16),
+             _step(16, "the skip should get through", _reach_of_one_pixel)),
     ),
     seconds=60.0,
 )  # fmt: skip
@@ -120,7 +155,7 @@ def _coarsest(output) -> str | None:
     if len(shape) != 3:
         return f"you give {len(shape)} lengths; three are asked for: height, width, channels"
     if shape[0] != shape[1]:
-        return "height and width differ; the picture is a square and stays one"
+        return "height and width differ; the image is a square and stays one"
     if shape[0] in (4, 16):
         return (
             f"a side of {shape[0]} is one step off: the stem halves once, and how many steps lie "
@@ -149,12 +184,17 @@ def _batch(*masks: np.ndarray) -> np.ndarray:
     return np.stack(masks).astype("float32")[..., None]
 
 
-def _index(truths, predictions, fn_weight, fp_weight, smooth=1.0):
-    """Return the Tversky index of each image."""
+def _index(truths, predictions, fn_weight, fp_weight, smooth=1.0, extra=None, pixels=1):
+    """Return the Tversky index of each image, or what two slips make of it.
+
+    `extra` stands for the false positives; the sums are divided by `pixels`.
+    """
     found = (truths * predictions).sum(axis=(1, 2, 3))
     missed = truths.sum(axis=(1, 2, 3)) - found
-    invented = predictions.sum(axis=(1, 2, 3)) - found
-    return (found + smooth) / (found + fn_weight * missed + fp_weight * invented + smooth)
+    if extra is None:
+        extra = predictions.sum(axis=(1, 2, 3)) - found
+    above = found / pixels + smooth
+    return above / (above + (fn_weight * missed + fp_weight * extra) / pixels)
 
 
 def _focal(truths, predictions, fn_weight, fp_weight, exponent) -> Judge:
@@ -163,12 +203,21 @@ def _focal(truths, predictions, fn_weight, fp_weight, exponent) -> Judge:
     index = _index(*batch, fn_weight, fp_weight)
     lost, swapped = 1 - index, 1 - _index(*batch, fp_weight, fn_weight)
     right = lost**exponent
+    together = [each.reshape(1, -1, 1, 1) for each in batch]
+    pooled = np.repeat(1 - _index(*together, fn_weight, fp_weight), len(lost))
+    drawn = _index(*batch, fn_weight, fp_weight, extra=batch[1].sum(axis=(1, 2, 3)))
+    per_pixel = _index(*batch, fn_weight, fp_weight, pixels=batch[0][0].size)
     slips = (
         (swapped**exponent,
          "fn_weight has to weigh what is missed (FN), fp_weight what is invented (FP)"),
         (lost ** (1 / exponent), "you take the power 1/p; take p itself"),
         (1 - index**exponent, "you take the power of the index; first comes 1 - index"),
         (lost, "the exponent has no effect"),
+        (lost ** (4 / 3), "use the exponent that is given"),
+        (1 - lost, "that is the index; the loss is small where the index is large"),
+        (pooled**exponent, "the sums run over the whole batch; each image has an index of its own"),
+        ((1 - per_pixel) ** exponent, "take sums over the pixels, not means: s is one pixel"),
+        ((1 - drawn) ** exponent, "FP is what is drawn beside the tumour, not all that is drawn"),
         ((1 - _index(batch[0], batch[1] >= 0.5, fn_weight, fp_weight)) ** exponent,
          "take the probabilities as they are, without a threshold"),
         ((1 - _index(*batch, 0.7, 0.3)) ** exponent, "use the weights that are given"),

@@ -16,9 +16,15 @@ from utils.tables import read_table
 _IMAGE = np.full((12, 12, 3), 0.2, dtype="float32")
 _IMAGE[3:8, 4:10] = 0.9
 _TUMOUR = (_IMAGE[..., :1] > 0.5).astype("float32")
+# All pixels alike, and half of them tumour: from zeros a network without biases makes zeros, of
+# which a sigmoid makes one half. The cross-entropy of that is log 2 = 0.69, and nothing is better.
+_BLACK = np.zeros((12, 12, 3), dtype="float32")
+_CHESSBOARD = (np.indices((12, 12)).sum(axis=0) % 2).astype("float32")[..., None]
 
 
-def _fallen(epochs: int) -> Judge:
+def _losses(epochs: int, fault: Judge) -> Judge:
+    """Judge losses by their number, then by what `fault` finds in them."""
+
     def judge(output) -> str | None:
         if isinstance(output, str):
             raise TypeError
@@ -29,25 +35,45 @@ def _fallen(epochs: int) -> Judge:
             return f"you return {len(losses)} losses; {epochs} epochs were asked for"
         if not np.isfinite(losses).all():
             return "you return losses that are no numbers"
-        if losses[-1] > 0.6 * losses[0]:
-            return (
-                f"the loss goes from {losses[0]:.2f} to {losses[-1]:.2f}: a single image can be "
-                "learned better than that; look at the rate, and at what the last layer gives"
-            )
-        return None
+        return fault(losses)
 
     return judge
+
+
+def _not_fallen(losses: np.ndarray) -> str | None:
+    if losses[-1] <= 0.6 * losses[0]:
+        return None
+    return (
+        f"the loss goes from {losses[0]:.2f} to {losses[-1]:.2f}: a single image can be learned "
+        "better than that; look at the rate, and at what the last layer gives"
+    )
+
+
+def _fallen(losses: np.ndarray) -> str | None:
+    if losses[0] > 2:
+        return (
+            f"the loss begins at {losses[0]:.2f}, far above that of tossing a coin, 0.69: does the "
+            "last layer give a probability?"
+        )
+    if losses[-1] >= 0.6:
+        return None
+    return (
+        f"the loss ends at {losses[-1]:.2f}, although nothing in this image tells where its mask "
+        "is; is it the binary cross-entropy of a training on the image and mask that are given?"
+    )
 
 
 LEARN_BY_HEART = Exercise(
     "learn_by_heart",
     "03",
     (
-        Case("a bright square on 12 x 12 pixels, 60 epochs", (_IMAGE, _TUMOUR, 60), _fallen(60)),
-        Case("the same in 40 epochs", (_IMAGE, _TUMOUR, 40), _fallen(40)),
+        Case("a bright square on 12 x 12 pixels, 60 epochs", (_IMAGE, _TUMOUR, 60),
+             _losses(60, _not_fallen)),
+        Case("a black image with a chessboard for a mask, 20 epochs",
+             (_BLACK, _CHESSBOARD, 20), _losses(20, _fallen)),
     ),
     seconds=120.0,
-)
+)  # fmt: skip
 
 # --- loss_readings -----------------------------------------------------------------------------
 
@@ -97,7 +123,7 @@ LOSS_READINGS = Exercise("loss_readings", "03", (Case("", (), _readings),), is_f
 
 # --- move_together -----------------------------------------------------------------------------
 
-_PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+_IMAGE_OF_18 = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 _MASK = mask("##.", ".#.")
 
 
@@ -114,6 +140,8 @@ _OTHER_MOVES = (
     (lambda pixels, mirrored, turns: _moved(pixels, mirrored, -turns), "turns the other way"),
     (lambda pixels, mirrored, turns: np.rot90(np.flip(pixels, 0) if mirrored else pixels, turns),
      "stands upside down: left and right have to change sides"),
+    (lambda pixels, mirrored, turns: np.rot90(np.flip(pixels) if mirrored else pixels, turns),
+     "is mirrored along every axis: only left and right change sides"),
     (lambda pixels, mirrored, turns: _moved(pixels, not mirrored, turns),
      "is not mirrored when it should be, or when it should not"),
     (lambda pixels, mirrored, turns: _moved(pixels[..., ::-1], False, turns),
@@ -121,12 +149,17 @@ _OTHER_MOVES = (
 )  # fmt: skip
 
 
+def _told(output) -> str:
+    kind = type(output).__name__
+    return f"a {kind} of {len(output)}" if isinstance(output, tuple | list) else f"a {kind}"
+
+
 def _move(mirrored: bool, turns: int) -> Judge:
     def judge(output) -> str | None:
         if not isinstance(output, tuple | list) or len(output) != 2:
-            return f"you return a {type(output).__name__}, not a picture and a mask"
+            return f"you return {_told(output)}, not an image and a mask"
         for name, pixels, result in zip(
-            ("picture", "mask"), (_PICTURE, _MASK), output, strict=True
+            ("image", "mask"), (_IMAGE_OF_18, _MASK), output, strict=True
         ):
             if same(result, _moved(pixels, mirrored, turns)):
                 continue
@@ -143,7 +176,7 @@ MOVE_TOGETHER = Exercise(
     "move_together",
     "03",
     tuple(
-        Case(said, (_PICTURE, _MASK, mirrored, turns), _move(mirrored, turns))
+        Case(said, (_IMAGE_OF_18, _MASK, mirrored, turns), _move(mirrored, turns))
         for said, mirrored, turns in (
             ("mirroring without a turn", True, 0),
             ("a quarter turn", False, 1),
@@ -224,9 +257,10 @@ def _scores(rows: dict[tuple[str, str], tuple[float, ...]], thresholds=(0.2, 0.4
     )
 
 
+_A_DICE = "that is a Dice; the threshold is asked for"
 _PARTS = _scores(
     {
-        ("A", "train"): (0.9, 0.7, 0.5),
+        ("A", "train"): (0.99, 0.5, 0.3),
         ("B", "validation"): (0.6, 0.8, 0.7),
         ("C", "validation"): (0.7, 0.8, 0.6),
         ("D", "test"): (0.2, 0.3, 0.95),
@@ -234,16 +268,24 @@ _PARTS = _scores(
     }
 )
 _ON_PARTS = {
-    0.2: "that is the best for the training patients, on whom the network was fitted",
+    0.2: "training patients have a say in that, and the network was fitted on them",
     0.6: "held-out patients have a say in that, and they must not decide anything",
+    1.0: "that is a place in the list; the threshold that stands there is asked for",
+    0.8: _A_DICE,
 }
-_ONE_STAR = _scores({("B", "validation"): (0.9, 0.8, 0.1), ("C", "validation"): (0.2, 0.8, 0.3)})
+# The means are 0.53, 0.63 and 0.4, the medians 0.7, 0.65 and 0.5.
+_ONE_STAR = _scores(
+    {
+        ("B", "validation"): (0.9, 0.6, 0.1),
+        ("C", "validation"): (0.7, 0.65, 0.6),
+        ("D", "validation"): (0.0, 0.65, 0.5),
+    }
+)
+# The means are 0.45, 0.5 and 0.6; without patient C the first threshold would be the best.
 _UNDEFINED = _scores(
-    {("B", "validation"): (0.3, 0.5, 0.9), ("C", "validation"): (0.3, 0.5, float("nan"))}
+    {("B", "validation"): (0.7, 0.5, 0.6), ("C", "validation"): (0.2, 0.5, float("nan"))}
 )
 _EQUAL = _scores({("B", "validation"): (0.7, 0.8, 0.8)}, thresholds=(0.9, 0.5, 0.3))
-
-_A_DICE = "that is a Dice; the threshold is asked for"
 
 CHOOSE_THRESHOLD = Exercise(
     "choose_threshold",
@@ -251,10 +293,12 @@ CHOOSE_THRESHOLD = Exercise(
     (
         Case("parts that prefer different thresholds", (_PARTS,), number(0.4, slips=_ON_PARTS)),
         Case("one patient with the highest Dice of all", (_ONE_STAR,), number(0.4, slips={
-            0.2: "take the mean over patients, not the best row", 0.9: _A_DICE, 0.8: _A_DICE,
+            0.2: "take the mean over patients, neither the best row nor the median",
+            0.9: _A_DICE, 1.9 / 3: _A_DICE,
         })),
         Case("a patient whose Dice is NaN at threshold 0.6", (_UNDEFINED,), number(0.6, slips={
             0.4: "leave a NaN out of the mean, so that it neither spoils nor lowers it",
+            0.2: "leave out the row with the NaN, not the whole patient",
         })),
         Case("thresholds 0.5 and 0.3 being equally good", (_EQUAL,), number(0.3, slips={
             0.5: "the lowest of the best is asked for",
@@ -269,7 +313,10 @@ def _turning(*right: str) -> Judge:
     def judge(output) -> str | None:
         if isinstance(output, str):
             raise TypeError  # it would be read letter by letter
-        names = [str(name) for name in output]
+        names = list(output)
+        kinds = [type(name).__name__ for name in names if not isinstance(name, str)]
+        if kinds:
+            return f"what you list is of the kind {kinds[0]}; list the patients' names"
         extra, lacking = sorted(set(names) - set(right)), sorted(set(right) - set(names))
         if extra:
             return f"you name {extra[0]}; without that patient the mean keeps its sign"

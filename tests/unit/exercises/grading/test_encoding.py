@@ -2,6 +2,7 @@
 
 import array
 import json
+import pickle
 from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
 from copy import deepcopy
 from datetime import date, datetime, timedelta
@@ -250,6 +251,16 @@ def test_of_a_network_its_numbers_and_its_shape_are_told():
     assert told.weights == (27 * 4 + 4) + 4 * 4 + (36 * 5 + 5) + 6
     assert told.layers[-2:] == ["GlobalMaxPooling2D", "Dense"]
     assert told.activation == "sigmoid"
+
+
+def test_an_input_to_be_read_only_is_one_in_the_process_that_runs_an_answer():
+    there = pickle.loads(pickle.dumps(inputs.ReadOnly(np.ones(2))))
+    for _ in range(2):  # each call gets a copy
+        given_to_answer = deepcopy(there)
+        assert type(given_to_answer) is np.ndarray
+        with pytest.raises(ValueError, match="read-only"):
+            given_to_answer[0] = 0
+        given_to_answer.copy()[0] = 0
 
 
 def test_a_base_is_a_new_network_each_time_and_the_same_one():

@@ -28,6 +28,17 @@ def veto(masks, p_tumour, threshold):
     )
 
 
+def empties_in_place(masks, p_tumour, threshold):
+    """Spoil the masks that were given."""
+    masks[p_tumour < threshold] = 0
+    return masks
+
+
+def copies_first(masks, p_tumour, threshold):
+    masks = masks.copy()
+    return empties_in_place(masks, p_tumour, threshold)
+
+
 def ratio(rows):
     return 2 * rows["overlap_px"] / (rows["tumour_px"] + rows["predicted_px"])
 
@@ -65,7 +76,7 @@ def changed(**changes):
 
 
 RIGHT = {
-    "cascade": [veto, lambda masks, p, t: np.uint8(veto(masks, p, t))],
+    "cascade": [veto, copies_first, lambda masks, p, t: np.uint8(veto(masks, p, t))],
     "three_dice": [three, lambda slices: pd.Series(three(slices))],
     "hd95": [
         hd95,
@@ -86,6 +97,7 @@ WRONG = {
         "by any column": (
             lambda m, p, t: m * (p >= t), "0.2, 0.8", "mask of slice 0 is changed",
         ),
+        "in place": (empties_in_place, "must stay as they are", "read-only"),
         "drops slices": (lambda m, p, t: m[p >= t], "0.2, 0.8", "one mask for each slice"),
         "does nothing": (lambda m, p, t: m, "0.2, 0.8", "slice 0 stands"),
         "fixed threshold": (lambda m, p, t: veto(m, p, 0.5), "a single slice", "is emptied"),
@@ -98,6 +110,11 @@ WRONG = {
         "patients pooled": (
             changed(patients=lambda slices: three(slices)["pooled"]),
             "large tumour", "'patients'", "one ratio for all pixels",
+        ),
+        "median of patients": (
+            changed(patients=lambda slices: ratio(
+                slices.groupby("patient")[COUNTS].sum()).median()),
+            "a false positive of 10 pixels", "'patients'", "the median",
         ),
         "empty as 1": (
             changed(slices=lambda slices: ratio(slices).fillna(1).mean()),
@@ -137,6 +154,14 @@ WRONG = {
         "the larger": (
             lambda t, p: max(float(np.percentile(each, 95)) for each in ways(t, p)),
             "one end is found", "the larger of two",
+        ),
+        "a share, not per cent": (
+            lambda t, p: float(np.percentile(np.concatenate(ways(t, p)), 0.95)),
+            "one end is found", "counts per cent",
+        ),
+        "median": (
+            lambda t, p: float(np.median(np.concatenate(ways(t, p)))),
+            "one end is found", "a median",
         ),
         "all pixels": (lambda t, p: hd95(t, p, of=np.argwhere), "9 x 9", "outlines"),
         "nan for one": (lambda t, p: hd95(t, p, NAN), "an empty prediction", "cost nothing"),

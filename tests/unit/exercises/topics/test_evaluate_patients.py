@@ -91,6 +91,14 @@ def aligned(first, second):
     return (second - first).dropna()
 
 
+def one_side(first, second):
+    """Miss a patient who is in the second table alone."""
+    if set(first["patient"]) - set(second["patient"]):
+        raise ValueError("other patients")
+    first, second = (each.set_index("patient")["dice"] for each in (first, second))
+    return {name: second[name] - first[name] for name in first.index}
+
+
 RIGHT = {
     "bootstrap_means": [loop_means, quick_means],
     "paired_differences": [differences, lambda *given: pd.Series(differences(*given))],
@@ -121,6 +129,7 @@ WRONG = {
         "sign": (lambda a, b: differences(b, a), "same order", "signs"),
         "by place": (by_place, "sorted another way", "row from row"),
         "by index": (by_index, "numbered anew", "row from row"),
+        "looks at one side": (one_side, "a first table without patient C", "either side"),
         "drops": (aligned, "without patient C", "refuse it"),
         "numbers": (lambda a, b: list(differences(a, b).values()), "same order", "list"),
         "other keys": (

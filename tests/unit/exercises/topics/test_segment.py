@@ -17,6 +17,7 @@ from utils.exercises.topics import segment
 from utils.models.losses import FocalTversky
 
 EXERCISES = {each.name: each for each in segment.EXERCISES}
+NAN = float("nan")
 
 
 def dice(truth, prediction):
@@ -27,9 +28,24 @@ def dice(truth, prediction):
     return 1.0 if wrong + both == 0 else 2 * both / (2 * both + wrong)
 
 
-def decoder_step(coarse, skip, filters):
+def slice_mean(truth, prediction, empty):
+    """Return the mean over the slices of a volume, with `empty` where a slice has nothing."""
+    if truth.ndim == 2:
+        return dice(truth, prediction)
+    slices = zip(truth, prediction, strict=True)
+    return np.nanmean([dice(a, b) if a.any() or b.any() else empty for a, b in slices])
+
+
+def decoder_step(coarse, skip, filters, side=3, activation="relu"):
     joined = ops.concatenate([ops.repeat(ops.repeat(coarse, 2, 1), 2, 2), skip], -1)
-    return layers.Conv2D(filters, 3, padding="same", activation="relu")(joined)
+    return layers.Conv2D(filters, side, padding="same", activation=activation)(joined)
+
+
+def decoder_step_of_layers(coarse, skip, filters):
+    """Join the skip first, enlarge by a convolution, and have the ReLU in a layer of its own."""
+    enlarged = layers.Conv2DTranspose(8, 2, strides=2)(coarse)
+    joined = layers.Concatenate()([skip, enlarged])
+    return layers.ReLU()(layers.Conv2D(filters, 3, padding="same")(joined))
 
 
 def skip_left_out(coarse, skip, filters):
@@ -46,6 +62,14 @@ def index_of(truths, predictions, fn_weight=0.7, fp_weight=0.3, smooth=1.0, axis
 
 def focal(truths, predictions, fn_weight, fp_weight, exponent):
     return (1 - index_of(truths, predictions, fn_weight, fp_weight)) ** exponent
+
+
+def focal_of_all_drawn(truths, predictions, fn_weight, fp_weight, exponent):
+    """Take all that is predicted for the false positives."""
+    found = ops.sum(truths * predictions, axis=(1, 2, 3))
+    missed = ops.sum(truths * (1 - predictions), axis=(1, 2, 3))
+    drawn = ops.sum(predictions, axis=(1, 2, 3))
+    return (1 - (found + 1) / (found + fn_weight * missed + fp_weight * drawn + 1)) ** exponent
 
 
 def focal_of_the_course(truths, predictions, *settings):
@@ -68,7 +92,7 @@ RIGHT = {
         lambda a, b: np.float32(dice(a, b)),
     ],
     "coarsest_shape": [(8, 8, 256), [8, 8, 256], np.array([8, 8, 256])],
-    "decoder_step": [decoder_step],
+    "decoder_step": [decoder_step, decoder_step_of_layers],
     "focal_tversky": [focal, focal_of_the_course, lambda *given: np.float32(focal(*given))],
 }  # fmt: skip
 
@@ -95,7 +119,24 @@ WRONG = {
         ),
         "repeats a row": (
             lambda a, b: dice(*np.broadcast_arrays(a, b)),
-            "shapes (4, 4) and (1, 4)", "refuse it with a ValueError",
+            "shapes (4, 4) and (4, 1)", "refuse it with a ValueError",
+        ),
+        "compares lengths": (
+            lambda a, b: dice(*np.broadcast_arrays(a, b)) if len(a) == len(b) else dice(a, b),
+            "shapes (4, 4) and (4, 1)", "refuse it with a ValueError",
+        ),
+        "1 added": (
+            lambda a, b: (2 * (a & b).sum() + 1) / (a.sum() + b.sum() + 1),
+            "overlap by half", "look for 0/0",
+        ),
+        "mean of slices, 0/0 left out": (
+            lambda a, b: slice_mean(a, b, NAN), "three slices", "pool the pixels",
+        ),
+        "mean of slices, 0/0 as 1": (
+            lambda a, b: slice_mean(a, b, 1.0), "three slices", "pool the pixels",
+        ),
+        "mean of slices, 0/0 as 0": (
+            lambda a, b: slice_mean(a, b, 0.0), "three slices", "pool the pixels",
         ),
     },
     "coarsest_shape": {
@@ -113,6 +154,18 @@ WRONG = {
         "no filters": (
             lambda coarse, skip, filters: decoder_step(coarse, skip, 8), "8 channels", "16",
         ),
+        "always 16 filters": (
+            lambda coarse, skip, filters: decoder_step(coarse, skip, 16), "16 channels", "12",
+        ),
+        "a constant": (
+            lambda coarse, skip, filters: np.ones((2, 8, 8, filters)),
+            "a single pixel", "from the input",
+        ),
+        "sigmoid": (
+            lambda *given: decoder_step(*given, activation="sigmoid"), "a single pixel", "ReLU",
+        ),
+        "1 x 1": (lambda *given: decoder_step(*given, side=1), "a single pixel", "no other"),
+        "5 x 5": (lambda *given: decoder_step(*given, side=5), "a single pixel", "two away"),
         "no ReLU": (
             lambda coarse, skip, filters: decoder_step(coarse, skip, filters) - 1.0, "ReLU",
         ),
@@ -141,6 +194,19 @@ WRONG = {
             "two images", "one number",
         ),
         "mean": (lambda *given: ops.mean(focal(*given)), "two images", "the mean"),
+        "pooled for each": (
+            lambda t, p, a, b, e: (1 - index_of(t, p, a, b, axis=None)) ** e * np.ones(len(t)),
+            "two images", "over the whole batch",
+        ),
+        "means of pixels": (
+            lambda t, p, a, b, e: (1 - index_of(t, p, a, b, t[0].size)) ** e,
+            "two images", "not means",
+        ),
+        "the index": (lambda t, p, a, b, e: index_of(t, p, a, b), "p = 2", "the index"),
+        "fixed exponent": (lambda t, p, a, b, e: focal(t, p, a, b, 4 / 3), "p = 2", "is given"),
+        "all that is drawn": (
+            lambda t, p, a, b, e: focal_of_all_drawn(t, p, a, b, e), "two images", "beside",
+        ),
         "power first": (
             lambda t, p, a, b, e: 1 - index_of(t, p, a, b) ** e, "(p = 2)", "first comes 1 - index",
         ),

@@ -19,19 +19,33 @@ from utils.exercises.topics import segment_masks
 EXERCISES = {each.name: each for each in segment_masks.EXERCISES}
 
 
-def learn(image, mask, epochs, rate=0.02, activation="sigmoid"):
+def learn(image, mask, epochs, rate=0.02, activation="sigmoid", loss="binary_crossentropy"):
     model = keras.Sequential(
         [
             layers.Conv2D(16, 3, padding="same", activation="relu"),
             layers.Conv2D(1, 1, activation=activation),
         ]
     )
-    model.compile(optimizer=keras.optimizers.Adam(rate), loss="binary_crossentropy")
+    model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
     return model.fit(image[None], mask[None], epochs=epochs, verbose=0)
 
 
 def losses(*given, **options):
     return learn(*given, **options).history["loss"]
+
+
+def on_black(**options):
+    """Return a function that trains otherwise on the second image, and invents the first losses.
+
+    Without a sigmoid the loss may fall there or not, as the first weights happen to be.
+    """
+
+    def answer(image, mask, epochs):
+        if image.any():
+            return list(np.linspace(0.7, 0.1, epochs))
+        return losses(image, mask, epochs, **options)
+
+    return answer
 
 
 def who(patients, first, second):
@@ -122,13 +136,18 @@ WRONG = {
             lambda i, m, f, k: move(*move(i, m, False, k), f, 0),
             "mirroring and a", "before it is mirrored",
         ),
+        "every axis": (
+            lambda i, m, f, k: move(np.flip(i), np.flip(m), False, k) if f else move(i, m, f, k),
+            "mirroring without", "along every axis",
+        ),
+        "three": (lambda i, m, f, k: (*move(i, m, f, k), k), "mirroring", "a tuple of 3"),
         "channels": (
             lambda i, m, f, k: (move(i[..., ::-1], m, False, k)[0], move(i, m, f, k)[1])
             if f else move(i, m, f, k),
             "mirroring without", "channels swapped",
         ),
         "always mirrored": (lambda i, m, f, k: move(i, m, True, k), "quarter turn", "not mirrored"),
-        "picture only": (lambda i, m, f, k: move(i, m, f, k)[0], "mirroring", "not a picture and"),
+        "image only": (lambda i, m, f, k: move(i, m, f, k)[0], "mirroring", "not an image and"),
     },
     "largest_piece": {
         "background": (background_too, "two and four", "background"),
@@ -144,6 +163,22 @@ WRONG = {
         "on test": (best_of(["test"]), "parts that prefer", "held-out"),
         "on all": (best_of(["train", "validation", "test"]), "parts that prefer", "held-out"),
         "on training": (best_of(["train"]), "parts that prefer", "training patients"),
+        "on all but test": (best_of(["train", "validation"]), "parts that prefer", "training pat"),
+        "the place": (
+            lambda scores: scores[scores["part"] == "validation"]
+            .groupby("threshold")["dice"].mean().argmax(),
+            "parts that prefer", "a place in the list",
+        ),
+        "median": (
+            lambda scores: scores[scores["part"] == "validation"]
+            .groupby("threshold")["dice"].median().idxmax(),
+            "one patient with the highest", "median",
+        ),
+        "patient with NaN": (
+            lambda scores: threshold(
+                scores[~scores["patient"].isin(scores["patient"][scores["dice"].isna()])]),
+            "NaN", "not the whole patient",
+        ),
         "best row": (
             lambda scores: scores.loc[
                 scores["dice"].where(scores["part"] == "validation").idxmax(), "threshold"],
@@ -167,6 +202,12 @@ WRONG = {
         "the last loss": (lambda *given: losses(*given)[-1], "60 epochs", "one number"),
         "the History": (learn, "History", "not the kind"),
         "one epoch": (lambda image, mask, epochs: losses(image, mask, 1), "1 losses", "60 epochs"),
+        "another loss": (on_black(loss="mse"), "a black image", "cross-entropy of a"),
+        "invented": (
+            lambda image, mask, epochs: list(np.linspace(0.7, 0.1, epochs)),
+            "a black image", "0.10", "image and mask that are given",
+        ),
+        "no sigmoid": (on_black(activation=None), "a black image", "begins at 8.06", "probability"),
         "no rate": (
             lambda *given: losses(*given, rate=1e-9), "the loss goes from", "look at the rate",
         ),
@@ -185,6 +226,10 @@ WRONG = {
             "gains alone", "P3", "keeps its sign",
         ),
         "one name": (lambda *given: "P4", "str", "not the kind"),
+        "places": (
+            lambda patients, *given: [patients.index(name) for name in who(patients, *given)],
+            "one large loss", "of the kind int",
+        ),
     },
 }  # fmt: skip
 
