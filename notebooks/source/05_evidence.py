@@ -279,8 +279,9 @@ def probabilities(features):
     x = convolution(x, 256, 1, "up_from", "relu")
     for skip, filters in zip(reversed(skips), (128, 64, 32), strict=True):
         x = decoder_step(x, skip, filters)
-    rare = keras.initializers.Constant(np.log(0.02 / 0.98))  # begin with 2 % everywhere
-    x = layers.Conv2D(1, 1, bias_initializer=rare, name="logit")(x)
+    rare = keras.initializers.Constant(np.log(0.02 / 0.98))  # begin with about 2 % everywhere
+    small = keras.initializers.RandomNormal(stddev=0.02)  # or the features would drown it
+    x = layers.Conv2D(1, 1, kernel_initializer=small, bias_initializer=rare, name="logit")(x)
     x = layers.UpSampling2D(interpolation="bilinear")(x)  # back to the size of the image
     return layers.Activation("sigmoid")(x)
 

@@ -85,6 +85,22 @@ def test_unet_gives_a_probability_to_every_pixel(unet):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_an_untrained_unet_takes_tumour_to_be_rare_and_is_not_sure_of_it(seed):
+    model = resnet50.pretrained_unet(64, seed=seed)
+    names = ("conv1_conv_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block5_out")
+    features = [model.get_layer(name).output for name in names]
+    decoder = keras.Model(features, model.get_layer("logit").output)
+    random = np.random.default_rng(0)  # about as large as ImageNet's features of a slice
+    drawn = [
+        np.abs(random.normal(0, 1.5, (2, *one.shape[1:]))).astype("float32") for one in features
+    ]
+    logits = np.asarray(decoder(drawn))
+    # 2 % is a logit of -3.9; from -7.4 to -0.4, 0.06 % to 40 %, the sigmoid is nowhere flat.
+    assert np.abs(logits - np.log(0.02 / 0.98)).max() < 3.5
+
+
+@pytest.mark.long
 def test_the_first_two_stages_are_not_trained(unet):
     trained = {each.path.split("/")[0] for each in unet.trainable_variables}
     assert not any(name.startswith(("conv1", "conv2")) for name in trained)
