@@ -1,11 +1,12 @@
 """Run notebooks 02 and 03 where there are 2 GiB of memory, as on Binder: kernel and trainings.
 
-    python tests/notebooks/capped.py [--mebibytes 2048] [02 03]
+    python tests/notebooks/capped.py [--mebibytes 2048] [--run FOLDER] [02 03]
 
 The system holds the limit where a control group may be made (as root), or through systemd-run.
 Where neither is allowed, what the processes have in memory together is measured instead. The
-models are trained anew, in a folder that is removed afterwards. Exit status 1 if a notebook fails
-or takes more.
+models are trained anew, in a folder that is removed afterwards; one given with `--run` stays, so
+that whoever runs the notebooks next finds them there. Exit status 1 if a notebook fails or takes
+more.
 """
 
 import argparse
@@ -113,10 +114,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", default=["02", "03"])
     parser.add_argument("--mebibytes", type=int, default=2048)
+    parser.add_argument("--run", type=Path, help="made anew, and kept")
     arguments = parser.parse_args()
     # Ended from outside, it takes its processes and the group with it all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory() as folder:
+    if arguments.run:
+        shutil.rmtree(arguments.run, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        folder = arguments.run or stack.enter_context(tempfile.TemporaryDirectory())
         for number in arguments.numbers:
             wrong = run_notebook(number, Path(folder), arguments.mebibytes * MEBIBYTE)
             if wrong:
