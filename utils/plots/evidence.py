@@ -54,7 +54,8 @@ def panels(named: Mapping[str, Panel], title: str, source: str, columns: int = 4
     Parameters
     ----------
     named : mapping of str to Panel
-        By what stands above the picture.
+        By what stands above the picture. Pictures of floats up to 1 are probabilities: coloured,
+        with a scale beside them.
     title, source : str
     columns : int
     """
@@ -62,15 +63,18 @@ def panels(named: Mapping[str, Panel], title: str, source: str, columns: int = 4
     figure = new_figure(title, source, max(6.5, 2.2 * columns), 2.4 * rows + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     bare(grid)
+    maps = []
     for axes, (name, one) in zip(grid, named.items(), strict=False):
         if one.picture.dtype.kind == "f" and one.picture.max() <= 1:
-            draw_slice(axes, one.picture, 1, cmap="viridis")
+            maps.append(draw_slice(axes, one.picture, 1, cmap="viridis"))
         else:
             draw_slice(axes, one.picture, 255)
         for mask, look in ((one.truth, TRUTH), (one.prediction, PREDICTION)):
             if mask is not None:
                 draw_contour(axes, mask, look)
         axes.set_title(name, fontsize=9)
+    if maps:
+        figure.colorbar(maps[0], ax=list(grid), label="probability of tumour", shrink=0.8)
     contour_legend(
         figure,
         prediction=any(one.prediction is not None for one in named.values()),

@@ -18,6 +18,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
 from utils.config import atomic_path
@@ -150,12 +151,13 @@ def bare(axes: Axes | Iterable[Axes]) -> None:
         one.spines[:].set_visible(False)
 
 
-def draw_slice(axes: Axes, picture: np.ndarray, vmax: float | None = None, **keywords) -> None:
+def draw_slice(axes: Axes, picture: np.ndarray, vmax: float | None = None, **keywords) -> AxesImage:
     """Draw one channel (height, width) in grey, from 0 to `vmax` (its 99.8th percentile)."""
     # At least 1, so that an empty picture is black.
     vmax = max(1, np.percentile(picture, 99.8)) if vmax is None else vmax
-    axes.imshow(picture, vmin=0, vmax=vmax, **keywords)
+    drawn = axes.imshow(picture, vmin=0, vmax=vmax, **keywords)
     bare(axes)
+    return drawn
 
 
 def head_window(pictures: np.ndarray, margin: float = 0.03) -> tuple[slice, slice]:
