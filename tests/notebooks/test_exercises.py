@@ -14,7 +14,7 @@ from exercise_cells import tasks
 from utils import check
 from utils.config import CourseError
 from utils.exercises.exercise import Mark
-from utils.notebooks.build import SOURCE, read_source
+from utils.notebooks.build import NOTEBOOKS, SOURCE, read_source
 from utils.notebooks.editions import COMPARED, stub, students
 
 SOURCES = {path.stem: read_source(path) for path in sorted(SOURCE.glob("[0-9][0-9]_*.py"))}
@@ -68,13 +68,31 @@ def unsolved():
     return {name: answers(name, stub) for name in WITH_EXERCISES}
 
 
-@pytest.mark.parametrize(("name", "task", "exercise", "answer"), CALLS, ids=lambda each: str(each))
-def test_the_solution_is_right_and_the_stub_is_open(name, task, exercise, answer, solved, unsolved):
+@pytest.fixture(scope="module")
+def stored_texts():
+    """Return what a check printed in a stored notebook, by path below notebooks/ and cell."""
+    texts = {}
+    for path in (*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")):
+        name = str(path.relative_to(NOTEBOOKS).with_suffix(""))
+        for cell in nbformat.read(path, as_version=4).cells:
+            outputs = cell.get("outputs", [])
+            texts[name, cell.id] = "".join(each.get("text", "") for each in outputs)
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "exercise", "answer"), CALLS, ids=[exercise for _, _, exercise, _ in CALLS]
+)
+def test_the_solution_is_right_and_the_stub_is_open_as_the_stored_notebooks_say(
+    name, task, exercise, answer, solved, unsolved, stored_texts
+):
     judged = getattr(check, exercise)
     right = judged.verdict(eval(answer, solved[name]))
     assert right.mark is Mark.RIGHT, right.message
+    assert f"{exercise}: {right.message}\n" in stored_texts[f"solutions/{name}", task.check.id]
     still = judged.verdict(eval(answer, unsolved[name]))
     assert (still.mark, still.message) == (Mark.OPEN, "not attempted yet")
+    assert f"{exercise}: {still.message}\n" in stored_texts[name, task.check.id]
 
 
 @pytest.mark.parametrize("exercise", check.ALL, ids=lambda each: each.name)
