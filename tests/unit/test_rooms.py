@@ -37,6 +37,7 @@ MAY_IMPORT = {
     },
     "evidence": {"course", "models", "cohort", "evaluation", "runtime", "rendering"},
     "notebooks": {"course", "evaluation", "plots", "runtime", "rendering"},
+    "parallel": {"course", "models", "runtime"},
     # Commands, and the one name that notebooks use for all exercises.
     "check": {"exercises"},
     "grade": {"check", "exercises"},

@@ -141,7 +141,7 @@ def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
         raise config.CourseError(f"{stage} failed: {reason}")
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process when `parent` is gone, so that a killed notebook leaves nothing behind."""
     while os.getppid() == parent:
         time.sleep(1)
@@ -150,7 +150,7 @@ def _end_with(parent: int) -> None:
 
 def main() -> None:
     """Do the stage named first for the run whose parameters, then the cores, follow as JSON."""
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
     stage, parameters, cores = sys.argv[1:]
     # It takes a tenth more memory.
     if available_bytes() > TRAINING_BYTES:

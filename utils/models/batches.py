@@ -324,12 +324,37 @@ def gather(images, targets, indices):
     return np.asarray(images[indices]), np.asarray(targets[indices], dtype="uint8")[..., None]
 
 
+def own_rows(batch_size: int) -> slice:
+    """Return which rows of every batch this process feeds.
+
+    All of them, unless Keras was told that several processes train together (`utils.parallel`).
+    Then each feeds an equal share, in the order of their numbers, and Keras joins the shares.
+
+    Raises
+    ------
+    config.CourseError
+        If a batch cannot be shared out evenly among the devices.
+    """
+    together = keras.distribution.distribution()
+    if together is None:
+        return slice(None)
+    if batch_size % together.num_model_replicas:
+        raise config.CourseError(
+            f"a batch of {batch_size} slices cannot be shared out evenly among "
+            f"{together.num_model_replicas} devices; use a number of devices that divides it"
+        )
+    share = batch_size // together.num_processes
+    return slice(share * together.data_shard_id, share * (together.data_shard_id + 1))
+
+
 def planned_batches(images, targets, plan: BatchPlan, first_epoch=0) -> Iterator[tuple]:
     """Yield (pictures, targets, augmentation parameters) of every batch, in NumPy.
 
     Parameters are those of `training_batches`. This is the whole of the feed but for the
-    augmentation itself, for backends other than TensorFlow's.
+    augmentation itself, for backends other than TensorFlow's. Where several processes train
+    together, each yields its rows of every batch, see `own_rows`.
     """
+    own = own_rows(plan.batch_size)
     tumour = np.asarray(targets).reshape(len(targets), -1).any(axis=1)
     for epoch in range(first_epoch, plan.epochs):
         rows = epoch_plan(
@@ -346,8 +371,8 @@ def planned_batches(images, targets, plan: BatchPlan, first_epoch=0) -> Iterator
             drawn = draw_parameters(rows.size, seed=plan.seed, epoch=epoch, strength=plan.strength)
         for step, indices in enumerate(rows):
             here = slice(step * plan.batch_size, (step + 1) * plan.batch_size)
-            parameters = {name: values[here] for name, values in drawn.items()}
-            yield *gather(images, targets, indices), parameters
+            parameters = {name: values[here][own] for name, values in drawn.items()}
+            yield *gather(images, targets, indices[own]), parameters
 
 
 def training_batches(images, targets, plan: BatchPlan, first_epoch=0):

@@ -1,10 +1,10 @@
 """Predict a cohort that was never seen: slices.csv and a mask a slice."""
 
 import os
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,15 @@ from utils.models.files.settings import Postprocessing, detector_settings, segme
 from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
 from utils.models.refinement import refine
+from utils.runtime import release
 from utils.tables import write_table
 
 # How the model files of each engine end.
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx"}
+# How many patients are read before their turn, and how many wait to be written: each takes memory.
+AHEAD = 2
+# After how many slices freed memory is given back to the system, see `predict_table`.
+RELEASED_AFTER = 128
 
 
 @dataclass(frozen=True)
@@ -276,32 +281,58 @@ def load_networks(
 
 
 def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
-    """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does."""
+    """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does.
+
+    The memory that it takes does not depend on the number of patients: only a few are in memory at
+    a time, and what is freed goes back to the system.
+    """
     views = [View(networks.detector.input_shape[1]), networks.view]
     channels = ["sequences", networks.channels]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
-    written: list[Future] = []
+    # What is needed to write each patient, in order. Not `itertools.tee` of what is read: it keeps
+    # up to 57 patients that both of its readers are done with.
+    shown: deque[tuple[Prepared, np.ndarray]] = deque()
+    writing: deque[Future] = deque()
+    written: list[pd.DataFrame] = []
+    kept = 0
+
+    def inputs():
+        for prepared, given in _read_ahead(readers, groups, views, channels):
+            # A copy: a view would keep the other channels in memory until it is written.
+            shown.append((prepared, flair_of(given[1]).copy()))
+            yield given
+
     with (
         ThreadPoolExecutor(max_workers=1) as readers,
         ThreadPoolExecutor(max_workers=1) as writers,
         tqdm(total=len(table), unit="slice", desc="predict", disable=None) as bar,
     ):
-        patients, shown = tee(_read_ahead(readers, groups, views, channels))
-        predicted = predict_together(
-            [networks.detector, networks.segmenter], (inputs for _, inputs in patients)
-        )
-        for rows, (prepared, inputs), (detected, own) in zip(groups, shown, predicted, strict=True):
+        predicted = predict_together([networks.detector, networks.segmenter], inputs())
+        for rows, (detected, own) in zip(groups, predicted, strict=True):
             for values, file in zip((detected, own), networks.files, strict=True):
                 check_probabilities(values, file)
             detected = slice_probabilities(detected, own, networks.detector_settings)
-            flair, choices = flair_of(inputs[1]), networks.postprocessing
-            written.append(
+            prepared, flair = shown.popleft()
+            writing.append(
                 writers.submit(
-                    _write_patient, rows, detected, own, flair, prepared, choices, Path(out)
+                    _write_patient,
+                    rows,
+                    detected,
+                    own,
+                    flair,
+                    prepared,
+                    networks.postprocessing,
+                    Path(out),
                 )
             )
+            if len(writing) > AHEAD:
+                written.append(writing.popleft().result())
+            kept += len(rows)
+            if kept >= RELEASED_AFTER:
+                release()
+                kept = 0
             bar.update(len(rows))
-        slices = pd.concat([patient.result() for patient in written], ignore_index=True)
+        slices = pd.concat([*written, *(one.result() for one in writing)], ignore_index=True)
     return write_table(Path(out) / "slices.csv", slices)
 
 
@@ -342,14 +373,12 @@ def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:
     return combine(p_detector, scores, settings["combination"])
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, groups: list, views: list, channels: list, ahead: int = 2
-):
+def _read_ahead(readers: ThreadPoolExecutor, groups: list, views: list, channels: list):
     """Yield what `_read_patient` returns for each group, having started the next ones."""
     waiting: list[Future] = []
     for rows in groups:
         waiting.append(readers.submit(_read_patient, rows, views, channels))
-        if len(waiting) > ahead:
+        if len(waiting) > AHEAD:
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()

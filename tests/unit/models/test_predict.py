@@ -384,6 +384,59 @@ def test_a_segmenter_of_three_channels_is_not_given_nine(tmp_path, models):
         )
 
 
+# Networks that cost nothing, so that reading and writing decide how many patients are in memory.
+PEAK = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from utils.cohort.table import read_cohort
+from utils.cohort.volumes import View
+from utils.models.files.settings import Postprocessing
+from utils.models.predict import Networks, predict_table
+from utils.runtime import peak_bytes
+
+class Flair:
+    def __init__(self, side, draws):
+        self.input_shape, self.draws = (None, side, side, 3), draws
+
+    def predict_on_batch(self, batch):
+        maps = batch[..., 1:2].astype(np.float32) / 255
+        return maps if self.draws else maps.max(axis=(1, 2))
+
+detector, segmenter = Flair(32, draws=False), Flair(256, draws=True)
+networks = Networks(
+    detector, {"threshold": 0.5}, segmenter, Postprocessing(), "sequences", View(256)
+)
+root, count = Path(sys.argv[1]), int(sys.argv[2])
+table = read_cohort(root, masks="absent")
+table = table[table["patient"].isin(table["patient"].unique()[:count])]
+predict_table(table, root.parent / f"{count} patients", networks)
+print(peak_bytes(os.getpid()) / 2**20)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the peak of a process")
+def test_five_times_the_patients_take_no_more_memory(tmp_path):
+    # Eight slices of 256 x 256 pixels are 1.5 MiB as shown and 2 MiB as maps, so 48 patients more
+    # would be 168 MiB more if all were kept; the process has about 210 MiB.
+    for number in range(60):
+        write_patient(tmp_path / "cohort", f"P_{number:02}", slices=8, side=64)
+    few, many = (
+        float(
+            subprocess.run(
+                [sys.executable, "-c", PEAK, str(tmp_path / "cohort"), str(count)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for count in (12, 60)
+    )
+    assert many <= 1.1 * few
+
+
 def zipped(folder, path):
     with zipfile.ZipFile(path, "w") as target:
         for file in folder.rglob("*.tif"):

@@ -1,0 +1,74 @@
+"""Train the segmenter of a run, as notebook 03 does, on several devices or machines, with JAX.
+
+    python -m utils.parallel [-f FILE.yaml] [-p NAME VALUE]... [--processes N]
+
+trains on all devices of this machine. On several machines, the same on each, with the address at
+which process 0 is reached and the number of this one:
+
+    python -m utils.parallel ... --processes 2 --coordinator HOST:PORT --process 0
+
+docs/parallel-training.md says more.
+"""
+
+import argparse
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from utils.config import RUNS, command, hold_folder
+from utils.course.run import Parameters, check_values, open_run, read_parameters
+from utils.parallel.launch import launch, places
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.parallel",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-f", dest="file", help="a YAML file of the notebooks' parameters")
+    parser.add_argument("-p", dest="parameter", nargs=2, action="append", default=[],
+                        metavar=("NAME", "VALUE"), help="a parameter of the notebooks")  # fmt: skip
+    parser.add_argument("--processes", type=int, default=1, help="on all machines (default: 1)")
+    parser.add_argument("--coordinator", default="", metavar="HOST:PORT")
+    parser.add_argument("--process", type=int, metavar="I", help="from 0")
+    options = parser.parse_args(argv)
+    started = places(options.processes, options.coordinator, options.process)
+    parameters = _parameters(options)
+    folder = Path(parameters["run_folder"])
+    # The others write nothing there, and on one disk they would wait for the first one forever.
+    first = started[0]["number"] == 0
+    hold = hold_folder(folder, "choose another with -p run_folder FOLDER")
+    with hold if first else nullcontext():
+        # Makes the cohort and its arrays, if they are not there, once for all processes; and what
+        # is wrong with the parameters is told before any is started.
+        open_run(**parameters)
+        return launch(parameters, started)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, object]:
+    """Return the parameters of the run, with absolute paths."""
+    given = read_parameters(options.file) if options.file else {}
+    given |= {name: _value(text) for name, text in options.parameter}
+    check_values(given, asdict(Parameters()), "utils.parallel")
+    parameters = asdict(Parameters(**given))
+    folder = parameters["run_folder"] or RUNS / parameters["cohort"]
+    parameters["run_folder"] = str(Path(folder).expanduser().absolute())
+    if parameters["data"]:
+        parameters["data"] = str(Path(parameters["data"]).expanduser().absolute())
+    return parameters
+
+
+def _value(text: str) -> object:
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
