@@ -5,11 +5,11 @@ PYTHON ?=
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
 export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT JOBS
-export CLUSTER WORKERS THREADS
+export CLUSTER WORKERS THREADS MODEL VARY GRID
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
 
-# Where the tasks of evidence are done, see docs/cluster.md.
+# Where the tasks of evidence and sweep are done, see docs/cluster.md.
 ON_CLUSTER = $(if $(CLUSTER),--cluster "$$CLUSTER") $(if $(WORKERS),--workers "$$WORKERS") \
 	$(if $(THREADS),--threads "$$THREADS")
 
@@ -21,7 +21,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
 STORED := runs/stored_outputs.log
 
 .DEFAULT_GOAL := help
-.PHONY: help course check test notebooks lab demo evidence grade bench site lock clean
+.PHONY: help course check test notebooks lab demo evidence sweep grade bench site lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -61,6 +61,14 @@ evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=.
 		$(ON_CLUSTER)
 	@$(PY) -m utils.published
 	@$(PY) -m utils.notebooks --only 05
+
+# VARY has no quotes in the shell: each of its words is an argument of its own.
+sweep: .venv/.installed ## train a model with each combination of values (MODEL=segmenter, VARY="rate=3e-4,1e-3")
+	@test -n "$$VARY$$GRID" || { echo 'error: say what to vary: make sweep MODEL=segmenter VARY="rate=3e-4,1e-3 fn_weight=0.5,0.7"' >&2; exit 2; }
+	@$(PY) -m utils.weights
+	@$(PY) -m utils.sweep $(if $(MODEL),"$$MODEL",segmenter) $$VARY $(if $(GRID),--grid "$$GRID") \
+		--cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
+		$(if $(SEED),--seed "$$SEED") $(ON_CLUSTER)
 
 grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv, JOBS=2)
 	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }

@@ -45,6 +45,7 @@ MAY_IMPORT = {
         "runtime",
         "rendering",
     },
+    "sweep": {"cluster", "course", "runtime"},
     "notebooks": {"course", "evaluation", "plots", "runtime", "rendering"},
     # Commands, and the one name that notebooks use for all exercises.
     "check": {"exercises"},
@@ -168,6 +169,7 @@ WITHOUT_TENSORFLOW = (
     "exercises.grading.child",
     "notebooks.run",
     "plots.labs",
+    "sweep.training",
 )
 
 
