@@ -5,8 +5,13 @@ PYTHON ?=
 COHORT ?= simulated
 # Handed on through the environment, so that a path may hold spaces and quotes.
 export PYTHON COHORT DATA RUN SEED ONLY FROM LGG_DATA HOURS FOLD SUBMISSIONS OUT JOBS
+export CLUSTER WORKERS THREADS MODEL VARY GRID
 OPTIONS = --cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
 	$(if $(SEED),--seed "$$SEED") $(if $(ONLY),--only "$$ONLY") $(if $(FROM),--from "$$FROM")
+
+# Where the tasks of evidence and sweep are done, see docs/cluster.md.
+ON_CLUSTER = $(if $(CLUSTER),--cluster "$$CLUSTER") $(if $(WORKERS),--workers "$$WORKERS") \
+	$(if $(THREADS),--threads "$$THREADS")
 
 # Tests of one file share what they train, so they stay in one process. Each takes up to 2 GiB.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
@@ -18,7 +23,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1800
 STORED := runs/stored_outputs.log
 
 .DEFAULT_GOAL := help
-.PHONY: help course check test notebooks lab demo evidence grade bench site lock clean
+.PHONY: help course check test notebooks lab demo evidence sweep grade bench site lock clean
 
 help: ## say what there is
 	@echo "usage: make TARGET [COHORT=lgg DATA=/path/to/kaggle_3m] [SEED=1] [ONLY=03 | FROM=03]"
@@ -51,12 +56,21 @@ lab: .venv/.installed ## open JupyterLab at the first notebook
 demo: .venv/.installed ## build the page that segments in a browser tab into runs/demo
 	@$(PY) -m tools.demo
 
-evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=..., HOURS=2, FOLD=3)
+evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=..., HOURS=2, FOLD=3, CLUSTER=local)
 	@test -n "$$DATA" || { echo 'error: say where the cohort lies: make evidence DATA=/path/to/kaggle_3m' >&2; exit 2; }
 	@$(PY) -m utils.weights
-	@$(PY) -m utils.evidence "$$DATA" --final $(if $(HOURS),--hours "$$HOURS") $(if $(FOLD),--fold "$$FOLD")
+	@$(PY) -m utils.evidence "$$DATA" --final $(if $(HOURS),--hours "$$HOURS") $(if $(FOLD),--fold "$$FOLD") \
+		$(ON_CLUSTER)
 	@$(PY) -m utils.published
 	@$(PY) -m utils.notebooks --only 05
+
+# VARY has no quotes in the shell: each of its words is an argument of its own.
+sweep: .venv/.installed ## train a model with each combination of values (MODEL=segmenter, VARY="rate=3e-4,1e-3")
+	@test -n "$$VARY$$GRID" || { echo 'error: say what to vary: make sweep MODEL=segmenter VARY="rate=3e-4,1e-3 fn_weight=0.5,0.7"' >&2; exit 2; }
+	@$(PY) -m utils.weights
+	@$(PY) -m utils.sweep $(if $(MODEL),"$$MODEL",segmenter) $$VARY $(if $(GRID),--grid "$$GRID") \
+		--cohort "$$COHORT" $(if $(DATA),--data "$$DATA") $(if $(RUN),--run "$$RUN") \
+		$(if $(SEED),--seed "$$SEED") $(ON_CLUSTER)
 
 grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv, JOBS=2)
 	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }
@@ -72,7 +86,7 @@ site: .venv-site/.installed docs/site/node_modules/.installed ## build the websi
 lock: ## resolve all requirements*.lock anew (UPGRADE=1: with the newest versions)
 	python=$$(sh tools/find_python.sh "$$PYTHON") && "$$python" -m venv runs/lock-venv
 	runs/lock-venv/bin/python -m pip install -qq uv
-	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --universal \
+	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --extra cluster --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(if $(UPGRADE),--upgrade) -o requirements.lock
 	runs/lock-venv/bin/python -m uv pip compile --quiet --group pyproject.toml:predict --universal \

@@ -5,6 +5,8 @@ machine does disturbs both alike. The table gives the median and the range over 
 """
 
 import argparse
+import contextlib
+import io
 import itertools
 import os
 import platform
@@ -23,6 +25,9 @@ import numpy as np
 from PIL import Image
 
 from utils import config
+from utils.cluster.connect import connected
+from utils.cluster.schedule import on_workers
+from utils.cluster.tasks import Task
 from utils.cohort.table import read_cohort
 from utils.cohort.tiff import read_slice
 from utils.export.files import export_models
@@ -40,6 +45,8 @@ STEPS = 16
 AUTOTUNE = -1  # tf.data.AUTOTUNE
 SINGLE_PICTURES = 32
 PATIENTS_OF_COMMAND = 10
+TINY_FOLDS = 2
+TINY_STEPS = 200
 PATIENTS = 24  # fewer, and reading the first and writing the last weighs more than in a real cohort
 
 # Runs a command and says what it used. By a process of its own, because what the system keeps as
@@ -178,6 +185,36 @@ def own_over_fused_normalisation(repeats: int) -> Row:
         steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
     name = "training step with Keras's batch normalisation / with the fused one"
     return Row(name, "above 1", compare(*steps, 2 * repeats))
+
+
+def tiny_fold() -> None:
+    """Train a network on tiny pictures, as the task of a worker."""
+    model = compiled_segmenter(32)
+    model.fit(feed(32, TINY_STEPS), steps_per_epoch=TINY_STEPS, verbose=0, shuffle=False)
+
+
+def one_worker_over_two(repeats: int) -> Row:
+    """Time tiny folds on one worker against the same on two, which run before the clock does.
+
+    Each worker computes with one thread, and each fold is a process of its own, as always.
+    """
+
+    def on(client, shared: Path) -> None:
+        tasks = [
+            Task(f"fold {number}", "tools.benchmark:tiny_fold", (), shared / str(number), "wait")
+            for number in range(TINY_FOLDS)
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            on_workers(client, tasks, 1, shared, lambda task: None)
+
+    with (
+        tempfile.TemporaryDirectory() as name,
+        connected("local", 1, 1, Path(name)) as one,
+        connected("local", 2, 1, Path(name)) as two,
+    ):
+        works = [partial(on, client, Path(name)) for client in (one, two)]
+        name = f"{TINY_FOLDS} tiny folds on one worker / on two, a thread each"
+        return Row(name, "above 1.5", compare(*works, repeats))
 
 
 def prediction(repeats: int) -> list[Row]:
@@ -332,6 +369,7 @@ def main() -> None:
         autotuning_on_over_off,
         float32_over_bfloat16,
         own_over_fused_normalisation,
+        one_worker_over_two,
     ):
         set_precision()
         print(measure(repeats), flush=True)

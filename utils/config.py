@@ -91,7 +91,10 @@ def _is_full(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def hold_folder(
-    folder: str | os.PathLike, remedy: str, inherit: Callable[[list[str]], None] = lambda left: None
+    folder: str | os.PathLike,
+    remedy: str,
+    inherit: Callable[[list[str]], None] = lambda left: None,
+    wait: float = 0,
 ) -> Iterator[Callable[..., None]]:
     """Hold a folder for this process alone; the system lets go of it when the process ends.
 
@@ -105,6 +108,8 @@ def hold_folder(
         What the user can do instead of waiting until the folder is free.
     inherit : callable
         Called first, with the words that the last process to hold the folder left there.
+    wait : float
+        For how many seconds to wait if another process holds it.
 
     Yields
     ------
@@ -121,7 +126,7 @@ def hold_folder(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock, noted = FileLock(folder / ".lock", blocking=False), folder / ".holder"
+    lock, noted = FileLock(folder / ".lock", timeout=wait, poll_interval=0.5), folder / ".holder"
 
     def note(*words: object) -> None:
         noted.write_text(" ".join(map(str, (os.getpid(), *words))), encoding="ascii")

@@ -289,7 +289,9 @@ def quieten_tensorflow() -> None:
 
 
 class _WrappingFinder(importlib.abc.MetaPathFinder):
-    """Finds a package where Python does, and wraps its first execution. Serves once.
+    """Finds a package where Python does, and wraps its first execution.
+
+    Who only asks where the package is, as TensorFlow asks for Keras, uses nothing up.
 
     Attributes
     ----------
@@ -300,17 +302,22 @@ class _WrappingFinder(importlib.abc.MetaPathFinder):
     """
 
     def __init__(self, name: str, around: Callable):
-        self.name, self.around = name, around
+        self.name, self.around, self._looking = name, around, False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.name:
+        if fullname != self.name or self._looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._looking = True  # Python asks all finders, this one too
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
         if spec is not None:
             execute = spec.loader.exec_module
 
             def execute_within(module):
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 with self.around():
                     execute(module)
 

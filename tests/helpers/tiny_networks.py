@@ -7,6 +7,7 @@ from utils.models import resnet50
 
 def tiny_detector(size=32, weights=None, seed=0):
     """Return what `resnet50.detector` does, of two convolutions."""
+    keras.utils.set_random_seed(seed)
     inputs = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
     x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name=resnet50.TRUNK_END)(x)

@@ -1,7 +1,9 @@
+import contextlib
+import importlib.util
 import subprocess
 import sys
 
-from utils.runtime import _without_information
+from utils.runtime import _without_information, _WrappingFinder
 
 
 def test_warnings_and_errors_are_passed_on(capfd):
@@ -11,3 +13,25 @@ def test_warnings_and_errors_are_passed_on(capfd):
             check=True,
         )
     assert capfd.readouterr().err == "W0000 b\nother\n"
+
+
+def test_asking_where_a_package_is_uses_up_nothing(tmp_path, monkeypatch):
+    """TensorFlow asks where Keras is before it imports it."""
+    (tmp_path / "asked_for.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    entered = []
+
+    @contextlib.contextmanager
+    def around():
+        entered.append("before")
+        yield
+        entered.append("after")
+
+    finder = _WrappingFinder("asked_for", around)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    assert importlib.util.find_spec("asked_for") is not None
+    assert entered == []
+    importlib.import_module("asked_for")
+    assert entered == ["before", "after"]
+    assert finder not in sys.meta_path
+    monkeypatch.delitem(sys.modules, "asked_for")

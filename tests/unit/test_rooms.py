@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "files": set(),
     "tables": set(),
     "runtime": set(),
+    "cluster": {"runtime"},
     "simulation": set(),
     "evaluation": set(),
     "exercises": set(),
@@ -35,7 +36,16 @@ MAY_IMPORT = {
         "runtime",
         "rendering",
     },
-    "evidence": {"course", "models", "cohort", "evaluation", "runtime", "rendering"},
+    "evidence": {
+        "cluster",
+        "course",
+        "models",
+        "cohort",
+        "evaluation",
+        "runtime",
+        "rendering",
+    },
+    "sweep": {"cluster", "course", "runtime"},
     "notebooks": {"course", "evaluation", "plots", "runtime", "rendering"},
     "parallel": {"course", "models", "runtime"},
     # Commands, and the one name that notebooks use for all exercises.
@@ -150,14 +160,17 @@ WITHOUT_TENSORFLOW = (
     "grade",
     "predict",
     "run",
+    "cluster.schedule",
     "course.features",
     "course.leak_lab",
     "course.workers",
     "evidence.comparisons",
+    "evidence.training.tasks",
     "exercises.bugs",
     "exercises.grading.child",
     "notebooks.run",
     "plots.labs",
+    "sweep.training",
 )
 
 

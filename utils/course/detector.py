@@ -66,11 +66,17 @@ def pretrained(run: Run) -> keras.Model:
     return resnet50.detector(run.parameters.size, imagenet_resnet50(), seed=run.seed)
 
 
-def train_head(run: Run) -> keras.Model:
+def train_head(run: Run, penalty: float = HEAD_PENALTY) -> keras.Model:
     """Return the detector with its last layer trained.
 
     The last layer is a logistic regression on the pooled features, and is fitted as one: with
     little data for its many weights, a strong penalty on them matters more than anything else.
+
+    Parameters
+    ----------
+    run : Run
+    penalty : float
+        Inverse weight of the penalty.
     """
     model = pretrained(run)
     pooled = keras.Model(
@@ -79,7 +85,7 @@ def train_head(run: Run) -> keras.Model:
     train = np.flatnonzero(run.in_part("train"))
     values = _predict_stored(pooled, trunk_features(run).take(train))
     scaler = StandardScaler().fit(values)
-    regression = LogisticRegression(C=HEAD_PENALTY, max_iter=500)
+    regression = LogisticRegression(C=penalty, max_iter=500)
     regression.fit(scaler.transform(values), run.part("train").labels)
     # The regression is of features brought to one scale; the layer takes them as they are.
     weights = regression.coef_[0] / scaler.scale_
@@ -88,9 +94,26 @@ def train_head(run: Run) -> keras.Model:
     return model
 
 
-def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
-    """Return the detector with its last blocks fine-tuned too, and the table of its epochs."""
-    model = train_head(run)
+def fine_tune(
+    run: Run,
+    rate: float = FINE_TUNING_RATE,
+    penalty: float = HEAD_PENALTY,
+    name: str = "detector_fine_tuned",
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Return the detector with its last blocks fine-tuned too, and the table of its epochs.
+
+    Parameters
+    ----------
+    run : Run
+    rate : float
+        The highest learning rate, see `training.cosine_schedule`.
+    penalty : float
+        See `train_head`.
+    name : str
+        Of the folder in the run folder that keeps the training. Another penalty needs another
+        folder: it decides what the training begins with.
+    """
+    model = train_head(run, penalty)
     blocks = resnet50.last_blocks_of(model)
     resnet50.freeze_norms(blocks)
     rows, _ = _training_rows(run)
@@ -100,8 +123,8 @@ def fine_tune(run: Run) -> tuple[keras.Model, pd.DataFrame]:
         trunk_features(run),
         rows,
         batch_plan(run, run.parameters.detector_epochs, BATCH_SIZE),
-        name="detector_fine_tuned",
-        rate=FINE_TUNING_RATE,
+        name=name,
+        rate=rate,
     )
     return model, history
 

@@ -63,7 +63,13 @@ def train(run: Run, loss: str = "focal_tversky"):
     return train_with(run, LOSSES[loss](), run.folder / f"segmenter_{loss}")
 
 
-def train_with(run: Run, loss: keras.losses.Loss, folder: Path):
+def train_with(
+    run: Run,
+    loss: keras.losses.Loss,
+    folder: Path,
+    rate: float = LEARNING_RATE,
+    tumour_share: float = TUMOUR_SHARE,
+):
     """Return the ResUNet trained with a loss, in a folder of its own, as `train` does.
 
     Parameters
@@ -72,19 +78,23 @@ def train_with(run: Run, loss: keras.losses.Loss, folder: Path):
     loss : keras.losses.Loss
     folder : pathlib.Path
         Belongs to this training alone.
+    rate : float
+        The highest learning rate, see `training.cosine_schedule`.
+    tumour_share : float
+        Share of the slices in a batch that show tumour.
     """
     set_precision()
-    part, plan = run.part("train"), batch_plan(run)
+    part, plan = run.part("train"), batch_plan(run, tumour_share)
     model = resunet.resunet(run.parameters.size, seed=run.seed)
-    rate = training.cosine_schedule(LEARNING_RATE, steps=plan.epochs * STEPS_PER_EPOCH)
+    rates = training.cosine_schedule(rate, steps=plan.epochs * STEPS_PER_EPOCH)
     history = training.fit(
         model,
         partial(training_batches, part.images, part.masks, plan),
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=keras.optimizers.Adam(rates),
         loss=loss,
         folder=folder,
         epochs=plan.epochs,
-        configuration=configuration(run),
+        configuration=configuration(run, tumour_share),
         validate=dice_by_patient(run),
         monitor="val_dice",
         title=f"ResUNet, {folder.name}",
@@ -92,23 +102,23 @@ def train_with(run: Run, loss: keras.losses.Loss, folder: Path):
     return model, history
 
 
-def batch_plan(run: Run) -> BatchPlan:
+def batch_plan(run: Run, tumour_share: float = TUMOUR_SHARE) -> BatchPlan:
     """Return which batches the segmenter of a run is trained on."""
     return BatchPlan(
         epochs=run.parameters.segmenter_epochs,
         batch_size=BATCH_SIZE,
         steps_per_epoch=STEPS_PER_EPOCH,
         seed=run.seed,
-        tumour_share=TUMOUR_SHARE,
+        tumour_share=tumour_share,
     )
 
 
-def configuration(run: Run) -> dict:
+def configuration(run: Run, tumour_share: float = TUMOUR_SHARE) -> dict:
     """Return what decides a training's result, beside network, optimiser, loss and epochs."""
     return run.identity | {
         "batch_size": BATCH_SIZE,
         "steps": STEPS_PER_EPOCH,
-        "tumour_share": TUMOUR_SHARE,
+        "tumour_share": tumour_share,
     }
 
 

@@ -4,7 +4,8 @@
 
 trains what is missing, experiment by experiment and fold by fold, and writes the tables to
 ``results/lgg/``. A run that was cut off goes on where it was. Several may run at once, each with a
-``--fold`` of its own.
+``--fold`` of its own; with ``--cluster`` one run has its folds done side by side, see
+docs/cluster.md.
 """
 
 import argparse
@@ -13,12 +14,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from utils import config
+from utils.cluster.options import add_options, run_tasks
 from utils.cohort.splits import choose_patients
 from utils.cohort.table import read_cohort
 from utils.config import CourseError
-from utils.evidence.experiments import SEED, TimeIsUp, run_all
 from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.training.collect import collect
+from utils.evidence.training.experiments import FOLDS, SEED
+from utils.evidence.training.tasks import Work, planned
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -37,6 +43,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
     parser.add_argument("--patients", type=int, default=0, help="a subset, to try it out")
     parser.add_argument("--epochs", type=int, default=0, help="fewer, to try it out")
+    add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -58,6 +65,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TimeIsUp:
         print("The time is up; the same command goes on from here.")
     return 0
+
+
+def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
+    """Do what is missing of what is wanted, and write the tables anew after each part.
+
+    Raises
+    ------
+    CourseError
+        If another process is at a fold, an attempt or the models to ship when this one comes to it;
+        for a fold or an attempt that is not known; or see `run_tasks`.
+    """
+    work = Work(table, arguments.work.absolute(), arguments.out.absolute(), arguments.epochs)
+
+    def write_tables(task=None):
+        collect(work.folder, work.out, table, FOLDS)
+
+    run_tasks(planned(work, arguments), arguments, work.folder, write_tables)
+    write_tables()
+
+
+class TimeIsUp(Exception):
+    """The slot that `--hours` gave has ended."""
 
 
 def _stop(number, frame):

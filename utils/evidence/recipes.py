@@ -75,7 +75,7 @@ class Recipe:
         are averaged. They are given the pictures of this recipe, and those with the channels
         ``"neighbours"`` see only these of ``"all"``. What else this recipe says is then of no use.
     pooled : bool
-        Whether the folds of an experiment choose together, see `utils.evidence.pooling`.
+        Whether the folds of an experiment choose together, see `utils.evidence.training.pooling`.
     """
 
     words: str

@@ -10,6 +10,7 @@ DOCUMENTS = {
     f"{HERE}/index.md": "index",
     "docs/instructors.md": "instructors",
     "docs/glossary.md": "glossary",
+    "docs/cluster.md": "cluster",
     "results/lgg/model_card.md": "model_card",
     "data/README.md": "data",
     "CONTRIBUTING.md": "contributing",

@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from utils.evidence import attempts, recipes, trial
+from utils.evidence import attempts, recipes
 from utils.evidence.tables import CHOICES
+from utils.evidence.training import trial
 
 FIRST, SECOND, *_ = CHOICES
 
@@ -64,12 +65,12 @@ def test_a_training_that_a_fold_has_already_is_not_repeated(tmp_path):
     trained = {"ours": recipes.OURS, "earlier_patient_split": recipes.EARLIER}
 
     def found(recipe, seed):
-        return trial.reusable(tmp_path, "1", seed, recipe, trained)
+        return trial.reusable(seed, recipe, trained)
 
-    assert found(recipes.OURS, 0) == tmp_path / "ours" / "1" / "segmenter"
+    assert found(recipes.OURS, 0) == ("ours", "segmenter")
     assert found(recipes.OURS, 1) is None
     for number, member in enumerate(recipes.OURS.members):
-        assert found(member, number) == tmp_path / "ours" / "1" / "segmenter" / str(number)
+        assert found(member, number) == ("ours", f"segmenter/{number}")
         assert found(member, number + 5) is None
     assert found(recipes.BASELINE, 0) is None
 

@@ -10,7 +10,8 @@ from cohort_files import write_squares
 
 from utils import config
 from utils.cohort.table import read_cohort
-from utils.evidence import experiments, folds as folds_module, pooling, recipes
+from utils.evidence import recipes
+from utils.evidence.training import experiments, folds as folds_module, pooling
 from utils.models.files.settings import Postprocessing
 
 RECIPE = recipes.Recipe("tiny", None, size=32, pooled=True)

@@ -6,21 +6,23 @@ the tables then say is in `utils.evidence.attempts`.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from utils import config
+from utils.cluster.provenance import made_with
 from utils.cohort.volumes import flair_of
 from utils.evaluation.detection import auc
 from utils.evidence import recipes
-from utils.evidence.folds import (
+from utils.evidence.tables import CHOICES
+from utils.evidence.training.folds import (
     evidence_run,
     forget_models,
     patient_maps,
     reporter,
     segmenter_scores,
 )
-from utils.evidence.tables import CHOICES
 from utils.models.postprocessing import patient_scores
 from utils.tables import write_table
 
@@ -50,10 +52,12 @@ def run_attempt(
     training : Path
         Of the segmenter. One that is found whole there is read, not repeated.
     """
-    recipe = recipes.ATTEMPTS[name]
+    note, recipe = made_with(), recipes.ATTEMPTS[name]
     run = evidence_run(table, split, recipe.size, folder, recipe)
     run = replace(run, parameters=replace(run.parameters, seed=seed))
-    model, history = recipes.train_segmenter(run, recipe, training, report=reporter(recipe.epochs))
+    model, history = recipes.train_segmenter(
+        run, recipe, training, report=reporter(recipe.epochs, folder)
+    )
     maps = patient_maps(run, model, ("validation",))
     key = {"attempt": name, "fold": fold, "seed": seed}
     rows = []
@@ -68,28 +72,34 @@ def run_attempt(
     minutes = history["seconds"].sum() / 60
     config.write_json(
         folder / "attempt.json",
-        key | {"recipe": recipe.description, "auc": round(found, 4), "minutes": round(minutes, 1)},
+        key
+        | {"recipe": recipe.description, "auc": round(found, 4), "minutes": round(minutes, 1)}
+        | {"made_with": note},
     )
     forget_models()
 
 
-def reusable(work: Path, fold: str, seed: int, recipe, trained: dict) -> Path | None:
-    """Return where the same training belongs to a fold of an experiment, None if to none.
+class Shared(NamedTuple):
+    """A training that belongs to each fold of an experiment: its place in the fold's folder."""
+
+    experiment: str
+    place: str
+
+
+def reusable(seed: int, recipe: recipes.Recipe, trained: dict) -> Shared | None:
+    """Return where the training of an attempt is one of each fold of an experiment, if anywhere.
 
     Parameters
     ----------
-    work : Path
-    fold : str
     seed : int
     recipe : recipes.Recipe
     trained : dict of str to recipes.Recipe
         Recipes of the experiments whose folds are dealt by patient, by experiment.
     """
     for experiment, other in trained.items():
-        folder = work / experiment / fold / "segmenter"
         if seed == 0 and recipe == other:
-            return folder
+            return Shared(experiment, "segmenter")
         for number, member in enumerate(other.members):
             if recipe == member and seed == number:
-                return folder / str(number)
+                return Shared(experiment, f"segmenter/{number}")
     return None

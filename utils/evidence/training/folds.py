@@ -2,7 +2,7 @@
 
 A fold has a folder of its own. ``fold.json`` is written last: where it is, the fold is done. The
 maps of its patients and the detector's answers stay in it too, so that what is chosen can be
-chosen again without training anew, see `utils.evidence.pooling`.
+chosen again without training anew, see `utils.evidence.training.pooling`.
 """
 
 import itertools
@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from utils import config
+from utils.cluster.provenance import made_with
 from utils.cohort.table import true_masks
 from utils.cohort.volumes import View, flair_of, load_volumes
 from utils.course import detector
@@ -85,11 +86,12 @@ def run_fold(
         Gets ``slices.csv``, ``patients.csv`` and ``fold.json``, and ``maps.npz`` and
         ``detector.csv`` for `read_predicted`; the checkpoints stay in it.
     """
+    note = made_with()  # before hours in which files may be changed
     rows, settings = _detect(evidence_run(table, split, DETECTOR_SIZE, folder), baseline_detector)
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, history = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", report=reporter(recipe.epochs)
+        run, recipe, folder / "segmenter", report=reporter(recipe.epochs, folder)
     )
     maps = patient_maps(run, model, ("validation", "test"))
     del model
@@ -103,6 +105,7 @@ def run_fold(
         "epochs": int(history["epoch"][history["val_dice"].idxmax()]),
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
         "hd95": HD95_NOW,
+        "made_with": note,
     }
     write_fold(folder, run, maps, rows, settings)
     forget_models()
@@ -163,12 +166,13 @@ def evidence_run(table, split, size, folder, recipe: Recipe | None = None) -> Ru
     return Run(parameters, folder, volumes.table, split, volumes)
 
 
-def reporter(epochs: int):
-    """Return a function that prints one line an epoch."""
-    count = itertools.count(1)
+def reporter(epochs: int, folder: Path):
+    """Return a function that prints one line an epoch, with the name of the training's folder."""
+    name, count = f"{folder.parent.name}/{folder.name}", itertools.count(1)
 
     def report(values: dict) -> None:
-        print(f"  epoch {next(count)} of at most {epochs}: {values['val_dice']:.3f}", flush=True)
+        dice = f"{values['val_dice']:.3f}"
+        print(f"  {name}, epoch {next(count)} of at most {epochs}: {dice}", flush=True)
 
     return report
 
@@ -360,7 +364,7 @@ def train_final(
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, _ = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe.epochs)
+        run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe.epochs, folder)
     )
     saving.save_half(model, out / "segmenter.keras")
     # Read anew: other processes may have finished more of them meanwhile.

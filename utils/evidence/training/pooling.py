@@ -15,14 +15,14 @@ import pandas as pd
 from utils.cohort.volumes import flair_of
 from utils.config import read_json
 from utils.evaluation.detection import threshold_at_sensitivity
-from utils.evidence.folds import (
+from utils.evidence.recipes import Recipe
+from utils.evidence.training.folds import (
     combined,
     evidence_run,
     read_predicted,
     segmenter_scores,
     write_fold,
 )
-from utils.evidence.recipes import Recipe
 from utils.models.files.settings import Postprocessing
 from utils.models.postprocessing import patient_scores
 

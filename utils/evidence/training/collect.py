@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from utils import config
+from utils.cluster.provenance import joined, joined_versions, made_with
 from utils.cohort.splits import patient_folds, split_sha256
 from utils.cohort.table import cohort_sha256
 from utils.evaluation.segmentation import HD95_BEFORE, HD95_NOW
 from utils.evidence.tables import EXPERIMENTS
-from utils.runtime import commit, cpuinfo, processor_name, versions
 from utils.tables import read_table, write_table
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
+# Where a fold's or attempt's own file tells with what it was computed.
+MADE_WITH = "made_with"
+ATTEMPTS = "attempts/*/*/attempt.json"
 COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
 PROBABILITIES = ["p_tumour", "p_detector", "p_segmenter", "flagged"]
 
@@ -28,25 +31,37 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv``,
         ``attempts_patients.csv`` and
-        ``provenance.json``, which also tells the seconds of all training and the machines. What
-        stands there of other folds and attempts stays, if it was computed from the same cohort:
-        the work may be shared among machines. HD95 alone does not stay where it was computed
-        under another definition (``hd95`` of ``provenance.json``) than that of newer folds.
+        ``provenance.json``, which also tells the seconds of all training, and with what the folds
+        were computed. What stands there of other folds and attempts stays, if it was computed from
+        the same cohort: the work may be shared among machines. HD95 alone does not stay where it
+        was computed under another definition (``hd95`` of ``provenance.json``) than that of newer
+        folds. Held while it is read and written, so that of two processes neither loses what the
+        other adds.
     table : pandas.DataFrame
         The cohort table.
     folds : int
         How many folds ``ours`` has.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".tables.lock"):
+        _collect(work, out, table, folds)
+
+
+def _collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     data = cohort_sha256(table)
     before = config.read_json(out / "provenance.json")
     kept = before.get("data_sha256") == data
     hd95 = before.get("hd95") if kept else None
-    settings = []
+    settings, notes = [], []
     for experiment in EXPERIMENTS:
         done = sorted(file.parent for file in (work / experiment).glob("*/fold.json"))
         if not done:
             continue
-        settings += [_setting(experiment, folder) for folder in done]
+        told = [config.read_json(folder / "fold.json") for folder in done]
+        notes += [fold.get(MADE_WITH) for fold in told]
+        settings += [
+            _setting(experiment, folder.name, fold) for folder, fold in zip(done, told, strict=True)
+        ]
         ours = experiment == "ours"
         path = out / ("slices.csv" if ours else f"slices_{experiment}.csv")
         columns = COLUMNS + PROBABILITIES
@@ -59,30 +74,59 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
             patients = _merged(_joined(done, "patients"), path, ["fold"], kept)
             patients, hd95 = _one_definition(patients, done, hd95 or HD95_BEFORE)
             write_table(path, patients.sort_values("patient"))
-    attempts = sorted(work.glob("attempts/*/*/attempt.json"))
+    attempts = [(file, config.read_json(file)) for file in sorted(work.glob(ATTEMPTS))]
+    stays = False
     if attempts:
         keys = ["attempt", "fold", "seed"]
-        runs = pd.DataFrame([config.read_json(file) for file in attempts])
-        patients = pd.concat([read_table(file.parent / "patients.csv") for file in attempts])
-        for name, rows in (("attempts", runs), ("attempts_patients", patients)):
+        runs = [{name: one for name, one in values.items() if name != MADE_WITH}
+                for _, values in attempts]  # fmt: skip
+        patients = pd.concat([read_table(file.parent / "patients.csv") for file, _ in attempts])
+        for name, rows in (("attempts", pd.DataFrame(runs)), ("attempts_patients", patients)):
             path = out / f"{name}.csv"
-            rows = _merged(rows, path, keys, kept)
+            merged = _merged(rows, path, keys, kept)
             by = [*keys, *rows.columns.intersection(["patient"])]
-            write_table(path, rows.sort_values(by))
+            write_table(path, merged.sort_values(by))
+            stays |= len(merged) > len(rows)
     path = out / "folds.csv"
     if settings:
         rows = _merged(pd.DataFrame(settings), path, ["experiment", "fold"], kept)
+        stays |= len(rows) > len(settings)
         order = rows["experiment"].map(list(EXPERIMENTS).index)
-        write_table(
-            path, rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order")
-        )
+        rows = rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order")
+        # Whole numbers, also where a fold of before they were noted has none.
+        write_table(path, rows.astype({"threads": "Int64"}))
     if settings or attempts:
+        stays |= kept and not settings and path.exists()
         seconds = read_table(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
-        machines = before["machine"].split("; ") if kept else []
-        machines = "; ".join(dict.fromkeys([*machines, _machine()]))
-        values = provenance(table, data, folds) | {"seconds": int(seconds), "machine": machines}
-        values |= {"hd95": hd95} if hd95 else {}
+        notes += [values.get(MADE_WITH) for _, values in attempts]
+        values = provenance(table, data, folds) | _made_with(notes, before if kept else {}, stays)
+        values |= {"seconds": int(seconds)} | ({"hd95": hd95} if hd95 else {})
         config.write_json(out / "provenance.json", values)
+
+
+def _made_with(notes: list[dict | None], before: dict, stays: bool) -> dict:
+    """Return commit, versions and machine of all that the tables hold, different ones joined.
+
+    Parameters
+    ----------
+    notes : list of dict or None
+        What `made_with` returned for each fold and attempt in the work folder; None for one of
+        before this was noted. That may be from any machine of before, or from this one.
+    before : dict
+        The provenance of the tables so far; empty if nothing of them is kept.
+    stays : bool
+        Whether the tables hold rows of other work folders.
+    """
+    whole = [note for note in notes if note is not None]
+    if before and (stays or None in notes):
+        whole.insert(0, before)
+    if None in notes:
+        whole.append(made_with())
+    return {
+        "commit": joined(note["commit"] for note in whole),
+        "versions": joined_versions(note["versions"] for note in whole),
+        "machine": joined(note["machine"] for note in whole),
+    }
 
 
 def _merged(rows: pd.DataFrame, path: Path, keys: list[str], kept: bool) -> pd.DataFrame:
@@ -139,11 +183,12 @@ def _joined(folders: list[Path], name: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _setting(experiment: str, folder: Path) -> dict:
-    fold = config.read_json(folder / "fold.json")
+def _setting(experiment: str, name: str, fold: dict) -> dict:
+    """Return the row of a fold, of what its ``fold.json`` holds."""
+    note = fold.get(MADE_WITH) or {}
     return {
         "experiment": experiment,
-        "fold": folder.name,
+        "fold": name,
         "training_patients": fold["training_patients"],
         "validation_patients": fold["validation_patients"],
         **fold["postprocessing"],
@@ -153,27 +198,21 @@ def _setting(experiment: str, folder: Path) -> dict:
         "epochs": fold["epochs"],
         "validation_dice": round(fold["validation_dice"], 6),
         "seconds": fold["seconds"],
+        **{key: note.get(key) for key in ("commit", "machine", "threads")},
     }
 
 
 def provenance(table: pd.DataFrame, data: str, folds: int) -> dict:
-    """Return from what and with what the evidence was computed.
+    """Return from what the evidence was computed.
 
     Returns
     -------
     dict
-        ``data_sha256, patients, slices, split_sha256, commit, versions``.
+        ``data_sha256, patients, slices, split_sha256``.
     """
     return {
         "data_sha256": data,
         "patients": int(table["patient"].nunique()),
         "slices": len(table),
         "split_sha256": split_sha256(patient_folds(table, folds)),
-        "commit": commit(),
-        "versions": versions(PACKAGES),
     }
-
-
-def _machine() -> str:
-    """Return the processor and its cores."""
-    return f"{processor_name()}, {max(1, len(cpuinfo('model name')))} cores"

@@ -15,17 +15,10 @@ from utils import config
 from utils.cohort.table import read_cohort
 from utils.course import detector
 from utils.evaluation import segmentation
-from utils.evidence import (
-    __main__,
-    collect,
-    experiments,
-    folds as folds_module,
-    pooling,
-    recipes,
-    trial,
-)
-from utils.evidence.folds import THRESHOLDS, is_done, run_fold, train_final
+from utils.evidence import __main__, recipes
 from utils.evidence.tables import CHOICES
+from utils.evidence.training import collect, experiments, folds as folds_module, pooling, trial
+from utils.evidence.training.folds import THRESHOLDS, is_done, run_fold, train_final
 from utils.models import resnet50, resunet
 from utils.models.files import imagenet, saving
 from utils.models.files.settings import read_settings
@@ -96,7 +89,7 @@ def test_a_trial_never_overwrites_the_evidence():
         (["--no-folds", "--final"], "final/0", "leave out --final"),
         (
             ["--no-folds", "--attempt", "tiny", "--fold", "4", "--seed", "1"],
-            "attempts/tiny/4-1/segmenter",
+            "attempts/tiny/4-1",
             "leave out --attempt",
         ),
     ],
@@ -116,16 +109,16 @@ def test_a_fold_is_trained_by_one_process_at_a_time(
     arguments = __main__._parse([*folders, *words])
     with held_elsewhere(work / place) as number:
         with pytest.raises(config.CourseError) as told:
-            experiments.run_all(table, arguments)
+            __main__.run_all(table, arguments)
         assert str(told.value) == (
             f"{work / place}: another run is at work there (process {number}); wait for it, or "
             f"{remedy}"
         )
         assert trained == []
         free = __main__._parse([*folders, "--experiment", "ours", "--fold", "2"])
-        experiments.run_all(table, free)
+        __main__.run_all(table, free)
         assert len(trained) == 1
-    experiments.run_all(table, arguments)
+    __main__.run_all(table, arguments)
     assert len(trained) == 2
 
 
@@ -423,7 +416,7 @@ def test_folds_that_were_cut_off_before_they_chose_together_do_so_with_the_next_
             config.update_json(folder / "fold.json", {"choosing_patients": 5})
 
     monkeypatch.setattr(pooling, "choose_together", choose)
-    monkeypatch.setattr(experiments, "collect", lambda *given: None)
+    monkeypatch.setattr(__main__, "collect", lambda *given: None)
     names = experiments.fold_names("ours")
     arguments = __main__._parse(["data", "--work", str(tmp_path), "--experiment", "ours"])
     monkeypatch.setattr(
@@ -433,9 +426,9 @@ def test_folds_that_were_cut_off_before_they_chose_together_do_so_with_the_next_
     )
     for name in names[:-1]:
         config.write_json(tmp_path / "ours" / name / "fold.json", {"choosing_patients": 5})
-    experiments.run_all(table, arguments)  # the last fold: chosen with it
+    __main__.run_all(table, arguments)  # the last fold: chosen with it
     assert chosen == [names]
     config.write_json(tmp_path / "ours" / "2" / "fold.json", {"a": 1})
-    experiments.run_all(table, arguments)  # nothing to train, but one has not chosen
-    experiments.run_all(table, arguments)
+    __main__.run_all(table, arguments)  # nothing to train, but one has not chosen
+    __main__.run_all(table, arguments)
     assert chosen == [names, names]

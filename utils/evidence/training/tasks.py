@@ -1,0 +1,199 @@
+"""The evidence as tasks: a fold, the choice that folds make together, an attempt, what is shipped.
+
+Each can be done in a process and on a machine of its own: it is given the cohort table and the
+folders, and finds the recipe by its name.
+"""
+
+import argparse
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from utils.cluster.tasks import Task
+from utils.config import CourseError
+from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.training.collect import collect
+from utils.evidence.training.experiments import (
+    FOLDS,
+    all_in_training,
+    chosen_folds,
+    fold_names,
+    fold_split,
+    scaled_epochs,
+    slices_as_patients,
+)
+
+# The processes of the last two folds may come to their experiment's choice at once.
+CHOOSING_SECONDS = 600
+_HERE = "utils.evidence.training.tasks"
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What all tasks of the evidence are given.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The cohort table, with absolute paths.
+    folder, out : pathlib.Path
+        For the trainings, and for the tables; absolute.
+    epochs : int
+        Of every segmenter; 0 for what its recipe says.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    folder: Path
+    out: Path
+    epochs: int = 0
+
+    def recipe(self, name: str):
+        """Return the recipe of that name in `EXPERIMENTS`, with these epochs."""
+        # Here and below: it loads TensorFlow.
+        from utils.evidence import recipes
+
+        named = {"ours": recipes.OURS, "baseline": recipes.BASELINE, "earlier": recipes.EARLIER}
+        if self.epochs:
+            return recipes.with_epochs(named[name], lambda _: self.epochs)
+        return named[name]
+
+
+def planned(work: Work, arguments: argparse.Namespace) -> list[Task]:
+    """Return what is to be done of what a command asks for, in order.
+
+    Folds and attempts that are done are left out; the other tasks see for themselves what there is
+    to do.
+
+    Parameters
+    ----------
+    work : Work
+    arguments : argparse.Namespace
+        Of ``python -m utils.evidence``.
+
+    Raises
+    ------
+    CourseError
+        For a fold or an attempt that is not known.
+    """
+    from utils.evidence.training.folds import OURS_BY_PATIENT, is_done
+
+    pairs = [] if arguments.no_folds else chosen_folds(arguments)
+    tasks, of_ours = [], []
+    for experiment in dict.fromkeys(name for name, _ in pairs):
+        names = [fold for name, fold in pairs if name == experiment]
+        folds = [
+            _task(f"{experiment}, fold {fold}", "fold", (work, experiment, fold),
+                  work.folder / experiment / fold, "choose another fold with --fold")
+            for fold in names
+            if not is_done(work.folder, experiment, fold)
+        ]  # fmt: skip
+        name, dealt = EXPERIMENTS[experiment]
+        if work.recipe(name).pooled and dealt != "slices":
+            folds.append(
+                _task(f"{experiment}, what its folds choose together", "choose",
+                      (work, experiment), work.folder / experiment,
+                      "choose another experiment with --experiment",
+                      tuple(one.name for one in folds), CHOOSING_SECONDS)
+            )  # fmt: skip
+        tasks += folds
+        of_ours += [one.name for one in folds if experiment in OURS_BY_PATIENT]
+    if arguments.final:
+        tasks.append(
+            _task("models to ship, trained on all patients", "final", (work,),
+                  work.folder / "final" / "0", "leave out --final", tuple(of_ours))
+        )  # fmt: skip
+    return tasks + _attempts(work, arguments)
+
+
+def _attempts(work: Work, arguments: argparse.Namespace) -> list[Task]:
+    from utils.evidence import recipes
+    from utils.evidence.training import trial
+
+    names = arguments.attempt or []
+    unknown = [name for name in names if name not in recipes.ATTEMPTS]
+    if unknown:
+        known = ", ".join(recipes.ATTEMPTS)
+        raise CourseError(f"--attempt {unknown[0]}: unknown; choose one of {known}")
+    tasks = []
+    for name in names:
+        for fold, seed in product(arguments.fold or trial.FOLDS, arguments.seed or trial.SEEDS):
+            folder = work.folder / "attempts" / name / f"{fold}-{seed}"
+            shared = _shared_training(work, name, fold, seed)
+            # Where the training is that of a fold, both hold the folder of the fold.
+            held = folder if shared is None else work.folder / shared.experiment / fold
+            if not (folder / "attempt.json").exists():
+                tasks.append(
+                    _task(f"attempt: {name}, fold {fold}, seed {seed}", "attempt",
+                          (work, name, fold, seed), held, "leave out --attempt")
+                )  # fmt: skip
+    return tasks
+
+
+def _task(name, function, arguments, folder, remedy, after=(), wait=0) -> Task:
+    return Task(name, f"{_HERE}:{function}", arguments, folder, remedy, after, wait)
+
+
+def _shared_training(work: Work, name: str, fold: str, seed: int):
+    """Return where the training of an attempt belongs to a fold of an experiment; None if not."""
+    from utils.evidence import recipes
+    from utils.evidence.training import trial
+
+    by_patient = {
+        experiment: work.recipe(recipe)
+        for experiment, (recipe, dealt) in EXPERIMENTS.items()
+        if dealt == "patients"
+    }
+    return trial.reusable(seed, recipes.ATTEMPTS[name], by_patient)
+
+
+def fold(work: Work, experiment: str, fold: str) -> None:
+    """Run one fold of an experiment, unless it is done."""
+    from utils.evidence.training.folds import is_done, run_fold
+
+    if is_done(work.folder, experiment, fold):
+        return  # by another process, meanwhile
+    name, dealt = EXPERIMENTS[experiment]
+    units = slices_as_patients(work.table) if dealt == "slices" else work.table
+    split = fold_split(units, dealt, fold)
+    folder = work.folder / experiment / fold
+    run_fold(units, split, work.recipe(name), name == "baseline", folder)
+
+
+def choose(work: Work, experiment: str) -> None:
+    """Let the folds of an experiment choose together, if all are done and have not yet."""
+    from utils.evidence.training.pooling import are_to_choose, choose_together
+
+    recipe, dealt = EXPERIMENTS[experiment]
+    folds = {work.folder / experiment / name: name for name in fold_names(experiment)}
+    if are_to_choose(folds):
+        splits = {folder: fold_split(work.table, dealt, name) for folder, name in folds.items()}
+        choose_together(work.table, work.recipe(recipe), splits)
+
+
+def final(work: Work) -> None:
+    """Train the models to ship. What they take over from the folds is in the tables by then."""
+    from utils.evidence import recipes
+    from utils.evidence.training.folds import train_final
+
+    collect(work.folder, work.out, work.table, FOLDS)
+    recipe = recipes.with_epochs(work.recipe("ours"), scaled_epochs)
+    split = all_in_training(work.table)
+    train_final(work.table, split, recipe, work.folder / "final" / "0", work.out)
+
+
+def attempt(work: Work, name: str, fold: str, seed: int) -> None:
+    """Score a variation of the recipe on the validation patients of a fold, unless it is done."""
+    from utils.evidence.training import trial
+
+    folder = work.folder / "attempts" / name / f"{fold}-{seed}"
+    if (folder / "attempt.json").exists():
+        return
+    shared = _shared_training(work, name, fold, seed)
+    if shared is None:
+        training = folder / "segmenter"
+    else:
+        training = work.folder / shared.experiment / fold / shared.place
+    split = fold_split(work.table, "patients", fold)
+    trial.run_attempt(work.table, split, name, fold, seed, folder, training)

@@ -1,0 +1,1 @@
+"""A sweep: one of the notebooks' models trained with every combination of some hyper-parameters."""
