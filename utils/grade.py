@@ -12,15 +12,16 @@ import contextlib
 import csv
 import errno
 import importlib
+import io
 import itertools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,7 +42,7 @@ from utils.exercises.grading.marks import (
     one_line,
 )
 from utils.exercises.grading.process import probe
-from utils.exercises.grading.submissions import final_rows, handed_in
+from utils.exercises.grading.submissions import HandedIn, final_rows, handed_in, named, student_rows
 from utils.exercises.grading.watch import Stopped
 
 # Of the process that reads one notebook, asks for its answers and has them judged: its time beside
@@ -89,15 +90,54 @@ def rows_of(
     ]
 
 
-def write_marks(rows: Sequence[Row], out: Path) -> None:
-    """Write the rows as CSV, all or nothing."""
-    with (
-        atomic_path(out) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+class Marks:
+    """The table of all marks. Of a student's rows the text is kept until one of them changes.
+
+    Parameters
+    ----------
+    out : Path
+        The CSV.
+    listed : sequence of HandedIn
+    tables : mapping
+        Path -> the rows of a notebook; None if it is not marked yet.
+    """
+
+    def __init__(
+        self, out: Path, listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]
     ):
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        self._out, self._listed, self._tables = out, listed, dict(tables)
+        self._files = named(listed)
+        self._student = {one.path: name for name, files in self._files.items() for one in files}
+        self._text = {name: self._written(name) for name in self._files}
+
+    def take(self, path: Path, rows: list[Row]) -> None:
+        """Enter the rows of a notebook, and write the table, all or nothing."""
+        self._tables[path] = rows
+        name = self._student[path]
+        self._text[name] = self._written(name)
+        self.write()
+
+    def write(self) -> None:
+        """Write the table, all or nothing."""
+        head = _csv([[field.name for field in fields(Row)]])
+        with (
+            atomic_path(self._out) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            file.writelines([head, *self._text.values()])
+
+    def rows(self) -> list[Row]:
+        """Return all rows."""
+        return final_rows(self._listed, self._tables)
+
+    def _written(self, name: str) -> str:
+        return _csv(map(astuple, student_rows(name, self._files[name], self._tables)))
+
+
+def _csv(lines: Iterable[Iterable]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
 
 
 def rows_apart(
@@ -194,7 +234,8 @@ def grade(
     if len(left) < len(notebooks):
         done = len(notebooks) - len(left)
         _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
-    write_marks(final_rows(listed, tables), out)
+    table = Marks(out, listed, tables)
+    table.write()
     given = _with_content(left, folder)
     with _Bar(total=len(left), unit="notebook", disable=None, leave=False) as bar:
         for path, data, found in _marked(given, jobs, (exercises, limits, confined)):
@@ -205,9 +246,8 @@ def grade(
             with bar.external_write_mode():
                 _say(f"{name}: {right} of {len(found)} right")
             bar.update()
-            tables[path] = found
-            write_marks(final_rows(listed, tables), out)
-    rows = final_rows(listed, tables)
+            table.take(path, found)
+    rows = table.rows()
     for row in rows:
         if not row.exercise:
             _say(f"{row.student}: {row.message}")
