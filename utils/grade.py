@@ -41,7 +41,7 @@ from utils.exercises.grading.marks import (
     number_of,
     one_line,
 )
-from utils.exercises.grading.process import probe
+from utils.exercises.grading.process import fork_server, probe, serving
 from utils.exercises.grading.submissions import HandedIn, final_rows, handed_in, named, student_rows
 from utils.exercises.grading.watch import Stopped
 
@@ -162,6 +162,7 @@ def rows_apart(
     """
     row = Row(one_line(student), "", "", MISSING, 0, "", one_line(name))
     try:
+        fork_server()  # here, so that it is there for the next notebook too
         with scratch() as folder:
             # A copy that nobody else can change while it is read.
             copied = folder / "notebook" / name
@@ -224,7 +225,20 @@ def grade(
     listed = [one for one in handed_in(folder) if not _is_ours(one.path, out)]
     progress = Progress(out, version(exercises, limits, confined))
     sweep()
-    probe(limits, confined)
+    with serving():
+        probe(limits, confined)
+        return _graded(folder, out, listed, progress, jobs, (exercises, limits, confined))
+
+
+def _graded(
+    folder: Path,
+    out: Path,
+    listed: Sequence[HandedIn],
+    progress: Progress,
+    jobs: int,
+    how: tuple,
+) -> list[Row]:
+    """Mark what is not marked yet, as `how` says (`_marked`), and return all rows."""
     importlib.import_module("pandas")  # once here, and not in every process that judges a table
     if progress.outdated:
         _say("The course has changed since the last call: all is marked anew.")
@@ -238,7 +252,7 @@ def grade(
     table.write()
     given = _with_content(left, folder)
     with _Bar(total=len(left), unit="notebook", disable=None, leave=False) as bar:
-        for path, data, found in _marked(given, jobs, (exercises, limits, confined)):
+        for path, data, found in _marked(given, jobs, how):
             if data is not None and all(row.mark != UNMARKED for row in found):
                 progress.keep(str(path.relative_to(folder)), data, found)
             right = sum(row.points for row in found)
@@ -434,7 +448,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=1,
         metavar="N",
-        help="notebooks that are marked at a time; each may take up to 3 GB, a usual one 0.3",
+        help="notebooks that are marked at a time; each may take up to 3 GB, a usual one 0.4",
     )
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:
