@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "files": set(),
     "tables": set(),
     "runtime": set(),
-    "simulation": set(),
+    "simulation": {"runtime"},
     "evaluation": set(),
     "exercises": set(),
     "cohort": set(),
