@@ -77,7 +77,7 @@ grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=mar
 	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(JOBS),--jobs "$$JOBS") \
 		$(if $(TRUST),--trust)
 
-bench: .venv/.installed ## measure the ratios that the README quotes
+bench: .venv/.installed ## measure how fast it is, in ratios, and write the README's table
 	@$(PY) -m tools.benchmark
 
 site: .venv-site/.installed docs/site/node_modules/.installed ## build the website into site/

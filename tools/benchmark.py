@@ -1,4 +1,6 @@
-"""Measure the ratios that the README quotes, and print them as one table.
+"""Measure ratios, keep them in results/bench.csv, and write the README's table of them.
+
+    python -m tools.benchmark [--only NAME ...] [--repeats N]
 
 Every ratio compares two ways that are timed in turns, in one process, so that whatever else the
 machine does disturbs both alike. The table gives the median and the range over the repeats.
@@ -10,13 +12,12 @@ import io
 import itertools
 import os
 import platform
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from tools import bench_table
 from utils import config
 from utils.cluster.connect import connected
 from utils.cluster.schedule import on_workers
@@ -47,6 +49,8 @@ SINGLE_PICTURES = 32
 PATIENTS_OF_COMMAND = 10
 TINY_FOLDS = 2
 TINY_STEPS = 200
+STUDENTS = 12
+GRADED = config.ROOT / "notebooks" / "solutions" / "01_explore.ipynb"
 PATIENTS = 24  # fewer, and reading the first and writing the last weighs more than in a real cohort
 
 # Runs a command and says what it used. By a process of its own, because what the system keeps as
@@ -59,18 +63,8 @@ print(use.ru_utime + use.ru_stime, use.ru_maxrss)
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: what is compared, what is aimed at, the ratio of each repeat."""
-
-    name: str
-    aim: str
-    ratios: list[float]
-
-    def __str__(self):
-        low, high = min(self.ratios), max(self.ratios)
-        middle = statistics.median(self.ratios)
-        return f"| {self.name} | {middle:.2f} | {low:.2f} to {high:.2f} | {self.aim} |"
+# The ratios of one measure: what is compared, what is aimed at, the ratio of each repeat.
+Ratios = list[tuple[str, str, list[float]]]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -115,7 +109,7 @@ def feed(size: int, steps: int):
     return batches.training_batches(images, masks, plan)[0]
 
 
-def pipeline_over_bare_step(repeats: int) -> Row:
+def pipeline_over_bare_step(repeats: int) -> Ratios:
     """Time training steps that are fed by the pipeline against steps on one batch in memory.
 
     The pipeline is opened once, as in a training; its buffer is full when the clock starts and
@@ -134,10 +128,10 @@ def pipeline_over_bare_step(repeats: int) -> Row:
             model.train_on_batch(*batch)
 
     name = "training step with the input pipeline / the bare step"
-    return Row(name, "at most 1.05", compare(fed, bare, 2 * repeats))
+    return [(name, "at most 1.05", compare(fed, bare, 2 * repeats))]
 
 
-def autotuning_on_over_off(repeats: int) -> Row:
+def autotuning_on_over_off(repeats: int) -> Ratios:
     """Time a short `fit` with tf.data's autotuner against the same without it.
 
     The pipeline gets a buffer whose size is left to tf.data, as Keras's own for NumPy arrays have:
@@ -159,10 +153,10 @@ def autotuning_on_over_off(repeats: int) -> Row:
         seconds(partial(fit, True, steps)) / seconds(partial(fit, False, steps))
         for steps in map(round, np.geomspace(shortest, 2 * shortest, repeats, endpoint=False))
     ]
-    return Row("a short fit with tf.data's autotuning on / off", "above 1", ratios)
+    return [("a short `fit` with tf.data's autotuning on / off", "above 1", ratios)]
 
 
-def float32_over_bfloat16(repeats: int) -> Row:
+def float32_over_bfloat16(repeats: int) -> Ratios:
     """Time the training step in float32 against the one in mixed_bfloat16."""
     images, masks = pictures(STEP_BATCH, SIZE)
     steps = []
@@ -170,10 +164,10 @@ def float32_over_bfloat16(repeats: int) -> Row:
         set_precision(precision)
         model = compiled_segmenter(SIZE)
         steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
-    return Row("training step in float32 / in mixed_bfloat16", "", compare(*steps, 2 * repeats))
+    return [("training step in float32 / in mixed_bfloat16", "", compare(*steps, 2 * repeats))]
 
 
-def own_over_fused_normalisation(repeats: int) -> Row:
+def own_over_fused_normalisation(repeats: int) -> Ratios:
     """Time the training step with Keras's batch normalisation against that in one operation."""
     images, masks = pictures(STEP_BATCH, SIZE)
     fused = keras.layers.BatchNormalization.call
@@ -184,7 +178,7 @@ def own_over_fused_normalisation(repeats: int) -> Row:
         model.train_on_batch(images, masks[..., None])  # traced while this is how it computes
         steps.append(lambda model=model: model.train_on_batch(images, masks[..., None]))
     name = "training step with Keras's batch normalisation / with the fused one"
-    return Row(name, "above 1", compare(*steps, 2 * repeats))
+    return [(name, "above 1", compare(*steps, 2 * repeats))]
 
 
 def tiny_fold() -> None:
@@ -193,7 +187,7 @@ def tiny_fold() -> None:
     model.fit(feed(32, TINY_STEPS), steps_per_epoch=TINY_STEPS, verbose=0, shuffle=False)
 
 
-def one_worker_over_two(repeats: int) -> Row:
+def one_worker_over_two(repeats: int) -> Ratios:
     """Time tiny folds on one worker against the same on two, which run before the clock does.
 
     Each worker computes with one thread, and each fold is a process of its own, as always.
@@ -214,10 +208,10 @@ def one_worker_over_two(repeats: int) -> Row:
     ):
         works = [partial(on, client, Path(name)) for client in (one, two)]
         name = f"{TINY_FOLDS} tiny folds on one worker / on two, a thread each"
-        return Row(name, "above 1.5", compare(*works, repeats))
+        return [(name, "above 1.5", compare(*works, repeats))]
 
 
-def prediction(repeats: int) -> list[Row]:
+def prediction(repeats: int) -> Ratios:
     """Time `utils.models.predict` against the bare forward passes and against one picture a call.
 
     Both of its networks are at work, loaded and compiled before the clock runs.
@@ -256,20 +250,16 @@ def prediction(repeats: int) -> list[Row]:
             against_forward.append(bare / own)
             against_singly.append(single / own)
     return [
-        Row(
-            "rate of utils.predict / of the bare forward passes",
-            "at least 0.85",
-            against_forward,
-        ),
-        Row(
-            "rate of utils.predict / of one picture a model.predict call",
+        ("rate of `utils.predict` / of the bare forward passes", "at least 0.85", against_forward),
+        (
+            "rate of `utils.predict` / of one picture a `model.predict` call",
             "at least 10",
             against_singly,
         ),
     ]
 
 
-def engines(repeats: int) -> list[Row]:
+def engines(repeats: int) -> Ratios:
     """Compare `utils.predict` by onnxruntime and by Keras: whole commands, in turns.
 
     In seconds of the processor, which other programs disturb less than those of the clock, and in
@@ -293,9 +283,39 @@ def engines(repeats: int) -> list[Row]:
             processor.append(used["onnx"][0] / used["keras"][0])
             memory.append(used["onnx"][1] / used["keras"][1])
     return [
-        Row("processor time of utils.predict, onnxruntime / Keras", "at most 1", processor),
-        Row("peak memory of utils.predict, onnxruntime / Keras", "at most 0.33", memory),
+        ("processor time of `utils.predict`, onnxruntime / Keras", "at most 1", processor),
+        ("peak memory of `utils.predict`, onnxruntime / Keras", "at most 0.33", memory),
     ]
+
+
+def grader_jobs(repeats: int) -> Ratios:
+    """Time `utils.grade` with one job and with two: whole commands, on small submissions.
+
+    Each student hands in the solutions of a notebook whose answers need no Keras; what the command
+    does before and after the marking is the same for any number of jobs.
+
+    Raises
+    ------
+    CourseError
+        If the marks are not the same.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for student in range(STUDENTS):
+            notebook = folder / "in" / f"student-{student}" / GRADED.name
+            notebook.parent.mkdir(parents=True)
+            shutil.copy(GRADED, notebook)
+        tables = {jobs: folder / f"marks-{jobs}.csv" for jobs in (1, 2)}
+
+        def grade(jobs: int):
+            for left in folder.glob(f"{tables[jobs].name}*"):
+                left.unlink()
+            _command_use("utils.grade", folder / "in", "--out", tables[jobs], "--jobs", jobs)
+
+        ratios = compare(partial(grade, 1), partial(grade, 2), repeats)
+        if tables[1].read_bytes() != tables[2].read_bytes():
+            raise config.CourseError("the marks of one job and of two are not the same")
+    return [("time of `utils.grade`, one job / two", "at least 1.3", ratios)]
 
 
 def _command_use(module: str, *arguments) -> tuple[float, int]:
@@ -351,28 +371,41 @@ def machine() -> str:
     )
 
 
-def main() -> None:
-    """Print the table, in Markdown."""
-    parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__)
+# In the order of the table. Prediction comes first: as a command it has a process to itself, in
+# which nothing was trained.
+MEASURES: dict[str, Callable[[int], Ratios]] = {
+    "prediction": prediction,
+    "engines": engines,
+    "pipeline": pipeline_over_bare_step,
+    "autotuning": autotuning_on_over_off,
+    "precision": float32_over_bfloat16,
+    "fused": own_over_fused_normalisation,
+    "workers": one_worker_over_two,
+    "grader": grader_jobs,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, keep each ratio as soon as it is measured, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=main.__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="of each comparison (default 5)")
-    repeats = parser.parse_args().repeats
-    if repeats < 1:
-        raise config.CourseError(f"--repeats {repeats}: must be at least 1")
-    print(f"Measured on: {machine()}; {repeats} repeats.\n")
-    print("| ratio | median | range | aim |\n|---|---|---|---|")
-    # Prediction first: as a command it has a process to itself, in which nothing was trained.
-    set_precision()
-    for row in prediction(repeats) + engines(repeats):
-        print(row, flush=True)
-    for measure in (
-        pipeline_over_bare_step,
-        autotuning_on_over_off,
-        float32_over_bfloat16,
-        own_over_fused_normalisation,
-        one_worker_over_two,
-    ):
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURES, help="measure these; the others stay as they are"
+    )
+    options = parser.parse_args(argv)
+    if options.repeats < 1:
+        raise config.CourseError(f"--repeats {options.repeats}: must be at least 1")
+    rows = bench_table.read_rows()
+    for name, measure in MEASURES.items():
+        if options.only and name not in options.only:
+            continue
         set_precision()
-        print(measure(repeats), flush=True)
+        where = machine()
+        new = [bench_table.row(name, *one, where) for one in measure(options.repeats)]
+        print(bench_table.readme_part(new), end="\n\n", flush=True)
+        rows = bench_table.with_new(rows, new, list(MEASURES))
+        bench_table.write_rows(rows)
+        bench_table.write_readme(rows)
 
 
 if __name__ == "__main__":

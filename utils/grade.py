@@ -12,15 +12,16 @@ import contextlib
 import csv
 import errno
 import importlib
+import io
 import itertools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -40,8 +41,8 @@ from utils.exercises.grading.marks import (
     number_of,
     one_line,
 )
-from utils.exercises.grading.process import probe
-from utils.exercises.grading.submissions import final_rows, handed_in
+from utils.exercises.grading.process import fork_server, probe, serving
+from utils.exercises.grading.submissions import HandedIn, final_rows, handed_in, named, student_rows
 from utils.exercises.grading.watch import Stopped
 
 # Of the process that reads one notebook, asks for its answers and has them judged: its time beside
@@ -89,15 +90,54 @@ def rows_of(
     ]
 
 
-def write_marks(rows: Sequence[Row], out: Path) -> None:
-    """Write the rows as CSV, all or nothing."""
-    with (
-        atomic_path(out) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+class Marks:
+    """The table of all marks. Of a student's rows the text is kept until one of them changes.
+
+    Parameters
+    ----------
+    out : Path
+        The CSV.
+    listed : sequence of HandedIn
+    tables : mapping
+        Path -> the rows of a notebook; None if it is not marked yet.
+    """
+
+    def __init__(
+        self, out: Path, listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]
     ):
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        self._out, self._listed, self._tables = out, listed, dict(tables)
+        self._files = named(listed)
+        self._student = {one.path: name for name, files in self._files.items() for one in files}
+        self._text = {name: self._written(name) for name in self._files}
+
+    def take(self, path: Path, rows: list[Row]) -> None:
+        """Enter the rows of a notebook, and write the table, all or nothing."""
+        self._tables[path] = rows
+        name = self._student[path]
+        self._text[name] = self._written(name)
+        self.write()
+
+    def write(self) -> None:
+        """Write the table, all or nothing."""
+        head = _csv([[field.name for field in fields(Row)]])
+        with (
+            atomic_path(self._out) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            file.writelines([head, *self._text.values()])
+
+    def rows(self) -> list[Row]:
+        """Return all rows."""
+        return final_rows(self._listed, self._tables)
+
+    def _written(self, name: str) -> str:
+        return _csv(map(astuple, student_rows(name, self._files[name], self._tables)))
+
+
+def _csv(lines: Iterable[Iterable]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
 
 
 def rows_apart(
@@ -122,6 +162,7 @@ def rows_apart(
     """
     row = Row(one_line(student), "", "", MISSING, 0, "", one_line(name))
     try:
+        fork_server()  # here, so that it is there for the next notebook too
         with scratch() as folder:
             # A copy that nobody else can change while it is read.
             copied = folder / "notebook" / name
@@ -184,7 +225,20 @@ def grade(
     listed = [one for one in handed_in(folder) if not _is_ours(one.path, out)]
     progress = Progress(out, version(exercises, limits, confined))
     sweep()
-    probe(limits, confined)
+    with serving():
+        probe(limits, confined)
+        return _graded(folder, out, listed, progress, jobs, (exercises, limits, confined))
+
+
+def _graded(
+    folder: Path,
+    out: Path,
+    listed: Sequence[HandedIn],
+    progress: Progress,
+    jobs: int,
+    how: tuple,
+) -> list[Row]:
+    """Mark what is not marked yet, as `how` says (`_marked`), and return all rows."""
     importlib.import_module("pandas")  # once here, and not in every process that judges a table
     if progress.outdated:
         _say("The course has changed since the last call: all is marked anew.")
@@ -194,10 +248,11 @@ def grade(
     if len(left) < len(notebooks):
         done = len(notebooks) - len(left)
         _say(f"{done} of {len(notebooks)} notebooks need no marking (any more).")
-    write_marks(final_rows(listed, tables), out)
+    table = Marks(out, listed, tables)
+    table.write()
     given = _with_content(left, folder)
     with _Bar(total=len(left), unit="notebook", disable=None, leave=False) as bar:
-        for path, data, found in _marked(given, jobs, (exercises, limits, confined)):
+        for path, data, found in _marked(given, jobs, how):
             if data is not None and all(row.mark != UNMARKED for row in found):
                 progress.keep(str(path.relative_to(folder)), data, found)
             right = sum(row.points for row in found)
@@ -205,9 +260,8 @@ def grade(
             with bar.external_write_mode():
                 _say(f"{name}: {right} of {len(found)} right")
             bar.update()
-            tables[path] = found
-            write_marks(final_rows(listed, tables), out)
-    rows = final_rows(listed, tables)
+            table.take(path, found)
+    rows = table.rows()
     for row in rows:
         if not row.exercise:
             _say(f"{row.student}: {row.message}")
@@ -394,7 +448,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=1,
         metavar="N",
-        help="notebooks that are marked at a time; each may take up to 3 GB, a usual one 0.3",
+        help="notebooks that are marked at a time; each may take up to 3 GB, a usual one 0.4",
     )
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:

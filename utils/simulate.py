@@ -1,6 +1,6 @@
 """Write a simulated cohort.
 
-python -m utils.simulate OUT [--patients 60] [--seed 0]
+python -m utils.simulate OUT [--patients 60] [--seed 0] [--processes N]
 """
 
 import argparse
@@ -18,12 +18,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder to write the cohort to")
     parser.add_argument("--patients", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, help="by default one a core, if memory allows")
     options = parser.parse_args(argv)
+    if options.processes is not None and options.processes < 1:
+        raise config.CourseError(f"--processes {options.processes}: must be at least 1")
 
     def show(done, total):
         print(f"\rsimulating patients: {done}/{total}", end="", file=sys.stderr, flush=True)
 
-    root = simulate_cohort(options.out, options.patients, options.seed, show)
+    root = simulate_cohort(options.out, options.patients, options.seed, show, options.processes)
     print(file=sys.stderr)
     print(json.dumps(config.read_json(root / "cohort.json")))
     return 0

@@ -109,7 +109,7 @@ BODIES = {
     while True: pass
 """,
     "empties": """
-    for name in ({secret!r}, {out!r}, {out!r} + ".progress.json", {course!r} + "/README.md"):
+    for name in ({secret!r}, {out!r}, {out!r} + ".progress.jsonl", {course!r} + "/README.md"):
         for way in (
             lambda: os.truncate(name, 0),
             lambda: os.open(name, os.O_RDONLY | os.O_TRUNC),

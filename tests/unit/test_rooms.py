@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "tables": set(),
     "runtime": set(),
     "cluster": {"runtime"},
-    "simulation": set(),
+    "simulation": {"runtime"},
     "evaluation": set(),
     "exercises": set(),
     "cohort": set(),

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from utils.config import CourseError
+
 UNKNOWN = "–"
 
 
@@ -54,3 +56,32 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; one row of dashes if there are none."""
     lines = [heads, ["---"] * len(heads), *(rows or [[UNKNOWN] * len(heads)])]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def marks(name: str) -> tuple[str, str]:
+    """Return the two lines between which a part of a Markdown file is written by a command."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def put_between_marks(text: str, part: str, mark: str, file: str = "README.md") -> str:
+    """Return a text with another part between its marks.
+
+    Parameters
+    ----------
+    text, part : str
+    mark : str
+        Name of the marks (`marks`).
+    file : str
+        Name of the file that the text is of, for the error.
+
+    Raises
+    ------
+    CourseError
+        If the marks are not there once each, in order.
+    """
+    first, last = marks(mark)
+    head, begin, rest = text.partition(first)
+    _, end, tail = rest.partition(last)
+    if not begin or not end or first in rest or last in tail or last in head:
+        raise CourseError(f"{file}: needs the lines {first} and {last}, once each, in this order")
+    return f"{head}{begin}\n{part}\n{end}{tail}"

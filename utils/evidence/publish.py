@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from utils import config
-from utils.config import CourseError
 from utils.evaluation.text import (
     format_bounds,
     format_interval,
     format_number,
     listed,
     markdown_table,
+    put_between_marks,
 )
 from utils.evidence import card as card_module, comparisons, statistics
 from utils.evidence.comparisons import NOT_YET, AllComparisons, Comparison, aims
@@ -17,7 +17,7 @@ from utils.evidence.statistics import BUDA, FAILED, MOST_FAILED, READERS
 from utils.evidence.tables import Evidence
 
 README = config.ROOT / "README.md"
-BEGIN, END = "<!-- evidence: begin -->", "<!-- evidence: end -->"
+MARK = "evidence"
 
 
 def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
@@ -107,26 +107,11 @@ def _change(pair: comparisons.Pair) -> str:
     return f"{format_number(pair.first)} → {format_number(pair.second)} ({change})"
 
 
-def put_between_marks(text: str, part: str, name: str = "README.md") -> str:
-    """Return a text with another part between its marks.
-
-    Raises
-    ------
-    CourseError
-        If the marks are not there once each, in order.
-    """
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in tail or END in head:
-        raise CourseError(f"{name}: needs the lines {BEGIN} and {END}, once each, in this order")
-    return f"{head}{begin}\n{part}\n{end}{tail}"
-
-
 def expected(evidence: Evidence, readme: Path, card: Path) -> dict[Path, str]:
     """Return what each file should hold, by its path."""
     text, compared = readme.read_text(encoding="utf-8"), comparisons.compare_all(evidence)
     return {
-        readme: put_between_marks(text, readme_part(evidence, compared), readme.name),
+        readme: put_between_marks(text, readme_part(evidence, compared), MARK, readme.name),
         card: card_module.card(evidence, compared),
     }
 

@@ -9,7 +9,10 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -18,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from utils import config
+from utils.runtime import available_bytes
 from utils.simulation.acquisition import acquire
 from utils.simulation.phantom import make_phantom
 
@@ -27,6 +31,10 @@ SLICES = (20, 32)
 # Raise it with every change that changes a byte of a cohort.
 VERSION = 3
 GOLDEN_RATIO = 0.618033988749895
+# What a process takes of memory at most, with some room (measured: 582 MiB), and how many patients
+# make up for the time in which it makes the template head: that of four.
+PROCESS_BYTES, PATIENTS_A_PROCESS = 640 * 2**20, 4
+_ABANDONED_SECONDS = 3600.0
 
 
 def institution_of(seed: int, number: int) -> str:
@@ -72,7 +80,7 @@ def simulate_cohort(
     patients: int = 60,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    processes: int = 2,
+    processes: int | None = None,
 ) -> Path:
     """Write a simulated cohort, or what is missing of it.
 
@@ -90,8 +98,9 @@ def simulate_cohort(
         Not negative.
     progress : callable, optional
         Called with the patients done so far and `patients`.
-    processes : int
-        Worker processes; 1 simulates in this one.
+    processes : int, optional
+        Worker processes; 1 simulates in this one. By default one a core, or fewer if there is
+        little to do or little memory.
 
     Returns
     -------
@@ -107,11 +116,12 @@ def simulate_cohort(
     description = _describe(patients, seed)
     _claim(root, description)
     numbers = range(1, patients + 1)
+    _sweep(root)
     todo = [number for number in numbers if not (root / _name(seed, number)).is_dir()]
     done = patients - len(todo)
     report = progress or (lambda done, total: None)
     report(done, patients)
-    for _ in _write_all(root, seed, todo, processes):
+    for _ in _write_all(root, seed, todo, processes or _processes(len(todo))):
         done += 1
         report(done, patients)
     config.write_json(root / "cohort.json", {**description, "complete": True})
@@ -148,6 +158,27 @@ def _name(seed: int, number: int) -> str:
     return f"SIM_{institution_of(seed, number)}_{number:04d}"
 
 
+def _processes(patients: int) -> int:
+    """Return how many processes are worth their memory, and the time in which they start."""
+    at_once = min(_cores(), -(-patients // PATIENTS_A_PROCESS), available_bytes() // PROCESS_BYTES)
+    return max(1, at_once)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _sweep(root: Path) -> None:
+    """Delete what runs that were killed have left of a patient."""
+    for folder in root.glob(".SIM_*-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(folder)
+
+
 def _write_all(root: Path, seed: int, numbers: list[int], processes: int) -> Iterator[int]:
     """Write the patients in `numbers`, yielding each number when it is there."""
     if processes == 1 or len(numbers) < 2:
@@ -156,7 +187,8 @@ def _write_all(root: Path, seed: int, numbers: list[int], processes: int) -> Ite
         return
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(numbers)), mp_context=context) as pool:
+    at_once = min(processes, len(numbers))
+    with ProcessPoolExecutor(at_once, mp_context=context, initializer=_obey) as pool:
         jobs = [pool.submit(_write_patient, root, seed, number) for number in numbers]
         try:
             for job in as_completed(jobs):
@@ -164,6 +196,17 @@ def _write_all(root: Path, seed: int, numbers: list[int], processes: int) -> Ite
         finally:
             for job in jobs:
                 job.cancel()
+
+
+def _obey() -> None:
+    """Leave it to the process that started this one when to end, and end when it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _write_patient(root: Path, seed: int, number: int) -> int:

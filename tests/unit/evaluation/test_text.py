@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from utils.config import CourseError
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.text import (
     format_bounds,
@@ -8,6 +9,7 @@ from utils.evaluation.text import (
     format_number,
     listed,
     markdown_table,
+    put_between_marks,
 )
 
 NONE = float("nan")
@@ -56,3 +58,19 @@ def test_lists_and_tables():
     table = "| a | b |\n| --- | --- |\n"
     assert markdown_table(("a", "b"), [("1", "2"), ("3", "4")]) == f"{table}| 1 | 2 |\n| 3 | 4 |"
     assert markdown_table(("a", "b"), []) == f"{table}| – | – |"
+
+
+BEGIN, END = "<!-- part: begin -->", "<!-- part: end -->"
+
+
+def test_what_stands_between_the_marks_is_replaced():
+    text = f"# Title\n\n{BEGIN}\nold\n{END}\n\nrest\n"
+    assert put_between_marks(text, "new", "part") == f"# Title\n\n{BEGIN}\nnew\n{END}\n\nrest\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["no marks", BEGIN, END + BEGIN, BEGIN + END + END, BEGIN + BEGIN + END]
+)
+def test_marks_must_be_there_once_each(text):
+    with pytest.raises(CourseError, match=r"README.md: needs the lines"):
+        put_between_marks(text, "new", "part")

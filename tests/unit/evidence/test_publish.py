@@ -8,23 +8,24 @@ import pandas as pd
 import pytest
 
 from utils import config, published
-from utils.config import CourseError
 from utils.evaluation import segmentation
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.detection import threshold_at_sensitivity
+from utils.evaluation.text import marks
 from utils.evidence import (
     card as card_module,
     comparisons,
     comparisons as evidence_words,
-    publish,
     recipes,
     statistics as findings,
 )
 from utils.evidence.attempts import REFERENCE
 from utils.evidence.comparisons import Comparison, Pair
-from utils.evidence.publish import BEGIN, END
+from utils.evidence.publish import MARK
 from utils.evidence.statistics import FAILED, MOST_FAILED
 from utils.evidence.tables import CHOICES, LGG, read_evidence
+
+BEGIN, END = marks(MARK)
 
 
 @pytest.mark.long
@@ -78,14 +79,6 @@ def test_what_is_late_is_told_then_written(copy, capsys):
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
     assert "our recipe, random split of slices, 1 of 5 folds" in card
     assert "Not for clinical use" in card and "CC BY-NC-SA 4.0" in card
-
-
-@pytest.mark.parametrize(
-    "text", ["no marks", BEGIN, END + BEGIN, BEGIN + END + END, BEGIN + BEGIN + END]
-)
-def test_marks_must_be_there_once_each(text):
-    with pytest.raises(CourseError, match=r"README.md: needs the lines"):
-        publish.put_between_marks(text, "part")
 
 
 def test_a_comparison_is_told_in_three_rows_and_a_missing_one_in_one():

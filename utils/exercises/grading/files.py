@@ -1,12 +1,13 @@
 """The files of a marking: notebooks read safely, marks kept after each, a second call that goes on.
 
-Beside ``marks.csv`` lies ``marks.csv.progress.json``: the rows of each notebook with a digest of
-its content, and a digest of everything that decides on marks. What has not changed is not marked
-again.
+Beside ``marks.csv`` lies ``marks.csv.progress.jsonl``: a digest of everything that decides on
+marks, and then, line by line, the rows of each notebook with a digest of its content. What has not
+changed is not marked again.
 """
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from utils.config import ROOT, CourseError, atomic_path, other_kind, read_json, write_json
+from utils.config import ROOT, CourseError, atomic_path, other_kind, regular_file
 from utils.exercises.exercise import Exercise
 from utils.exercises.grading.confine import Limits
 from utils.exercises.grading.marks import LARGEST_NOTEBOOK, Row
@@ -140,14 +141,15 @@ class Progress:
     """
 
     def __init__(self, out: Path, decides: str):
-        self.path = out.with_name(f"{out.name}.progress.json")
-        self._decides = decides
+        self.path = out.with_name(f"{out.name}.progress.jsonl")
         _assert_writable(out)
-        stored = read_json(self.path)
-        self.outdated = bool(stored) and stored.get("version") != decides
-        kept = {} if self.outdated else stored.get("notebooks")
-        self._kept: dict[str, dict] = kept if isinstance(kept, dict) else {}
-        self._write()
+        stored = _lines(self.path)
+        self.outdated = bool(stored) and stored[0].get("version") != decides
+        kept = [] if self.outdated else stored[1:]
+        self._kept: dict[str, dict] = {each["notebook"]: each for each in kept}
+        with atomic_path(self.path) as temporary:
+            lines = map(_line, [{"version": decides}, *self._kept.values()])
+            temporary.write_text("".join(lines), encoding="ascii")
 
     def rows(self, name: str, data: bytes) -> list[Row] | None:
         """Return the rows of a notebook if it was marked with this content, or None."""
@@ -159,11 +161,40 @@ class Progress:
     def keep(self, name: str, data: bytes, rows: Sequence[Row]) -> None:
         """Note the rows of a notebook, for good."""
         digest = hashlib.sha256(data).hexdigest()
-        self._kept[name] = {"digest": digest, "rows": [asdict(row) for row in rows]}
-        self._write()
+        noted = {"notebook": name, "digest": digest, "rows": [asdict(row) for row in rows]}
+        self._kept[name] = noted
+        with self.path.open("a", encoding="ascii") as file:
+            file.write(_line(noted))
 
-    def _write(self) -> None:
-        write_json(self.path, {"version": self._decides, "notebooks": self._kept})
+
+def _line(noted: dict) -> str:
+    return json.dumps(noted) + "\n"
+
+
+def _lines(path: Path) -> list[dict]:
+    """Return what the lines of a file say; one that a kill has cut off at the end is left out.
+
+    Raises
+    ------
+    CourseError
+        If it is something else.
+    """
+    if regular_file(path) is None:
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    try:
+        if rest and not lines:
+            raise ValueError
+        found = [json.loads(line) for line in lines]
+        for each in found[1:]:
+            each["notebook"], each["digest"], [Row(**row) for row in each["rows"]]
+        if found and "version" not in found[0]:
+            raise ValueError
+    except (ValueError, TypeError, LookupError) as error:
+        raise CourseError(
+            f"{path}: not the progress of a marking; delete it, and all is marked anew"
+        ) from error
+    return found
 
 
 def _assert_writable(out: Path) -> None:

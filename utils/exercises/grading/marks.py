@@ -154,7 +154,10 @@ def marked(
                 late = f"not tried: the notebook has used up its {seconds:g} seconds"
                 marks.append((Mark.WRONG.value, late))
                 continue
-            process = process or Process(cells, limits, confined)
+            if process is None:
+                began = time.monotonic()
+                process = Process(cells, limits, confined)
+                ends += time.monotonic() - began  # what the marker takes is not the notebook's
             try:
                 words = process.ask(_question(exercise), min(left, _allowed(exercise)))
                 found, hopeful = _judged_apart(exercise, words)

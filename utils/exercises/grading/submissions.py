@@ -104,15 +104,25 @@ def final_rows(listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | Non
     tables : mapping
         Path -> the rows of a notebook; None, or no entry, if it is not marked yet.
     """
+    return [
+        row for name, files in named(listed).items() for row in student_rows(name, files, tables)
+    ]
+
+
+def named(listed: Sequence[HandedIn]) -> dict[str, list[HandedIn]]:
+    """Return what each student handed in, by their name as one line, no two the same."""
     of_student = defaultdict(list)
     for one in listed:
         of_student[one.student].append(one)
     names = _names(of_student)
-    return [
-        replace(row, student=names[student])
-        for student, files in of_student.items()
-        for row in _rows(files, tables)
-    ]
+    return {names[student]: files for student, files in of_student.items()}
+
+
+def student_rows(
+    name: str, files: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]
+) -> list[Row]:
+    """Return the rows of one student; `final_rows` says how."""
+    return [replace(row, student=name) for row in _rows(files, tables)]
 
 
 def _rows(files: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]) -> Iterator[Row]:

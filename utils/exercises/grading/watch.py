@@ -35,7 +35,8 @@ class Watch:
 
     Parameters
     ----------
-    pid : int
+    pid : int, optional
+        None for a process of which only the time is watched.
     seconds : float
         From now on.
     most_bytes : int
@@ -47,7 +48,7 @@ class Watch:
 
     def __init__(
         self,
-        pid: int,
+        pid: int | None,
         seconds: float,
         most_bytes: int,
         folder: Path | None = None,
@@ -58,7 +59,7 @@ class Watch:
         self._folder = folder
         self._next = 0.0
         try:
-            self._process = psutil.Process(pid)
+            self._process = None if pid is None else psutil.Process(pid)
         except psutil.NoSuchProcess:
             self._process = None  # ended already; the end of its pipe tells
 

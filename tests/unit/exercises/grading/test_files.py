@@ -132,6 +132,46 @@ def test_the_marks_come_back_if_the_table_is_lost(folder, tmp_path, noted):
     assert (noted, out.read_bytes()) == ([], before)
 
 
+def test_a_line_that_a_kill_cut_off_is_left_out(folder, tmp_path, noted):
+    out, progress = tmp_path / "marks.csv", tmp_path / "marks.csv.progress.jsonl"
+    mark(folder, out)
+    before = out.read_bytes()
+    assert len(progress.read_bytes().splitlines()) == 4  # what decides, and three notebooks
+    progress.write_bytes(progress.read_bytes()[:-20])
+    noted.clear()
+    mark(folder, out)
+    assert (noted, out.read_bytes()) == (["cleo"], before)
+
+
+def test_a_notebook_that_was_marked_adds_a_line_and_the_others_are_not_written_again(
+    folder, tmp_path, noted, monkeypatch
+):
+    sizes = []
+    keep = files.Progress.keep
+
+    def kept(self, *given):
+        keep(self, *given)
+        sizes.append(self.path.stat().st_size)
+
+    monkeypatch.setattr(files.Progress, "keep", kept)
+    monkeypatch.setattr(files, "atomic_path", once(files.atomic_path, "progress"))
+    mark(folder, tmp_path / "marks.csv")
+    assert sizes == sorted(set(sizes))
+
+
+def once(original, word):
+    """Return a function that may be called once for a path with a word in it."""
+    seen = []
+
+    def atomic_path(path):
+        if word in path.name:
+            assert not seen
+            seen.append(path)
+        return original(path)
+
+    return atomic_path
+
+
 @pytest.mark.long
 def test_a_fault_of_the_marker_is_no_mark(folder, tmp_path, monkeypatch, capsys):
     out, original = tmp_path / "marks.csv", command.rows_of
@@ -191,8 +231,10 @@ def test_a_folder_without_the_right_to_write_is_told_before_any_work(folder, tmp
 def test_an_older_table_is_kept_until_there_are_marks(folder, tmp_path, noted):
     out = tmp_path / "marks.csv"
     out.write_text("of last year")
-    (tmp_path / "marks.csv.progress.json").write_text("no JSON")
-    with pytest.raises(CourseError, match=r"progress\.json: not readable as JSON.*delete it"):
+    (tmp_path / "marks.csv.progress.jsonl").write_text("no JSON")
+    with pytest.raises(
+        CourseError, match=r"progress\.jsonl: not the progress of a marking; delete it"
+    ):
         mark(folder, out)
     assert (out.read_text(), noted) == ("of last year", [])
 

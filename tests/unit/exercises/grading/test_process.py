@@ -1,7 +1,11 @@
 """The process that runs students' code: what it can import, and whose fault its faults are."""
 
+import json
 import os
+import signal
+import socket
 import sys
+import time
 from pathlib import Path
 
 import graded
@@ -9,8 +13,9 @@ import psutil
 import pytest
 
 from utils.config import ROOT
-from utils.exercises.grading import process as grade_process, process as process_module
+from utils.exercises.grading import child, process as grade_process, process as process_module
 from utils.exercises.grading.confine import Limits, lacking
+from utils.exercises.grading.encoding import decode
 from utils.exercises.grading.marks import marked
 from utils.exercises.grading.process import Process, _packages, probe
 from utils.exercises.grading.watch import MarkerError, Stopped, Watch
@@ -82,7 +87,7 @@ def test_a_marker_that_does_not_find_itself_says_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", [RuntimeError("cannot look"), psutil.AccessDenied(1)])
 def test_a_fault_of_the_watch_ends_the_process(error, monkeypatch):
     with Process(["import time\nanswer = time.sleep(99)\ncheck.answer(answer)"], LIMITS) as process:
-        pid = process._process.pid
+        pid = process.pid
 
         def look(self):
             raise error
@@ -102,6 +107,106 @@ def test_a_process_that_hears_nothing_is_stopped():
         with pytest.raises(Stopped, match="not end in time"):
             process.ask(question | {"filling": b"x" * 2**22}, 0.5)
     assert not process.folder.exists()
+
+
+LOOKING = """
+import os, stat, sys
+def opened():
+    for number in range(3, 64):
+        try:
+            yield stat.S_ISFIFO(os.fstat(number).st_mode)
+        except OSError:
+            pass
+hidden = ("utils.check", "utils.exercises.topics", "utils.exercises.judges", "utils.grade")
+answer = [list(opened()), [name for name in sys.modules if name.startswith(hidden)]]
+check.answer(answer)
+"""
+
+
+def returned(cells, limits=LIMITS):
+    """Return what the answer of a notebook is, as its process says it."""
+    question = {"name": "answer", "is_function": False, "seconds": 9.0, "cases": []}
+    with Process(cells, limits) as process:
+        (output,) = json.loads(process.ask(question, 60.0))["outputs"]
+    return decode(output)
+
+
+@needs_walls
+def test_a_copy_holds_its_two_pipes_and_nothing_that_judges():
+    files, modules = returned(["from utils import check", LOOKING])
+    assert files == [True, True]
+    assert modules == ["utils.check"]  # the stand-in that judges nothing
+
+
+@needs_walls
+def test_what_one_notebook_changes_the_next_does_not_see():
+    change = ["import numpy", "answer = hasattr(numpy, 'changed')", "numpy.changed = answer"]
+    assert [returned([*change, "check.answer(answer)"]) for _ in range(2)] == [False, False]
+
+
+@needs_walls
+def test_another_takes_the_place_of_a_fork_server_that_was_killed():
+    with process_module.serving():
+        killed = process_module.fork_server()
+        os.kill(killed._process.pid, signal.SIGKILL)
+        killed._process.wait()
+        assert returned(["answer = 42", "check.answer(answer)"]) == 42
+        assert process_module.fork_server() is not killed
+
+
+@pytest.fixture
+def forked_server(monkeypatch):
+    """A server that is a copy of this process, to which other imports are slow."""
+    monkeypatch.setattr(child, "_SLOW", ("colorsys",))
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            child.Server(theirs, slow=True).serve()
+        finally:
+            os._exit(0)
+    theirs.close()
+    server = object.__new__(process_module.ForkServer)
+    server.command, server._requests = process_module._command(), ours
+    monkeypatch.setattr(process_module._Served, "server", server)
+    yield pid
+    ours.close()
+    os.waitpid(pid, 0)
+
+
+@needs_walls
+def test_slow_imports_lie_in_a_copy_that_is_replaced_when_it_is_killed(forked_server):
+    code = (
+        "import os, sys\nanswer = ['colorsys' in sys.modules, os.getppid()]\ncheck.answer(answer)"
+    )
+    there, first = returned(["import keras", code], Limits())
+    assert there and first != forked_server
+    assert returned(["import keras", code], Limits()) == [True, first]
+    assert returned([code], Limits()) == [False, forked_server]
+    os.kill(first, signal.SIGKILL)
+    while psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    there, second = returned(["import keras", code], Limits())
+    assert there and second not in (first, forked_server)
+
+
+@needs_walls
+@pytest.mark.long
+def test_keras_is_there_before_it_is_imported_and_works_in_every_copy():
+    code = """
+import sys
+there = "keras" in sys.modules and "tensorflow" in sys.modules
+import keras
+answer = [there, float(keras.ops.sum(keras.ops.ones((2, 3))))]
+check.answer(answer)
+"""
+    with process_module.serving():
+        assert [returned([code], Limits()) for _ in range(2)] == [[True, 6.0]] * 2
+        assert returned(["import sys", "check.answer('keras' in sys.modules)"], Limits()) is True
+        # Nor does it take memory where there is no word of it.
+        there = "check.answer('ker' + 'as' in __import__('sys').modules)"
+        assert returned([there], Limits()) is False
 
 
 @needs_walls
