@@ -19,11 +19,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from utils.exercises.grading.encoding import decode, encode
-from utils.exercises.judges import AnotherKindError
 
 _BOLD = re.compile(r"\x1b\[\d*m")
 OPEN = "not attempted yet"
 ENDLESS = "endless"
+
+
+class AnotherKindError(TypeError):
+    """A value is not even of the kind that a judge compares; the message says what is asked for.
+
+    It is not among the judges, which the process that runs a student's answers must not read.
+    """
 
 
 class Mark(Enum):

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from utils.exercises.exercise import AnotherKindError
+
 
 def mask(*lines: str) -> np.ndarray:
     """Return a mask (bool, height x width) from rows such as ``".##."``."""
@@ -20,10 +22,6 @@ def same(values, others, within: float = 1e-6) -> bool:
 
 
 Judge = Callable[[object], str | None]
-
-
-class AnotherKindError(TypeError):
-    """A value is not even of the kind that a judge compares; the message says what is asked for."""
 
 
 def number(

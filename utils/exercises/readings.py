@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from utils.exercises.judges import AnotherKindError, Judge
+from utils.exercises.exercise import AnotherKindError
+from utils.exercises.judges import Judge
 
 
 def readings(wrong: Mapping[str, str], right: Mapping[str, str]) -> Judge:

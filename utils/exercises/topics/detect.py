@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.exercises import judges
-from utils.exercises.exercise import Case, Exercise
+from utils.exercises.exercise import AnotherKindError, Case, Exercise
 from utils.exercises.inputs import Base, Network
 from utils.exercises.readings import readings
 
@@ -272,7 +272,7 @@ def _highest(said: str, positives: list, negatives: list, sensitivity: float) ->
 
     def judge(output):
         if isinstance(output, bool | str) or np.ndim(output) != 0:
-            raise judges.AnotherKindError("one number")
+            raise AnotherKindError("one number")
         value = float(output)
         if abs(value - max(asked)) < 1e-9:
             return None
