@@ -26,11 +26,14 @@ open(sys.argv[2], "w").write(json.dumps(replies))
 
 # How `check.<x>(<y>)` is written instead; cells are parted by lines of dashes.
 def marks(jobs, folder):
-    """Return exercise -> (mark, message) for each (number, cells)."""
-    exercises = [[one for one in check.ALL if one.notebook == number] for number, _ in jobs]
+    """Return exercise -> (mark, message) for each (number, cells, names of exercises not asked)."""
+    exercises = [
+        [one for one in check.ALL if one.notebook == number and one.name not in left_out]
+        for number, _, left_out in jobs
+    ]
     asked = [
         (cells, [_question(one) for one in of_notebook])
-        for (_, cells), of_notebook in zip(jobs, exercises, strict=True)
+        for (_, cells, _), of_notebook in zip(jobs, exercises, strict=True)
     ]
     out = folder / "replies.json"
     subprocess.run(

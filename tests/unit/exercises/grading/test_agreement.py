@@ -143,7 +143,7 @@ def verdicts(tmp_path_factory):
         check=True,
     )
     said = json.loads(out.read_text())
-    jobs = [(_number(cells), cells) for cells in notebooks]
+    jobs = [(_number(cells), cells, ()) for cells in notebooks]
     return dict(zip(NOTEBOOKS, zip(said, marks(jobs, folder), strict=True), strict=True))
 
 

@@ -142,9 +142,14 @@ ORDERS = {
 }
 
 
+# They train a network for seconds, whose form makes no difference: asked as they are alone.
+TRAINING = {"fit_head", "learn_by_heart"}
+
+
 def assert_all_right(forms, folder):
+    left_out = {name: set() if name == "as it is" else TRAINING for name in forms}
     jobs = [(name, number, cells(number)) for name, cells in forms.items() for number in NUMBERS]
-    found = marks([(number, cells) for _, number, cells in jobs], folder)
+    found = marks([(number, cells, left_out[name]) for name, number, cells in jobs], folder)
     wrong = {
         (form, number, name): one
         for (form, number, _), of_notebook in zip(jobs, found, strict=True)
@@ -152,7 +157,8 @@ def assert_all_right(forms, folder):
         if one[0] != "right"
     }
     assert wrong == {}
-    assert sum(map(len, found)) == len(forms) * len(check.ALL)
+    asked = len(forms) * len(check.ALL) - sum(map(len, left_out.values()))
+    assert sum(map(len, found)) == asked
 
 
 FORMS = {**{name: lambda number, name=name: called(number, name) for name in CALLS}, **ORDERS}
@@ -180,5 +186,5 @@ def test_a_form_that_changes_the_answer_is_not_right(tmp_path):
     """The tests above can fail."""
     cells = [text for _, text in cells_of("04")]
     wrong = [CHECKED.sub(r"\2 = None\ncheck.\1(\2)", text) for text in cells]
-    (found,) = marks([("04", wrong)], tmp_path)
+    (found,) = marks([("04", wrong, set())], tmp_path)
     assert {mark for mark, _ in found.values()} == {"wrong"}

@@ -11,9 +11,10 @@ from pathlib import Path
 import graded
 import psutil
 import pytest
+import slow_server
 
 from utils.config import ROOT
-from utils.exercises.grading import child, process as grade_process, process as process_module
+from utils.exercises.grading import process as process_module
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.encoding import decode
 from utils.exercises.grading.marks import marked
@@ -127,7 +128,9 @@ def returned(cells, limits=LIMITS):
     """Return what the answer of a notebook is, as its process says it."""
     question = {"name": "answer", "is_function": False, "seconds": 9.0, "cases": []}
     with Process(cells, limits) as process:
-        (output,) = json.loads(process.ask(question, 60.0))["outputs"]
+        said = json.loads(process.ask(question, 60.0))
+    assert "outputs" in said, said
+    (output,) = said["outputs"]
     return decode(output)
 
 
@@ -155,40 +158,33 @@ def test_another_takes_the_place_of_a_fork_server_that_was_killed():
 
 
 @pytest.fixture
-def forked_server(monkeypatch):
-    """A server that is a copy of this process, to which other imports are slow."""
-    monkeypatch.setattr(child, "_SLOW", ("colorsys",))
+def server_pid(monkeypatch):
+    """The process of a server to which the import of `slow_server.SLOW` is slow."""
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            ours.close()
-            child.Server(theirs, slow=True).serve()
-        finally:
-            os._exit(0)
+    process = slow_server.started(theirs)
     theirs.close()
     server = object.__new__(process_module.ForkServer)
     server.command, server._requests = process_module._command(), ours
     monkeypatch.setattr(process_module._Served, "server", server)
-    yield pid
+    yield process.pid
     ours.close()
-    os.waitpid(pid, 0)
+    process.join()
 
 
 @needs_walls
-def test_slow_imports_lie_in_a_copy_that_is_replaced_when_it_is_killed(forked_server):
+def test_slow_imports_lie_in_a_copy_that_is_replaced_when_it_is_killed(server_pid):
     code = (
         "import os, sys\nanswer = ['colorsys' in sys.modules, os.getppid()]\ncheck.answer(answer)"
     )
     there, first = returned(["import keras", code], Limits())
-    assert there and first != forked_server
+    assert there and first != server_pid
     assert returned(["import keras", code], Limits()) == [True, first]
-    assert returned([code], Limits()) == [False, forked_server]
+    assert returned([code], Limits()) == [False, server_pid]
     os.kill(first, signal.SIGKILL)
     while psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     there, second = returned(["import keras", code], Limits())
-    assert there and second not in (first, forked_server)
+    assert there and second not in (first, server_pid)
 
 
 @needs_walls
@@ -211,8 +207,8 @@ check.answer(answer)
 
 @needs_walls
 def test_no_folder_is_left_if_nothing_can_be_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(grade_process.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(grade_process.sys, "executable", str(tmp_path / "no python"))
+    monkeypatch.setattr(process_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process_module.sys, "executable", str(tmp_path / "no python"))
     opened = len(os.listdir("/dev/fd"))
     with pytest.raises(MarkerError, match="no process can be started"):
         Process([], LIMITS)
