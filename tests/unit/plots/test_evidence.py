@@ -68,9 +68,14 @@ def test_panels_have_their_names_borders_and_a_legend():
     said = words(figure)
     assert all(part in said for part in ("slice", "map", "both", "true border", SOURCE))
     assert "predicted border" in said
-    assert [len(axes.collections) for axes in figure.axes] == [1, 0, 2, 0]  # the last is empty
+    *grid, scale = figure.axes
+    assert [len(axes.collections) for axes in grid] == [1, 0, 2, 0]  # the last is empty
+    assert (scale.get_ylabel(), scale.get_ylim()) == ("probability of tumour", (0, 1))
     alone = plots_evidence.panels({"map": named["map"]}, "A map", SOURCE)
     assert "border" not in words(alone)
+    assert "probability" not in words(
+        plots_evidence.panels({"slice": named["slice"]}, "A slice", SOURCE)
+    )
 
 
 def test_a_figure_without_its_source_is_refused():
