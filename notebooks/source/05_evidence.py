@@ -282,8 +282,7 @@ def probabilities(features):
     rare = keras.initializers.Constant(np.log(0.02 / 0.98))  # begin with about 2 % everywhere
     small = keras.initializers.RandomNormal(stddev=0.02)  # or the features would drown it
     x = layers.Conv2D(1, 1, kernel_initializer=small, bias_initializer=rare, name="logit")(x)
-    x = layers.UpSampling2D(interpolation="bilinear")(x)  # back to the size of the image
-    return layers.Activation("sigmoid")(x)
+    return ops.sigmoid(layers.UpSampling2D(interpolation="bilinear")(x))  # as large as the image
 
 
 # %% [markdown]
