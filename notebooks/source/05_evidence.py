@@ -658,7 +658,8 @@ print(one.loc[one["tumour_px"] + one["predicted_px"] > 0, columns].to_string(ind
 # ### Exercise 5.3 · One Dice for a patient
 #
 # Write `dice_of_patient(rows)`: the [Dice](../docs/glossary.md#dice) of a patient from a table of
-# its slices with the columns `tumour_px`, `predicted_px` and `overlap_px`. Pool the pixels of all
+# its slices with the columns `tumour_px`, `predicted_px` and `overlap_px`. (It is a part of a
+# larger table, whose rows keep their labels: these need not begin at 0.) Pool the pixels of all
 # slices first. What if the patient has slices in which nothing is traced and nothing predicted?
 # What if that is so for all slices? Let the second be `nan`.
 #
