@@ -5,13 +5,9 @@ them. Which folder may import which is drawn in CONTRIBUTING.md, and a test hold
 beside this one are commands (`python -m utils.predict`) and what every folder may use.
 """
 
-from utils.runtime import (
-    fuse_normalisation,
-    keep_freed,
-    quieten_tensorflow,
-    use_one_heap,
-    use_onednn,
-)
+from utils.runtime.memory import keep_freed, use_one_heap
+from utils.runtime.normalisation import fuse_normalisation
+from utils.runtime.tensorflow import quieten_tensorflow, use_onednn
 
 quieten_tensorflow()
 use_onednn()

@@ -185,7 +185,7 @@ def _load_all(target: Target, first: int, inputs: int) -> None:
     """Load inputs one after the other and print what became of each (in the worker)."""
     sys.path.insert(0, str(ROOT))
     from utils.config import CourseError
-    from utils.runtime import peak_bytes
+    from utils.runtime.memory import peak_bytes
 
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     seeds = list(target.seeds())

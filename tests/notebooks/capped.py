@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from utils.config import read_json  # noqa: E402
-from utils.runtime import CGROUP, OWN_CGROUPS, memory_of, tree  # noqa: E402
+from utils.runtime.memory import CGROUP, OWN_CGROUPS, memory_of  # noqa: E402
+from utils.runtime.processes import tree  # noqa: E402
 
 MEBIBYTE = 2**20
 # Code that a kernel and a training need in memory at once, beside what they have for themselves.

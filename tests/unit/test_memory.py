@@ -6,8 +6,8 @@ import sys
 import psutil
 import pytest
 
-from utils import runtime
 from utils.config import ROOT
+from utils.runtime import memory
 
 # Blocks too small to be taken from the system one by one; eight threads, each with its own.
 PROGRAM = """
@@ -34,7 +34,7 @@ print(len({place >> 26 for place in places}))
 # heap cannot just be cut off at its end. Automatic collection is off so that only `release` can.
 CIRCLE = """
 import gc, psutil
-from utils.runtime import release
+from utils.runtime.memory import release
 
 def megabytes():
     return psutil.Process().memory_info().rss >> 20
@@ -74,7 +74,7 @@ def test_freed_memory_is_kept_until_it_is_released():
     # A hundred blocks of 1 MiB, all freed: taken from the system again and again otherwise.
     program = """
 import psutil
-from utils.runtime import release
+from utils.runtime.memory import release
 
 def megabytes():
     return psutil.Process().memory_info().rss >> 20
@@ -104,7 +104,7 @@ def test_a_training_keeps_large_blocks_too_until_they_are_released():
     program = """
 import resource
 import psutil
-from utils.runtime import keep_all_freed, release
+from utils.runtime.memory import keep_all_freed, release
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -134,7 +134,7 @@ print((psutil.Process().memory_info().rss >> 20) - before)
 # Makes 64 MiB of variables, deletes them, and tells what is left of that.
 NETWORK = """
 import utils, keras, tensorflow
-from utils.runtime import memory_of, release
+from utils.runtime.memory import memory_of, release
 import os
 
 def megabytes():
@@ -175,8 +175,8 @@ def test_tensorflow_s_memory_is_given_back_too(network):
 @pytest.fixture
 def container(tmp_path, monkeypatch):
     """Return a function that sets the limit and the use that a container's files tell."""
-    monkeypatch.setattr(runtime, "CGROUP", tmp_path)
-    monkeypatch.setattr(runtime, "OWN_CGROUPS", tmp_path / "no such file")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "OWN_CGROUPS", tmp_path / "no such file")
     monkeypatch.delenv("MEM_LIMIT", raising=False)
 
     def tell(most, used):
@@ -189,16 +189,16 @@ def container(tmp_path, monkeypatch):
 def test_what_the_system_may_take_back_is_free(container, tmp_path):
     container(5_000_000, 3_000_000)
     (tmp_path / "memory.stat").write_text("anon 2400000\ninactive_file 500000\nslab 1\n")
-    assert runtime.available_bytes() == 2_500_000
+    assert memory.available_bytes() == 2_500_000
 
 
 def test_the_first_version_of_control_groups_is_read_too(container, tmp_path):
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("7000000\n")
     (tmp_path / "memory" / "memory.usage_in_bytes").write_text("6000000\n")
-    assert runtime.available_bytes() == 1_000_000
+    assert memory.available_bytes() == 1_000_000
     (tmp_path / "memory" / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 300\n")
-    assert runtime.available_bytes() == 1_000_300
+    assert memory.available_bytes() == 1_000_300
 
 
 @pytest.mark.parametrize(
@@ -212,14 +212,14 @@ def test_the_first_version_of_control_groups_is_read_too(container, tmp_path):
 def test_the_tightest_group_around_a_process_counts(line, names, container, tmp_path, monkeypatch):
     own = tmp_path / "cgroup"
     own.write_text(f"7:cpu:/elsewhere\n{line}\n")
-    monkeypatch.setattr(runtime, "OWN_CGROUPS", own)
+    monkeypatch.setattr(memory, "OWN_CGROUPS", own)
     root = tmp_path / "memory" if "memory" in line else tmp_path
     inner = root / "outer" / "inner"
     inner.mkdir(parents=True)
     for folder, most, used in ((inner, 9_000_000, 1_000_000), (inner.parent, 4_000_000, 1_000_000)):
         (folder / names[0]).write_text(f"{most}\n")
         (folder / names[1]).write_text(f"{used}\n")
-    assert runtime.available_bytes() == 3_000_000
+    assert memory.available_bytes() == 3_000_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are not told from the rest")
@@ -231,39 +231,42 @@ def test_the_memory_of_several_processes_is_summed_and_shared_files_count_once()
     try:
         for process in processes:
             process.stdout.readline()
-        alone = [runtime.memory_of([process.pid]) for process in processes]
-        together = runtime.memory_of([process.pid for process in processes])
+        alone = [memory.memory_of([process.pid]) for process in processes]
+        together = memory.memory_of([process.pid for process in processes])
     finally:
         for process in processes:
             process.communicate()
     assert min(use.own for use in alone) >= 50 * 2**20
     assert together.own == pytest.approx(alone[0].own + alone[1].own, rel=0.02)
     assert together.files == pytest.approx(max(use.files for use in alone), rel=0.02)
-    assert runtime.memory_of([processes[0].pid]) == runtime.Use(0, 0)  # it has ended
+    assert memory.memory_of([processes[0].pid]) == memory.Use(0, 0)  # it has ended
 
 
 def test_a_container_has_what_its_limit_leaves(container):
     container(5_000_000, 3_000_000)
-    assert runtime.available_bytes() == 2_000_000
+    assert memory.available_bytes() == 2_000_000
     container(5_000_000, 6_000_000)
-    assert runtime.available_bytes() == 0
+    assert memory.available_bytes() == 0
 
 
 def test_without_a_limit_it_is_what_the_machine_has_free(container):
     most = psutil.virtual_memory().total
-    assert 0 < runtime.available_bytes() <= most
+    assert 0 < memory.available_bytes() <= most
     container("max", 3_000_000)
-    assert 0 < runtime.available_bytes() <= most
+    assert 0 < memory.available_bytes() <= most
 
 
 def test_binder_names_its_limit_in_the_environment(container, monkeypatch):
     own = psutil.Process().memory_info().rss
     monkeypatch.setenv("MEM_LIMIT", str(own + 50_000_000))
-    assert runtime.available_bytes() == pytest.approx(50_000_000, abs=20_000_000)
+    assert memory.available_bytes() == pytest.approx(50_000_000, abs=20_000_000)
 
 
 def test_the_peak_of_a_process_leaves_out_what_its_parent_had():
-    peak = "import os; from utils.runtime import peak_bytes; print(peak_bytes(os.getpid()) >> 20)"
+    peak = (
+        "import os; from utils.runtime.memory import peak_bytes; "
+        "print(peak_bytes(os.getpid()) >> 20)"
+    )
     script = (
         "import subprocess, sys\n"
         "large = b'x' * (400 << 20)\n"
@@ -274,6 +277,6 @@ def test_the_peak_of_a_process_leaves_out_what_its_parent_had():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     child, parent = map(int, done.stdout.split())
-    if not runtime.peak_bytes(os.getpid()):
+    if not memory.peak_bytes(os.getpid()):
         pytest.skip("only Linux keeps the peak of a process")
     assert child < 100 and 400 < parent < 600

@@ -2,7 +2,7 @@ import platform
 
 import pytest
 
-from utils import runtime
+from utils.runtime import machine
 
 TWO_CORES = """\
 processor\t: 0
@@ -19,20 +19,20 @@ flags\t\t: fpu avx2
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
     return tmp_path / "cpuinfo"
 
 
 def test_a_field_has_a_value_for_each_core(file):
     file.write_text(TWO_CORES)
-    assert runtime.cpuinfo("flags") == ["fpu avx2"] * 2
-    assert runtime.cpuinfo("model") == ["85"] * 2
-    assert runtime.cpuinfo("other") == []
-    assert runtime.processor_name() == "One: 2.5 GHz"
+    assert machine.cpuinfo("flags") == ["fpu avx2"] * 2
+    assert machine.cpuinfo("model") == ["85"] * 2
+    assert machine.cpuinfo("other") == []
+    assert machine.processor_name() == "One: 2.5 GHz"
 
 
 def test_without_the_file_the_processor_is_called_by_its_architecture(file, monkeypatch):
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    assert runtime.cpuinfo("flags") == []
-    assert runtime.processor_name() == "arm64"
+    assert machine.cpuinfo("flags") == []
+    assert machine.processor_name() == "arm64"

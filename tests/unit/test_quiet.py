@@ -3,11 +3,12 @@ import importlib.util
 import subprocess
 import sys
 
-from utils.runtime import _without_information, _WrappingFinder
+from utils.runtime.imports import WrappingFinder
+from utils.runtime.tensorflow import without_information
 
 
 def test_warnings_and_errors_are_passed_on(capfd):
-    with _without_information():
+    with without_information():
         subprocess.run(
             [sys.executable, "-c", "import sys; sys.stderr.write('I0000 a\\nW0000 b\\nother\\n')"],
             check=True,
@@ -27,7 +28,7 @@ def test_asking_where_a_package_is_uses_up_nothing(tmp_path, monkeypatch):
         yield
         entered.append("after")
 
-    finder = _WrappingFinder("asked_for", around)
+    finder = WrappingFinder("asked_for", around)
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
     assert importlib.util.find_spec("asked_for") is not None
     assert entered == []

@@ -4,20 +4,16 @@ Nothing else that the worker does can then disturb it: the scheduler's messages 
 random numbers as new layers of Keras do, and TensorFlow keeps the memory of what it has trained.
 """
 
-import os
 import pickle
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from utils import config
 from utils.cluster.tasks import Task, perform
-from utils.runtime import available_bytes, keep_all_freed
+from utils.runtime.memory import available_bytes, keep_all_freed
+from utils.runtime.processes import end_with_parent, ended_for_memory
 
-# How a process ends that the system kills for its memory: itself, or beneath a shell.
-KILLED = (-9, 128 + 9)
 # With more free than this, what a training frees is kept for its next step.
 PLENTY = 2 * 2**30
 
@@ -40,7 +36,7 @@ def perform_apart(task: Task, threads: int | None, wait: float, shared: Path) ->
         check=False,
     )
     said = done.stderr.decode(errors="replace").strip()
-    if done.returncode in KILLED or "std::bad_alloc" in said:
+    if ended_for_memory(done.returncode, said):
         raise config.CourseError(
             "its process was ended by the system, most often because memory ran out: start fewer "
             "workers, or give each more, and run this again; it goes on where it was"
@@ -51,16 +47,9 @@ def perform_apart(task: Task, threads: int | None, wait: float, shared: Path) ->
         raise RuntimeError(f"status {done.returncode}\n{said}")
 
 
-def _end_with(parent: int) -> None:
-    """End this process when `parent` is gone: it would hold the folder that another waits for."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
 def main() -> None:
     """Do the task that comes, pickled with how it is to be done, from standard input."""
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    end_with_parent()
     task, threads, wait, shared = pickle.load(sys.stdin.buffer)
     if available_bytes() > PLENTY:
         keep_all_freed()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from utils.cluster.tasks import Task, in_order
-from utils.cluster.threads import cores
 from utils.config import CourseError
+from utils.runtime.machine import cores
 
 WORKERS = 2
 
@@ -85,6 +85,6 @@ def run_tasks(
     from utils.cluster.schedule import on_workers
 
     workers = workers or WORKERS
-    threads = threads or max(1, cores() // workers)
+    threads = threads or max(1, len(cores()) // workers)
     with connected(cluster, min(workers, len(tasks)), threads, shared / "slurm") as client:
         on_workers(client, tasks, threads, shared, done)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from utils import runtime
 from utils.cluster.threads import used_threads
+from utils.runtime.machine import cpuinfo, processor_name
+from utils.runtime.versions import commit, versions
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
 
@@ -17,11 +18,11 @@ def made_with() -> dict:
         ``commit``, a + after it if files differ; ``versions`` of Python and `PACKAGES`, by name;
         ``machine``, processor and cores; ``threads``, see `used_threads`.
     """
-    number = max(1, len(runtime.cpuinfo("model name")))
+    number = max(1, len(cpuinfo("model name")))
     return {
-        "commit": runtime.commit(),
-        "versions": runtime.versions(PACKAGES),
-        "machine": f"{runtime.processor_name()}, {number} cores",
+        "commit": commit(),
+        "versions": versions(PACKAGES),
+        "machine": f"{processor_name()}, {number} cores",
         "threads": used_threads(),
     }
 

@@ -10,14 +10,10 @@ import sys
 from threadpoolctl import threadpool_limits
 
 from utils.config import CourseError
+from utils.runtime.machine import cores
 
 # What the libraries of NumPy, SciPy and scikit-learn read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_threads(count: int) -> None:
@@ -49,7 +45,7 @@ def used_threads() -> int:
     Its own choice, where `use_threads` was not called, is one for each core.
     """
     if "tensorflow" not in sys.modules:
-        return cores()
+        return len(cores())
     import tensorflow as tf
 
-    return tf.config.threading.get_intra_op_parallelism_threads() or cores()
+    return tf.config.threading.get_intra_op_parallelism_threads() or len(cores())

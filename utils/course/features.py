@@ -14,7 +14,7 @@ from utils import config
 from utils.course import workers
 from utils.course.run import Run
 from utils.models.inference import predict_images
-from utils.runtime import release
+from utils.runtime.memory import release
 
 # Where `trunk_features` keeps the maps whose means `slice_features` are, if notebook 02 was run.
 # Its first rows are those of the run's table, before the augmented copies.

@@ -10,20 +10,19 @@ import os
 import pkgutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 from utils import config
 from utils.course.run import Run, open_run
-from utils.runtime import available_bytes, keep_all_freed, release
+from utils.runtime import machine
+from utils.runtime.memory import available_bytes, keep_all_freed, release
+from utils.runtime.processes import end_with_parent, ended_for_memory
 
 # What a training needs of memory at most, with some room.
 TRAINING_BYTES = 2 * 2**30
-# How a process ends that the system kills for its memory: itself, or beneath a shell.
-KILLED = (-9, 128 + 9)
 # What a run needs -> the notebook that trains it first. Each has a module beside this one.
 NOTEBOOKS = {"detector": "02", "segmenter": "03"}
 
@@ -84,7 +83,8 @@ def train_apart(run: Run, *stages: str) -> None:
 def start_apart(run: Run, stage: str) -> Callable[[], None]:
     """Start a stage of a run in a process beside this one, which goes on with its own work.
 
-    Where memory is short for two trainings at once, nothing is started yet.
+    Where memory is short for two trainings at once, the stage is done before this returns: later
+    there would be even less, when this process has networks of its own.
 
     Parameters
     ----------
@@ -95,26 +95,26 @@ def start_apart(run: Run, stage: str) -> Callable[[], None]:
     Returns
     -------
     callable
-        Waits until the stage is done, or does it then. Raises what `train_apart` raises.
+        Waits until the stage is done. Raises what `train_apart` raises.
     """
-    if available_bytes() < 2 * TRAINING_BYTES:
-        return lambda: train_apart(run, stage)
+    release()
+    room_for_both = available_bytes() >= 2 * TRAINING_BYTES
     pool = ThreadPoolExecutor(1)
     started = pool.submit(_do_apart, run, stage, [])
-    pool.shutdown(wait=False)
+    pool.shutdown(wait=not room_for_both)
     return started.result
 
 
 def _cores() -> list[int]:
     """Return the cores that this process may use; none where the system cannot share them out."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return machine.cores() if hasattr(os, "sched_setaffinity") else []
 
 
 def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
     """Do a stage in a process of its own, on these cores; on all if none are given."""
     parameters = asdict(run.parameters) | {"run_folder": str(run.folder)}
     if parameters["data"]:
-        parameters["data"] = os.path.abspath(parameters["data"])
+        parameters["data"] = str(Path(parameters["data"]).expanduser().absolute())
     done = subprocess.run(
         [
             sys.executable,
@@ -130,7 +130,7 @@ def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
         text=True,
         check=False,
     )
-    if done.returncode in KILLED or "std::bad_alloc" in done.stderr:
+    if ended_for_memory(done.returncode, done.stderr):
         raise config.CourseError(
             f"{stage} was ended by the system, most often because memory ran out: "
             "close other notebooks and programs, and run this again; it goes on where it was"
@@ -141,16 +141,9 @@ def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
         raise config.CourseError(f"{stage} failed: {reason}")
 
 
-def end_with(parent: int) -> None:
-    """End this process when `parent` is gone, so that a killed notebook leaves nothing behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
 def main() -> None:
     """Do the stage named first for the run whose parameters, then the cores, follow as JSON."""
-    threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
+    end_with_parent()
     stage, parameters, cores = sys.argv[1:]
     # It takes a tenth more memory.
     if available_bytes() > TRAINING_BYTES:

@@ -2,7 +2,7 @@
 
 import keras
 
-from utils.runtime import cpuinfo
+from utils.runtime.machine import cpuinfo
 
 NAMES = ("float32", "mixed_bfloat16")
 

@@ -27,7 +27,7 @@ from utils.models.files.settings import Postprocessing, detector_settings, segme
 from utils.models.inference import predict_together
 from utils.models.postprocessing import combine, postprocess, slice_scores, smooth_slices
 from utils.models.refinement import refine
-from utils.runtime import release
+from utils.runtime.memory import release
 from utils.tables import write_table
 
 # How the model files of each engine end.

@@ -17,7 +17,8 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from utils.runtime import memory_of, peak_bytes, tree
+from utils.runtime.memory import memory_of, peak_bytes
+from utils.runtime.processes import tree
 
 MEBIBYTE = 2**20
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -1,9 +1,7 @@
 """One of the processes that train the segmenter of a run together; `utils.parallel` starts it."""
 
 import json
-import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,10 +11,10 @@ from tempfile import TemporaryDirectory
 from utils.config import command
 from utils.course import segmenter
 from utils.course.run import Run, open_run
-from utils.course.workers import end_with
 from utils.models.precision import resolve_precision
 from utils.parallel.processes import Place, agree, join, share_files
-from utils.runtime import versions
+from utils.runtime.processes import end_with_parent
+from utils.runtime.versions import versions
 
 LOSS = "focal_tversky"
 
@@ -67,7 +65,7 @@ def _own_folder(run: Run, place: Place) -> Iterator[Run]:
 
 def main() -> None:
     """Train with the parameters and the place given as JSON."""
-    threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
+    end_with_parent()
     parameters, place = map(json.loads, sys.argv[1:])
     train(parameters, Place(**place))
 

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from utils import config
-from utils.runtime import available_bytes
+from utils.runtime.machine import cores
+from utils.runtime.memory import available_bytes
 from utils.simulation.acquisition import acquire
 from utils.simulation.phantom import make_phantom
 
@@ -160,15 +161,8 @@ def _name(seed: int, number: int) -> str:
 
 def _processes(patients: int) -> int:
     """Return how many processes are worth their memory, and the time in which they start."""
-    at_once = min(_cores(), -(-patients // PATIENTS_A_PROCESS), available_bytes() // PROCESS_BYTES)
-    return max(1, at_once)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    worth_starting = -(-patients // PATIENTS_A_PROCESS)
+    return max(1, min(len(cores()), worth_starting, available_bytes() // PROCESS_BYTES))
 
 
 def _sweep(root: Path) -> None:

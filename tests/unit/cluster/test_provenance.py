@@ -1,7 +1,8 @@
 """With what something was computed is told, and different answers are joined."""
 
 from utils.cluster.provenance import PACKAGES, joined, joined_versions, made_with
-from utils.cluster.threads import cores, used_threads
+from utils.cluster.threads import used_threads
+from utils.runtime.machine import cores
 
 
 def test_what_computed_is_told():
@@ -9,7 +10,7 @@ def test_what_computed_is_told():
     assert set(told) == {"commit", "versions", "machine", "threads"}
     assert set(told["versions"]) == {"python", *PACKAGES}
     assert told["machine"].endswith(" cores")
-    assert told["threads"] == used_threads() <= cores()
+    assert told["threads"] == used_threads() <= len(cores())
 
 
 def test_what_was_joined_before_is_not_repeated():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,54 @@ def test_two_trainings_share_the_cores_if_memory_allows(
     workers.train_apart(run, "one:train", "two:train again")
     assert sorted(command[3] for command in commands) == ["one:train", "two:train again"]
     assert sorted(json.loads(command[5]) for command in commands) == expected
+
+
+def test_a_path_from_home_is_the_same_one_in_the_other_process(
+    run, commands, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run.parameters = Parameters(cohort="lgg", data="~/lgg")
+    workers.train_apart(run, "one:train")
+    assert json.loads(commands[0][4])["data"] == str(tmp_path / "lgg")
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Return an event: what is started ends when it is set, and tells so in a list."""
+    goes_on, ended = threading.Event(), []
+
+    def start(command, **options):
+        assert goes_on.wait(30)
+        ended.append(command[3])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(workers.subprocess, "run", start)
+    return goes_on, ended
+
+
+def test_a_stage_goes_on_beside_the_notebook_until_it_is_asked_for(run, held, monkeypatch):
+    goes_on, ended = held
+    monkeypatch.setattr(workers, "available_bytes", lambda: 2 * workers.TRAINING_BYTES)
+    finish = workers.start_apart(run, "one:train")
+    assert ended == []
+    goes_on.set()
+    finish()
+    assert ended == ["one:train"]
+
+
+def test_where_memory_is_short_a_stage_is_done_before_the_notebook_goes_on(run, held, monkeypatch):
+    goes_on, ended = held
+    threading.Timer(0.2, goes_on.set).start()
+    monkeypatch.setattr(workers, "available_bytes", lambda: 2 * workers.TRAINING_BYTES - 1)
+    finish = workers.start_apart(run, "one:train")
+    assert ended == ["one:train"]
+    finish()
+
+
+def test_a_stage_that_fails_beside_the_notebook_is_told_when_it_is_asked_for(run):
+    finish = workers.start_apart(run, "utils.course.detector:load_or_train")
+    with pytest.raises(CourseError, match=r"detector:load_or_train failed: .*no such cohort"):
+        finish()
 
 
 @pytest.mark.long

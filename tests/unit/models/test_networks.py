@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from utils import runtime
 from utils.cohort.volumes import HEAD_MEAN
 from utils.config import CourseError
 from utils.models import precision, resnet50, resunet
 from utils.models.files import saving
+from utils.runtime import machine
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
 
@@ -211,9 +211,9 @@ def test_auto_precision_follows_the_processor(tmp_path, monkeypatch):
         ("fpu avx2 avx512f", "float32"),
     ):
         (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
-        monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
         assert precision.resolve_precision("auto") == name
-    monkeypatch.setattr(runtime, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "none")
     assert precision.resolve_precision("auto") == "float32"
     monkeypatch.setattr(precision, "has_gpu", lambda: True)
     assert precision.set_precision() == "mixed_bfloat16"

@@ -393,7 +393,7 @@ from utils.cohort.table import read_cohort
 from utils.cohort.volumes import View
 from utils.models.files.settings import Postprocessing
 from utils.models.predict import Networks, predict_table
-from utils.runtime import peak_bytes
+from utils.runtime.memory import peak_bytes
 
 class Flair:
     def __init__(self, side, draws):

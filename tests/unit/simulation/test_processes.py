@@ -27,7 +27,7 @@ from utils.simulation.cohort import PROCESS_BYTES, simulate_cohort
 def test_there_is_a_process_a_core_if_it_is_worth_it(
     cores, patients, processes_in_memory, expected, monkeypatch
 ):
-    monkeypatch.setattr(cohort, "_cores", lambda: cores)
+    monkeypatch.setattr(cohort, "cores", lambda: range(cores))
     monkeypatch.setattr(cohort, "available_bytes", lambda: processes_in_memory * PROCESS_BYTES)
     assert cohort._processes(patients) == expected
 
