@@ -47,9 +47,9 @@ class Row:
 
 
 def row(measure: str, ratio: str, aim: str, ratios: Sequence[float], machine: str) -> Row:
-    """Return the row of these repeats."""
-    middle = statistics.median(ratios)
-    return Row(measure, ratio, aim, middle, min(ratios), max(ratios), len(ratios), machine)
+    """Return the row of these repeats, with ratios to three decimals."""
+    numbers = (statistics.median(ratios), min(ratios), max(ratios))
+    return Row(measure, ratio, aim, *(round(one, 3) for one in numbers), len(ratios), machine)
 
 
 def read_rows(path: Path = FIGURES) -> list[Row]:
@@ -62,11 +62,12 @@ def read_rows(path: Path = FIGURES) -> list[Row]:
     """
     if not path.exists():
         return []
+    remedy = "delete it, and run make bench"
+    table = read_table(path, remedy)
     try:
-        table = read_table(path)
         return [Row(**one) for one in table.fillna("").to_dict("records")]
-    except (ValueError, TypeError) as error:
-        raise CourseError(f"{path}: no table of ratios; delete it, and run make bench") from error
+    except TypeError as error:
+        raise CourseError(f"{path}: no table of ratios; {remedy}") from error
 
 
 def with_new(kept: Sequence[Row], new: Sequence[Row], order: Sequence[str]) -> list[Row]:

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import os
 import platform
 import shutil
 import subprocess
@@ -38,7 +37,7 @@ from utils.models.files import saving
 from utils.models.inference import BATCH_SIZE
 from utils.models.precision import resolve_precision, set_precision
 from utils.models.predict import default_models, load_networks, predict_table
-from utils.runtime import processor_name
+from utils.runtime.machine import cores, processor_name
 from utils.simulation.cohort import simulate_cohort
 
 SIZE = 128
@@ -361,11 +360,10 @@ def _untrained_models(folder: Path) -> tuple[Path, Path]:
 
 def machine() -> str:
     """Return the processor, the cores that may be used, and the versions, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     import tensorflow
 
     return (
-        f"{processor_name()}, {cores} cores, Python {platform.python_version()}, "
+        f"{processor_name()}, {len(cores())} cores, Python {platform.python_version()}, "
         f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__}, "
         f"precision {resolve_precision()}"
     )

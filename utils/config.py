@@ -379,6 +379,7 @@ _WORDS = {
         "a part of this path is a file, not a folder; check the path",
         "there is a file where a folder is needed: choose another place",
     ),
+    errno.EEXIST: ("", "there is a file where a folder is needed: choose another place"),
     errno.EISDIR: ("", "there is a folder where a file is needed: choose another place"),
     errno.ELOOP: (
         "a link that leads back to itself; put the file itself there",

@@ -49,6 +49,10 @@ from utils.exercises.grading.watch import Stopped
 # that of the answers, and its memory, MiB, which the JSON of 64 MiB can fill.
 READING_SECONDS, READING_MB = 180.0, 2048
 UNMARKED = "unmarked"
+ENDED = (
+    "a process that marks was ended (out of memory?); the notebooks marked so far are kept: run "
+    "the same command again, with a smaller --jobs"
+)
 
 
 class _Bar(tqdm):
@@ -324,12 +328,12 @@ def _marked(
 
 def _result(future: futures.Future) -> list[Row]:
     try:
-        return future.result()
+        rows = future.result()
     except BrokenProcessPool as error:
-        raise CourseError(
-            "a process that marks was ended (out of memory?); the notebooks marked so far are "
-            "kept: run the same command again, with a smaller --jobs"
-        ) from error
+        raise CourseError(ENDED) from error
+    if not rows:  # told to end before it had begun, see `_mark`; every notebook has a row
+        raise CourseError(ENDED)
+    return rows
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 python -m utils.run [--cohort simulated|lgg] [--data PATH] [--run FOLDER] [--seed N]
                     [--only 03 | --from 03] [-p NAME VALUE]... [-f FILE.yaml]
+                    [--cell-seconds S]
 """
 
 import argparse
@@ -10,10 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from utils.config import RUNS, CourseError, command
-from utils.course.run import read_parameters
+from utils.course.run import parse_value, read_parameters
 from utils.notebooks import report
 from utils.notebooks.execute import NotebookError
 from utils.notebooks.run import CELL_SECONDS, NOTEBOOKS, choose, exclusive, plan, run_notebooks
@@ -30,9 +29,9 @@ def gather_parameters(arguments: argparse.Namespace) -> dict[str, object]:
     given = read_parameters(arguments.file) if arguments.file else {}
     options = {"cohort": arguments.cohort, "data": arguments.data, "seed": arguments.seed}
     given |= {name: value for name, value in options.items() if value is not None}
-    given |= {name: _yaml_value(value) for name, value in arguments.parameter}
+    given |= {name: parse_value(value) for name, value in arguments.parameter}
     cohort = given.setdefault("cohort", "simulated")
-    if cohort not in CELL_SECONDS:
+    if str(cohort) not in CELL_SECONDS:
         raise CourseError(f"no cohort {cohort!r}; choose one of {', '.join(CELL_SECONDS)}")
     parameters = read_parameters(NOTEBOOKS / "params" / f"{cohort}.yaml") | given
     if parameters.get("data") and cohort == "simulated":
@@ -45,15 +44,8 @@ def gather_parameters(arguments: argparse.Namespace) -> dict[str, object]:
             raise CourseError(f"{data}: not there; give DATA the cohort's folder or zip")
         parameters["data"] = str(data)
     run_folder = arguments.run or parameters.get("run_folder") or RUNS / cohort
-    parameters["run_folder"] = str(Path(run_folder).expanduser().absolute())
+    parameters["run_folder"] = str(Path(str(run_folder)).expanduser().absolute())
     return parameters
-
-
-def _yaml_value(text: str) -> object:
-    try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,7 +53,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cohort", choices=sorted(CELL_SECONDS), help="default: simulated")
     parser.add_argument("--data", metavar="PATH", help="the cohort's folder, its parent or its zip")
     parser.add_argument("--run", metavar="FOLDER", help="default: runs/<cohort>")
-    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--seed", type=int, metavar="N", help="of all that is drawn (default: 0)")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--only", metavar="NN", help="run this notebook alone, finished or not")
     chosen.add_argument("--from", dest="first", metavar="NN", help="run this one and all after it")

@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     """Write a cohort from the command line."""
     parser = argparse.ArgumentParser(prog="python -m utils.simulate", description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write the cohort to")
-    parser.add_argument("--patients", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patients", type=int, default=60, help="how many (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--processes", type=int, help="by default one a core, if memory allows")
     options = parser.parse_args(argv)
     if options.processes is not None and options.processes < 1:

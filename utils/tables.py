@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.config import atomic_path
+from utils.config import CourseError, atomic_path
 
 # Columns of names: "001", "1e5", "NA" and "True" are text in them, and none of them is missing.
 TEXT = ("patient", "institution", "part", "fold", "experiment", "attempt")
@@ -20,19 +20,30 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> Path:
     return path
 
 
-def read_table(path: str | os.PathLike) -> pd.DataFrame:
+def read_table(path: str | os.PathLike, remedy: str = "make it anew") -> pd.DataFrame:
     """Return a table that `write_table` wrote: the columns in `TEXT` as text, others as numbers.
+
+    Parameters
+    ----------
+    path : path-like
+    remedy : str
+        What the user can do if it is damaged.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it is no table (pandas' errors are ValueErrors).
+    FileNotFoundError
+        If there is no such file.
+    CourseError
+        If it is no table.
     """
-    columns = pd.read_csv(path, nrows=0, encoding="utf-8").columns
-    return pd.read_csv(
-        path,
-        dtype={name: str for name in TEXT if name in columns},
-        keep_default_na=False,
-        na_values={name: _MISSING for name in columns if name not in TEXT},
-        encoding="utf-8",
-    )
+    try:
+        columns = pd.read_csv(path, nrows=0, encoding="utf-8").columns
+        return pd.read_csv(
+            path,
+            dtype={name: str for name in TEXT if name in columns},
+            keep_default_na=False,
+            na_values={name: _MISSING for name in columns if name not in TEXT},
+            encoding="utf-8",
+        )
+    except ValueError as error:  # those of pandas, and of what is no UTF-8, are ValueErrors
+        raise CourseError(f"{path}: not readable as a table; {remedy}") from error

@@ -1,10 +1,12 @@
 """Exercises and submitted notebooks for the tests of `make grade`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.grading.submissions import handed_in
 from utils.exercises.judges import number, refusal
 
 _REFUSED = refusal("a negative number has no place here")
@@ -52,3 +54,8 @@ def answered(halve=RIGHT_HALVE, total=RIGHT_TOTAL, answer=RIGHT_ANSWER):
         if source is not None:
             cells += [source, f"check.{name}({name})"]
     return cells
+
+
+def submissions(folder: Path) -> list[tuple[str, Path]]:
+    """Return student and path of each notebook below a folder, sorted."""
+    return [(one.student, one.path) for one in handed_in(folder) if not one.reason]

@@ -39,7 +39,7 @@ def tiny_segmenter(size, seed):
     return keras.Model(inputs, outputs, name="tiny")
 
 
-def reporter(epochs: int, folder: Path):
+def reporter(recipe: recipes.Recipe, folder: Path):
     """Note in ``epochs`` in the fold's folder, for each epoch, which process started this one."""
     count = 0
 

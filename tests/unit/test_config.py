@@ -86,6 +86,10 @@ def fail_with(error):
         (OSError(errno.ENOSPC, "", "out.csv"), "out.csv: No space left on device; free some space"),
         (PermissionError(errno.EACCES, "", "out"), "out: Permission denied; see who may read"),
         (OSError(errno.EROFS, "", "out"), "out: Read-only file system; choose a folder"),
+        (
+            FileExistsError(errno.EEXIST, "", "out"),
+            "out: File exists; there is a file where a fold",
+        ),
     ],
 )
 def test_command_ends_in_one_line_and_status_2(error, message, capsys):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from utils.config import ROOT
+from utils.config import ROOT, CourseError
 from utils.tables import TEXT, read_table, write_table
 
 # Every letter that the name of a folder may have here: no control characters, no half letters.
@@ -64,6 +64,14 @@ def test_no_table_in_utils_is_read_or_written_elsewhere():
         )
     ]  # fmt: skip
     assert others == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a,b\n1,2,3\n4\n5,6,7,8\n", b"\xff\xfe\x00"])
+def test_what_is_no_table_is_told_with_its_remedy(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(CourseError, match=r"table\.csv: not readable as a table; run notebook 04$"):
+        read_table(path, "run notebook 04")
 
 
 def test_a_missing_table_is_told_by_its_caller(tmp_path):

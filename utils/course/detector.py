@@ -79,11 +79,7 @@ def train_head(run: Run, penalty: float = HEAD_PENALTY) -> keras.Model:
         Inverse weight of the penalty.
     """
     model = pretrained(run)
-    pooled = keras.Model(
-        model.get_layer(resnet50.TRUNK_END).output, model.get_layer("pooled").output
-    )
-    train = np.flatnonzero(run.in_part("train"))
-    values = _predict_stored(pooled, trunk_features(run).take(train))
+    values = pooled_features(run, model, np.flatnonzero(run.in_part("train")))
     scaler = StandardScaler().fit(values)
     regression = LogisticRegression(C=penalty, max_iter=500)
     regression.fit(scaler.transform(values), run.part("train").labels)
@@ -129,8 +125,8 @@ def fine_tune(
     return model, history
 
 
-def pooled_features(run: Run, model: keras.Model) -> np.ndarray:
-    """Return what the last layer of a detector is given for every slice of a run.
+def pooled_features(run: Run, model: keras.Model, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return what the last layer of a detector is given for slices of a run.
 
     For a detector whose layers up to the middle of the fourth stage are ImageNet's: their stored
     output is what is read.
@@ -140,16 +136,19 @@ def pooled_features(run: Run, model: keras.Model) -> np.ndarray:
     run : Run
     model : keras.Model
         With the names of the layers of `resnet50.detector`.
+    rows : ndarray of int, optional
+        Of the run's table; by default all.
 
     Returns
     -------
     ndarray of float32, shape (n, 1024)
-        One row for each of the run's table.
+        One row for each of these.
     """
+    rows = np.arange(len(run.table)) if rows is None else rows
     pooled = keras.Model(
         model.get_layer(resnet50.TRUNK_END).output, model.get_layer("pooled").output
     )
-    return _predict_stored(pooled, trunk_features(run).take(np.arange(len(run.table))))
+    return _predict_stored(pooled, trunk_features(run).take(rows))
 
 
 def fine_tuning_batches(run: Run, first_epoch: int = 0) -> tuple:

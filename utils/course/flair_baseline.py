@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from utils.cohort.tiff import read_mask
+from utils.cohort.table import true_masks
 from utils.cohort.volumes import normalise_volume, read_volume
 from utils.course.run import Run
 from utils.evaluation.segmentation import dice
@@ -135,7 +135,7 @@ def try_thresholds(run: Run, method: ThresholdMethod) -> pd.DataFrame:
     found = {threshold: [] for threshold in method.thresholds}
     for _, rows in run.part("train").table.groupby("patient", sort=False):
         scores = method.scores(read_volume(rows))
-        truth = np.stack([read_mask(path) for path in rows["mask_path"]])
+        truth = true_masks(rows)
         for threshold, values in found.items():
             settings = Postprocessing(threshold, largest_only=method.largest_only)
             values.append(dice(truth, postprocess(scores, settings)))

@@ -9,6 +9,8 @@ so that its held-out patients have no say in which loss is taken.
 trains what is missing in runs/losses and writes the tables in results/simulated.
 """
 
+import hashlib
+import json
 import os
 import sys
 import time
@@ -21,7 +23,7 @@ from utils import config
 from utils.course import segmenter
 from utils.course.run import Run, open_run
 from utils.evaluation.segmentation import count_pixels, dice_from_counts
-from utils.runtime import commit, versions
+from utils.runtime.versions import commit, versions
 from utils.tables import read_table, write_table
 
 # Of the first weights and the batches.
@@ -181,7 +183,7 @@ def rate(model, part) -> pd.DataFrame:
     probabilities = predict_images(model, part.images)
     tables = []
     for threshold in THRESHOLDS:
-        sums = count_pixels(part.masks, probabilities > threshold).groupby(patients).sum()
+        sums = count_pixels(part.masks, probabilities >= threshold).groupby(patients).sum()
         true, drawn, both = (sums[name] for name in ("tumour_px", "predicted_px", "overlap_px"))
         tables.append(
             pd.DataFrame(
@@ -198,7 +200,11 @@ def rate(model, part) -> pd.DataFrame:
 
 
 def run_all() -> None:
-    """Do all trainings that are missing, seed by seed, then write the tables."""
+    """Do all trainings that are missing, seed by seed, then write the tables.
+
+    Each leaves its row in a folder that is named after what decides all of them: a row of another
+    cohort, network or length is not taken for one of these.
+    """
     run = open_run(
         seed=COHORT_SEED,
         run_folder=str(FOLDER),
@@ -206,9 +212,11 @@ def run_all() -> None:
         size=SIZE,
         segmenter_epochs=EPOCHS,
     )
+    decided_by = json.dumps(run.identity | _training(), sort_keys=True)
+    rows = FOLDER / f"rows-{hashlib.sha256(decided_by.encode()).hexdigest()[:12]}"
     trainer = None
     for seed in SEEDS:
-        left = [setting for setting in SETTINGS if not _row_file(seed, setting).exists()]
+        left = [setting for setting in SETTINGS if not _row_file(rows, seed, setting).exists()]
         if not left:
             continue
         trainer, data = trainer or Trainer(run), batches_of(run, seed)
@@ -217,21 +225,37 @@ def run_all() -> None:
             trainer.train(setting, seed, data)
             row, of_patients = measure(trainer.model, run, setting, seed)
             row["cpu_seconds"] = round(time.process_time() - started)
-            write_table(_row_file(seed, setting).with_suffix(".patients.csv"), of_patients)
-            write_table(_row_file(seed, setting), pd.DataFrame([row]))
+            path = _row_file(rows, seed, setting)
+            write_table(path.with_suffix(".patients.csv"), of_patients)
+            write_table(path, pd.DataFrame([row]))
             words = f"Dice {row['dice']:.3f}, {row['cpu_seconds']} CPU s"
             print(f"seed {seed}, {setting}: {words}", flush=True)
-    collect()
+    _collect(rows)
 
 
-def _row_file(seed: int, setting: tuple) -> Path:
+def _training() -> dict:
+    """Return what is the same in all trainings, but for cohort and split."""
+    from utils.models.precision import resolve_precision
+
+    return {
+        "network": "utils.models.resunet",
+        "filters": FILTERS,
+        "size": SIZE,
+        "epochs": EPOCHS,
+        "steps_per_epoch": segmenter.STEPS_PER_EPOCH,
+        "batch_size": segmenter.BATCH_SIZE,
+        "precision": resolve_precision("auto"),
+    }
+
+
+def _row_file(rows: Path, seed: int, setting: tuple) -> Path:
     name = "-".join(f"{value:.3f}" for value in setting)
-    return FOLDER / "rows" / f"seed-{seed}-{name}.csv"
+    return rows / f"seed-{seed}-{name}.csv"
 
 
-def collect() -> None:
+def _collect(rows: Path) -> None:
     """Write the two tables and where they come from."""
-    files = [_row_file(seed, setting) for seed in SEEDS for setting in SETTINGS]
+    files = [_row_file(rows, seed, setting) for seed in SEEDS for setting in SETTINGS]
     table = pd.concat([read_table(path) for path in files], ignore_index=True)
     of_patients = [read_table(path.with_suffix(".patients.csv")) for path in files]
     write_table(TABLE, table.round(4))
@@ -242,20 +266,12 @@ def collect() -> None:
 
 
 def _provenance(table: pd.DataFrame) -> dict:
-    from utils.models.precision import resolve_precision
-
     return {
         "command": "python -m utils.course.loss_lab",
         "cohort": f"simulated, {PATIENTS} patients, seed {COHORT_SEED}, split by patient",
         "seeds": "of the first weights and the batches",
-        "network": "utils.models.resunet",
-        "filters": FILTERS,
-        "size": SIZE,
-        "epochs": EPOCHS,
-        "steps_per_epoch": segmenter.STEPS_PER_EPOCH,
-        "batch_size": segmenter.BATCH_SIZE,
+        **_training(),
         "trainings": len(table),
-        "precision": resolve_precision("auto"),
         "cpu_seconds": int(table["cpu_seconds"].sum()),
         "commit": commit(),
         "versions": versions(PACKAGES),

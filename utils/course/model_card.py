@@ -83,7 +83,7 @@ def write_model_card(run_folder: Path) -> Path:
         )
     text = model_card(
         metrics,
-        read_table(table),
+        read_table(table, "run notebook 04 again"),
         read_json(run_folder / "detector.json"),
         read_json(run_folder / "segmenter.json"),
     )

@@ -15,14 +15,14 @@ import pandas as pd
 from utils.cohort.statistics import missing_sequences
 from utils.cohort.table import true_masks
 from utils.cohort.volumes import read_volume, resize_mask
-from utils.course.features import trunk_features
+from utils.course.detector import pooled_features
 from utils.course.run import Run
 from utils.evaluation.agreement import agreement
 from utils.evaluation.out_of_distribution import Familiar
 from utils.evaluation.segmentation import dice
 from utils.models import resnet50
 from utils.models.files.settings import Postprocessing
-from utils.models.inference import predict_images, predict_stream
+from utils.models.inference import predict_images
 from utils.models.test_time_augmentation import VIEWS, Spread, View, predict_views, spread
 from utils.patient import perturbations
 from utils.patient.axial import PIXEL_MM
@@ -153,16 +153,8 @@ def agreement_and_dice(run: Run, model, settings: Postprocessing, part: str = "v
 
 
 def stored_features(run: Run, model: keras.Model, part: str) -> np.ndarray:
-    """Return the detector's pooled features of every second slice of a part, (n, features).
-
-    What the frozen part of the detector makes of a slice is read from the run folder.
-    """
-    blocks = keras.Model(
-        model.get_layer(resnet50.TRUNK_END).output, model.get_layer("pooled").output
-    )
-    rows = trunk_features(run).take(np.flatnonzero(run.in_part(part))[::EVERY])
-    pieces = (rows[start : start + 128] for start in range(0, len(rows), 128))
-    return np.concatenate(list(predict_stream(blocks, pieces)))
+    """Return the detector's `pooled_features` of every second slice of a part, (n, features)."""
+    return pooled_features(run, model, np.flatnonzero(run.in_part(part))[::EVERY])
 
 
 def distances(

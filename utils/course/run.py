@@ -116,12 +116,30 @@ def read_parameters(path: str | os.PathLike) -> dict[str, object]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CourseError(f"{path}: no such parameter file; give one that exists") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that there is not is a ValueError
         line = " ".join(str(error).split())
         raise CourseError(f"{path}: not readable as YAML ({line}); mend it") from error
     if not isinstance(values, dict):
         raise CourseError(f"{path}: holds no 'name: value' lines; write one a line")
+    for name in values:
+        if not isinstance(name, str):  # YAML reads "on: 1" as True: 1
+            raise CourseError(f"{path}: {name!r} is no name of a parameter; mend that line")
     return values
+
+
+def parse_value(text: str) -> object:
+    """Return the value that a word of the command line stands for, as `papermill -p` reads it.
+
+    Examples
+    --------
+    >>> from utils.course.run import parse_value
+    >>> parse_value("3"), parse_value("lgg"), parse_value("")
+    (3, 'lgg', '')
+    """
+    try:
+        return yaml.safe_load(text) if text else ""
+    except (yaml.YAMLError, ValueError):
+        return text
 
 
 def check_parameters(executed: Sequence[str] | None = None) -> None:
@@ -296,7 +314,7 @@ def open_run(
     parameters = Parameters(
         cohort, data, run_folder, seed, patients, size, detector_epochs, segmenter_epochs
     )
-    folder = Path(run_folder) if run_folder else config.RUNS / cohort
+    folder = Path(run_folder).expanduser() if run_folder else config.RUNS / cohort
     table = _cohort_table(parameters)
     split = split_patients(table, seed)
     assert_no_leak(split)

@@ -21,9 +21,9 @@ from utils.cluster.options import add_options, run_tasks
 from utils.cohort.splits import choose_patients
 from utils.cohort.table import read_cohort
 from utils.config import CourseError
-from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.tables import EXPERIMENTS, FOLDS
 from utils.evidence.training.collect import collect
-from utils.evidence.training.experiments import FOLDS, SEED
+from utils.evidence.training.experiments import SEED
 from utils.evidence.training.tasks import Work, planned
 
 
@@ -37,7 +37,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--fold", metavar="K", action="append", help="only this one (repeatable)")
     parser.add_argument("--final", action="store_true", help="train the models to ship, too")
-    parser.add_argument("--attempt", action="append", help="score a variation on validation, too")
+    parser.add_argument(
+        "--attempt", metavar="NAME", action="append",
+        help="also train a variation, such as 'one slice, three sequences', and score it on "
+        "validation (repeatable); a name that is none of them lists all",
+    )  # fmt: skip
     parser.add_argument("--seed", metavar="S", type=int, action="append", help="of --attempt")
     parser.add_argument("--no-folds", action="store_true", help="only --final and --attempt")
     parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
@@ -73,9 +77,12 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     Raises
     ------
     CourseError
-        If another process is at a fold, an attempt or the models to ship when this one comes to it;
-        for a fold or an attempt that is not known; or see `run_tasks`.
+        If a folder cannot be written to; if another process is at a fold, an attempt or the models
+        to ship when this one comes to it; for a fold or an attempt that is not known; or see
+        `run_tasks`.
     """
+    for folder in (arguments.work, arguments.out):
+        config.prepare_folder(folder)
     work = Work(table, arguments.work.absolute(), arguments.out.absolute(), arguments.epochs)
 
     def write_tables(task=None):
@@ -85,8 +92,11 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     write_tables()
 
 
-class TimeIsUp(Exception):
-    """The slot that `--hours` gave has ended."""
+class TimeIsUp(BaseException):
+    """The slot that `--hours` gave has ended.
+
+    No `Exception`: it may come in the middle of anything, and nothing may take it for its own.
+    """
 
 
 def _stop(number, frame):

@@ -87,7 +87,7 @@ def card(evidence: Evidence, compared: AllComparisons, recipe: Recipe = OURS) ->
 
 
 def _attempts(evidence: Evidence) -> list:
-    """Return the rows of `attempts.summary`, each with what it has more than the first attempt."""
+    """Return the rows of `attempts.summary`, each with what it has more than `REFERENCE`."""
     if evidence.attempts is None or evidence.attempt_patients is None:
         return []
     table = summary(evidence.attempts, evidence.attempt_patients)

@@ -18,7 +18,7 @@ from utils.evaluation.segmentation import HD95_NOW, HD95_WORDS, one_mask
 from utils.evaluation.text import UNKNOWN, format_interval, format_number
 from utils.evidence import statistics
 from utils.evidence.statistics import AIMS, RESAMPLES, SEED
-from utils.evidence.tables import EXPERIMENTS, KEYS, OTHERS, Evidence
+from utils.evidence.tables import KEYS, OTHERS, Evidence, fold_names
 
 # Name -> the experiment that the difference is measured from, and the other one.
 SPLITS = {
@@ -31,7 +31,6 @@ RECIPES = {
     "random split of slices": ("baseline_random_split", "ours_random_split"),
 }
 NOT_YET = "not computed yet"
-FOLDS = {"patients": 5, "slices": 5, "institutions": 4}
 NAMES = {
     "ours_random_split": "our recipe, random split of slices",
     "baseline_patient_split": "baseline recipe, split by patient",
@@ -335,8 +334,7 @@ def hd95_words(evidence: Evidence) -> str:
 def folds_sentence(evidence: Evidence) -> str:
     """Return how many folds of each experiment beside "ours" are computed."""
     return "; ".join(
-        f"{NAMES[name]}, {len(folds_there(evidence, name))} of "
-        f"{FOLDS[EXPERIMENTS[name].dealt]} folds"
+        f"{NAMES[name]}, {len(folds_there(evidence, name))} of {len(fold_names(name))} folds"
         for name in OTHERS
     )
 

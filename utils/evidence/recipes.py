@@ -268,7 +268,8 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     Returns
     -------
     keras.Model
-        (batch, size, size, 3), 0..255 -> (batch, size, size, 1) probabilities.
+        (batch, size, size, channels), 0..255 -> (batch, size, size, 1) probabilities; nine channels
+        where the recipe's are "all", else three.
     pandas.DataFrame
         One row an epoch.
     """

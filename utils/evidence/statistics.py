@@ -1,6 +1,6 @@
 """What the evidence tables say, as numbers with intervals over patients.
 
-Everything is computed from the tables of `evidence_tables`; nothing needs pictures or models.
+Everything is computed from the tables of `utils.evidence.tables`; nothing needs pictures or models.
 Comparisons of experiments are in `comparisons`.
 """
 

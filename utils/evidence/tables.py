@@ -37,6 +37,8 @@ EXPERIMENTS = {
     "earlier_random_split": Experiment("earlier", "slices"),
     "earlier_institution_out": Experiment("earlier", "institutions"),
 }
+FOLDS = 5  # of an experiment that deals patients or slices
+INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
 OTHERS = tuple(name for name in EXPERIMENTS if name != "ours")
 KEYS = ["patient", "slice"]
 COUNTS = ["tumour_px", "predicted_px", "overlap_px"]
@@ -60,6 +62,13 @@ CHOICES = {
 ATTEMPT_COLUMNS = ["attempt", "fold", "seed", "recipe", "auc", "minutes"]
 ATTEMPT_PATIENT_COLUMNS = ["attempt", "fold", "seed", "patient", *CHOICES]
 ROUNDED = 1e-6  # the tables hold six decimals
+
+
+def fold_names(experiment: str) -> list[str]:
+    """Return the names of an experiment's folds: numbers, or the institution left out."""
+    if EXPERIMENTS[experiment].dealt == "institutions":
+        return list(INSTITUTIONS)
+    return [str(fold) for fold in range(FOLDS)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Evidence:
 
     @property
     def hd95_definition(self) -> str:
-        """`metrics.HD95_NOW` or `metrics.HD95_BEFORE`; tables that do not tell are old."""
+        """`HD95_NOW` or `HD95_BEFORE`; tables that do not tell are old."""
         return self.provenance.get("hd95", HD95_BEFORE)
 
 
@@ -153,11 +162,9 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         If it is not there, is no CSV, is empty, or lacks a column or a value.
     """
     try:
-        table = tables.read_table(path)
+        table = tables.read_table(path, "get it anew from git")
     except FileNotFoundError as error:
         raise CourseError(f"{path}: not there; get the folder anew from git") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CourseError(f"{path}: not readable as a table; get it anew from git") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise CourseError(f"{path}: no column {', '.join(missing)}; get it anew from git")

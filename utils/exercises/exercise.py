@@ -61,7 +61,7 @@ class Case:
 
     Attributes
     ----------
-    said : str
+    description : str
         What the input is, as it stands after "for": ``"two empty masks"``. Empty for an answer
         that is a value.
     arguments : tuple

@@ -26,13 +26,14 @@ from tqdm import tqdm
 from utils import config
 from utils.models.files import saving
 from utils.models.precision import has_gpu
-from utils.runtime import release
+from utils.runtime.memory import release
 from utils.tables import read_table, write_table
 
 CONFIGURATION, LOG, HISTORY, MODEL = "configuration.json", "log.csv", "history.csv", "model.keras"
 # What a training may find in its folder; the configuration first, since nothing is of use without
 # it. The last pattern is for what killed writes left behind.
 FILES = (CONFIGURATION, MODEL, HISTORY, LOG, "*.weights.h5", ".*")
+TRAIN_AGAIN = "delete its folder and train again"
 
 
 def fit(
@@ -247,7 +248,7 @@ class Resume(keras.callbacks.Callback):
         self.trained.optimizer.build(self.trained.trainable_variables)
         _load_weights(self.trained, self.path("last", self.done))
         with _loading(self.log):
-            rows = read_table(self.log).head(self.done)
+            rows = read_table(self.log, TRAIN_AGAIN).head(self.done)
             if self.monitor is not None:
                 self.best_value = float(rows[self.monitor][self.best - 1])
         write_table(self.log, rows)
@@ -277,7 +278,7 @@ class Resume(keras.callbacks.Callback):
     def write_result(self, whole: Path) -> None:
         """Write the history, give the model its best epoch's weights, and save it as `whole`."""
         with _loading(self.log):
-            rows = read_table(self.log)
+            rows = read_table(self.log, TRAIN_AGAIN)
         place = {"epoch": 0, "loss": 1, self.monitor: 2, "seconds": 4}
         columns = sorted(rows, key=lambda name: place.get(name, 3))
         write_table(self.folder / HISTORY, rows.assign(epoch=rows["epoch"] + 1)[columns])
@@ -301,7 +302,7 @@ class Resume(keras.callbacks.Callback):
         _remove_all_but(self.folder, CONFIGURATION, HISTORY, MODEL)
         _load_weights(saving.uncompiled(self.trained), self.folder / MODEL)
         with _loading(self.folder / HISTORY):
-            return read_table(self.folder / HISTORY)
+            return read_table(self.folder / HISTORY, TRAIN_AGAIN)
 
 
 def _remove_all_but(folder: Path, *kept: str) -> None:
@@ -345,7 +346,7 @@ def _loading(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise config.CourseError(
-            f"{path}: cannot be loaded ({config.reason(error)}); delete its folder and train again"
+            f"{path}: cannot be loaded ({config.reason(error)}); {TRAIN_AGAIN}"
         ) from error
 
 

@@ -13,7 +13,7 @@ def validate_segmenter(images, masks, patients, batch_size=32) -> Callable:
 
     Parameters
     ----------
-    images : array, uint8, shape (n, height, width, 3)
+    images : array, uint8, shape (n, height, width, channels)
         The validation slices.
     masks : array, uint8, shape (n, height, width)
         0 and 1.
@@ -31,7 +31,7 @@ def validate_segmenter(images, masks, patients, batch_size=32) -> Callable:
     owners = np.asarray(patients)
 
     def validate(model):
-        predicted = _predict(model, images, batch_size)[..., 0] > 0.5
+        predicted = _predict(model, images, batch_size)[..., 0] >= 0.5
         slices = count_pixels(masks, predicted).assign(patient=owners)
         return {"val_dice": patient_table(slices)["dice"].fillna(1.0).to_numpy().mean()}
 

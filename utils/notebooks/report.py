@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
-
 from utils.config import CourseError, atomic_path, command, read_json
 from utils.course.titles import COHORTS, UNKNOWN_COHORT
 from utils.evaluation.segmentation import patient_table
 from utils.evaluation.text import format_bounds, format_number
+from utils.notebooks.build import read_notebook
 from utils.plots import viewer
 from utils.rendering import render
 from utils.tables import read_table
@@ -105,18 +104,16 @@ def held_out_patients(run_folder: Path) -> list[dict[str, str]]:
     Raises
     ------
     CourseError
-        If the file lacks a column.
+        If the file is no table, or lacks a column.
     """
     path = run_folder / "predictions.csv"
     if not path.is_file():
         return []
-    slices = read_table(path)
+    again = "make it again: python -m utils.run --only 04"
+    slices = read_table(path, again)
     needed = {"patient", "institution", "part", "tumour_px", "predicted_px", "overlap_px"}
     if missing := needed - set(slices.columns):
-        raise CourseError(
-            f"{path}: lacks {', '.join(sorted(missing))}; make it again: "
-            "python -m utils.run --only 04"
-        )
+        raise CourseError(f"{path}: lacks {', '.join(sorted(missing))}; {again}")
     table = patient_table(slices[slices["part"] == "test"]).sort_values("dice", ascending=False)
     return [
         {
@@ -153,7 +150,7 @@ def notebooks(run_folder: Path, metrics: Mapping) -> list[dict[str, object]]:
 
 def _title(path: Path) -> str:
     """Return the first heading of a notebook, its name if it has none."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         heading = re.search(r"^# +(.+)$", cell.source, re.MULTILINE)
         if cell.cell_type == "markdown" and heading:
             return heading.group(1).strip()

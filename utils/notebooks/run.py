@@ -58,7 +58,8 @@ def plan(folder: Path, parameters: Mapping[str, object]) -> list[Job]:
     sources = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not sources:
         raise CourseError(f"{folder}: no notebooks NN_name.ipynb in it; make them: make notebooks")
-    digest = hashlib.sha256(json.dumps(dict(parameters), sort_keys=True).encode())
+    # Text for what JSON lacks, such as a date: what it may be, `check_values` says below.
+    digest = hashlib.sha256(json.dumps(dict(parameters), sort_keys=True, default=str).encode())
     jobs = []
     for source in sources:
         notebook = read_notebook(source)

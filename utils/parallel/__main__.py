@@ -16,10 +16,8 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 from utils.config import RUNS, command, hold_folder
-from utils.course.run import Parameters, check_values, open_run, read_parameters
+from utils.course.run import Parameters, check_values, open_run, parse_value, read_parameters
 from utils.parallel.launch import launch, places
 
 
@@ -34,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-p", dest="parameter", nargs=2, action="append", default=[],
                         metavar=("NAME", "VALUE"), help="a parameter of the notebooks")  # fmt: skip
     parser.add_argument("--processes", type=int, default=1, help="on all machines (default: 1)")
-    parser.add_argument("--coordinator", default="", metavar="HOST:PORT")
+    parser.add_argument("--coordinator", default="", metavar="HOST:PORT",
+                        help="where process 0 is reached")  # fmt: skip
     parser.add_argument("--process", type=int, metavar="I", help="from 0")
     options = parser.parse_args(argv)
     started = places(options.processes, options.coordinator, options.process)
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parameters(options: argparse.Namespace) -> dict[str, object]:
     """Return the parameters of the run, with absolute paths."""
     given = read_parameters(options.file) if options.file else {}
-    given |= {name: _value(text) for name, text in options.parameter}
+    given |= {name: parse_value(text) for name, text in options.parameter}
     check_values(given, asdict(Parameters()), "utils.parallel")
     parameters = asdict(Parameters(**given))
     folder = parameters["run_folder"] or RUNS / parameters["cohort"]
@@ -61,13 +60,6 @@ def _parameters(options: argparse.Namespace) -> dict[str, object]:
     if parameters["data"]:
         parameters["data"] = str(Path(parameters["data"]).expanduser().absolute())
     return parameters
-
-
-def _value(text: str) -> object:
-    try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Figures of notebook 05: many patients at once, groups of patients, and differences.
 
-What one held-out cohort needs too is in `plots_detection` and `plots_evaluation`. `panels` shows
+What one held-out cohort needs too is in `detection` and `evaluation`. `panels` shows
 what the recipe of the evidence does to the slices of a simulated patient.
 """
 

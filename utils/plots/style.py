@@ -1,8 +1,8 @@
 """The look of the course's figures, and how they are shown with their words.
 
-The figures themselves are in `plots_cohort`, `plots_detection`, `plots_segmentation` and
-`plots_evaluation`: one function a figure, which takes tables or arrays and returns a matplotlib
-`Figure`. Every figure says in its last line which patients it comes from.
+The figures themselves are in the modules beside this one: one function a figure, which takes tables
+or arrays and returns a matplotlib `Figure`. Every figure says in its last line which patients it
+comes from.
 """
 
 import base64

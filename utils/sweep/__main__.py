@@ -25,7 +25,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("network", choices=HYPERPARAMETERS)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE,VALUE", help="what to vary")
     parser.add_argument("--grid", type=Path, metavar="FILE.yaml", help="the same in a file")
-    parser.add_argument("--cohort", choices=COHORTS, default="simulated")
+    parser.add_argument("--cohort", choices=COHORTS, default="simulated", help="default: simulated")
     parser.add_argument("--data", default="", help="the real cohort: folder, its parent or zip")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/COHORT-sweep")
     parser.add_argument("--seed", type=int, help="of cohort, split and training")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = read_grid(network, arguments.values, arguments.grid)
     parameters = read_parameters(ROOT / "notebooks" / "params" / f"{arguments.cohort}.yaml")
     folder = arguments.run or RUNS / f"{arguments.cohort}-sweep"
-    parameters["run_folder"] = str(folder.absolute())
+    parameters["run_folder"] = str(folder.expanduser().absolute())
     if arguments.data:
         parameters["data"] = str(Path(arguments.data).expanduser().absolute())
     for name in ("seed", "patients", "size"):

@@ -73,7 +73,9 @@ def read_grid(network: str, words: Sequence[str], path: Path | None) -> dict[str
         raise CourseError(
             f"nothing to vary: give NAME=VALUE,VALUE or --grid FILE; of the {network}: {known}"
         )
-    return {name: _values(network, name, values) for name, values in given.items()}
+    read = {name: _values(network, name, values) for name, values in given.items()}
+    # In one order, however they were given: the names of the trainings' folders follow from it.
+    return {name: read[name] for name in HYPERPARAMETERS[network] if name in read}
 
 
 def _values(network: str, name: str, values: object) -> list:
@@ -81,8 +83,11 @@ def _values(network: str, name: str, values: object) -> list:
         known = ", ".join(HYPERPARAMETERS[network])
         raise CourseError(f"{name}: no hyper-parameter of the {network}; choose among {known}")
     kind, fits, words = HYPERPARAMETERS[network][name]
+    values = values if isinstance(values, list) else [values]
+    if not values:
+        raise CourseError(f"{name}: no value; give at least one")
     found = []
-    for value in values if isinstance(values, list) else [values]:
+    for value in values:
         try:
             # Of text: YAML takes 3e-4 for a word, and int() would cut 2.5.
             read = kind(str(value))

@@ -11,7 +11,7 @@ from utils.cluster.provenance import made_with
 from utils.cluster.tasks import Task
 from utils.course.features import trunk_features
 from utils.course.run import Run, open_run
-from utils.runtime import release
+from utils.runtime.memory import release
 from utils.sweep.grid import LOSSES, OF_TVERSKY, combinations, label
 from utils.tables import write_table
 
@@ -50,7 +50,7 @@ def planned(run: Run, network: str, grid: Mapping, parameters: dict) -> list[Tas
             after=(_DESCRIBING,),
         )
         for values in combinations(grid)
-        if not _is_done(run, folder / label(values))
+        if not _is_done(run, network, folder / label(values))
     ]
     if tasks and network == "detector":
         # Computed once, and read by each training.
@@ -59,8 +59,14 @@ def planned(run: Run, network: str, grid: Mapping, parameters: dict) -> list[Tas
     return tasks
 
 
-def _is_done(run: Run, folder: Path) -> bool:
-    return config.read_json(folder / RESULT).get("run") == run.identity
+def _decided_by(run: Run, network: str) -> dict:
+    """Return what decides a training beside its values: where they leave the epochs, those too."""
+    epochs = getattr(run.parameters, f"{network}_epochs")
+    return run.identity | {"epochs": epochs}
+
+
+def _is_done(run: Run, network: str, folder: Path) -> bool:
+    return config.read_json(folder / RESULT).get("run") == _decided_by(run, network)
 
 
 def describe_slices(parameters: dict) -> None:
@@ -81,7 +87,8 @@ def train(parameters: dict, network: str, values: dict) -> None:
     """
     run, note = open_run(**parameters), made_with()
     folder = folder_of(run, network) / label(values)
-    if _is_done(run, folder):
+    decided_by = _decided_by(run, network)
+    if _is_done(run, network, folder):
         return
     if "epochs" in values:
         epochs = {f"{network}_epochs": values["epochs"]}
@@ -98,7 +105,7 @@ def train(parameters: dict, network: str, values: dict) -> None:
             "epoch": int(history["epoch"][best]),
             **{name: round(float(score), 6) for name, score in scores.items()},
             "seconds": round(float(history["seconds"].sum())),
-            "run": run.identity,
+            "run": decided_by,
             "made_with": note,
         },
     )
@@ -137,7 +144,7 @@ def collect(run: Run, network: str) -> pd.DataFrame:
     """
     folder = folder_of(run, network)
     found = [config.read_json(file) for file in sorted(folder.glob(f"*/{RESULT}"))]
-    found = [each for each in found if each.get("run") == run.identity]
+    found = [each for each in found if each.get("run") == _decided_by(run, network)]
     if not found:
         return pd.DataFrame()
     rows = [

@@ -70,7 +70,13 @@ def test_outside_ipython_nothing_is_checked():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a: [1", "not readable as YAML"), ("just words", "holds no 'name: value' lines")],
+    [
+        ("a: [1", "not readable as YAML"),
+        ("just words", "holds no 'name: value' lines"),
+        ("data: 2024-02-30", r"not readable as YAML \(day .*\); mend it"),
+        ("on: 1", "True is no name of a parameter"),
+        ("1: 1", "1 is no name of a parameter"),
+    ],
 )
 def test_a_bad_parameter_file_is_named(tmp_path, content, message):
     path = tmp_path / "my parameters.yaml"

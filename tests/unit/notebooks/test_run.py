@@ -212,6 +212,10 @@ def test_papermill_alone_refuses_an_unknown_parameter(tmp_path, monkeypatch):
         (["--data", "x"], "data 'x' given to the simulated cohort; add COHORT=lgg"),
         (["--cohort", "lgg", "--data", "no such folder"], "no such folder: not there"),
         (["-f", "none.yaml"], "none.yaml: no such parameter file"),
+        (["-p", "cohort", "[lgg]"], "no cohort ['lgg']; choose one of simulated, lgg"),
+        # What YAML takes for a date, and for one that there is not.
+        (["-p", "seed", "2024-01-01"], "parameter seed is datetime.date(2024, 1, 1); it must be"),
+        (["-p", "seed", "2024-02-30"], "parameter seed is '2024-02-30'; it must be of the kind"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(course, capfd, arguments, message):
@@ -232,6 +236,12 @@ def test_later_parameters_win(course, tmp_path):
     assert seed("-f", str(file)) == 1
     assert seed("-f", str(file), "--seed", "2") == 2
     assert seed("-f", str(file), "--seed", "2", "-p", "seed", "3") == 3
+
+
+def test_a_run_folder_may_look_like_a_number(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    found = run_command.gather_parameters(run_command._arguments(["-p", "run_folder", "2024"]))
+    assert found["run_folder"] == str(tmp_path / "2024")
 
 
 def test_an_empty_course_says_what_to_do(tmp_path):

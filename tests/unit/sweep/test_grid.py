@@ -32,6 +32,22 @@ def test_what_cannot_be_varied_is_told_in_one_line(network, words, said):
     assert str(told.value).startswith(said)
 
 
+def test_a_list_without_values_is_told(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text("rate: []\n")
+    with pytest.raises(CourseError, match="rate: no value; give at least one"):
+        read_grid("segmenter", [], path)
+
+
+def test_combinations_are_named_alike_in_whatever_order_they_are_given():
+    """Or a sweep that goes on would train all again."""
+    one, other = (
+        [label(each) for each in combinations(read_grid("detector", words, None))]
+        for words in (["rate=1e-3", "epochs=2"], ["epochs=2", "rate=1e-3"])
+    )
+    assert one == other == ["rate-0.001_epochs-2"]
+
+
 def test_weights_of_tversky_are_not_varied_for_another_loss():
     grid = read_grid(
         "segmenter", ["loss=focal_tversky,dice_cross_entropy", "fn_weight=0.5,0.7"], None

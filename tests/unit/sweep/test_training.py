@@ -43,7 +43,8 @@ def result(run, network, label, score, **values):
     """Write what a training of a sweep leaves."""
     folder = training.folder_of(run, network) / label
     scores = {"val_dice": score} if network == "segmenter" else {"val_loss": score, "val_auc": 0.9}
-    kept = {"values": values, "epoch": 2, **scores, "seconds": 9, "run": run.identity}
+    decided_by = training._decided_by(run, network)
+    kept = {"values": values, "epoch": 2, **scores, "seconds": 9, "run": decided_by}
     write_json(folder / training.RESULT, kept | {"made_with": {"threads": 1}})
 
 
@@ -56,6 +57,9 @@ def test_only_what_is_missing_is_trained(run, parameters):
     # Of other patients or another split it says nothing.
     other = replace(run, split=run.split.assign(part="train"))
     assert len(training.planned(other, "segmenter", grid, parameters)) == 2
+    # Nor of a training of another length, where the values do not say how long it is.
+    longer = replace(run, parameters=replace(run.parameters, segmenter_epochs=2))
+    assert len(training.planned(longer, "segmenter", grid, parameters)) == 2
 
 
 def test_trainings_of_the_detector_share_what_the_frozen_part_makes(run, parameters):

@@ -10,14 +10,12 @@ from utils.cluster.provenance import joined, joined_versions, made_with
 from utils.cohort.splits import patient_folds, split_sha256
 from utils.cohort.table import cohort_sha256
 from utils.evaluation.segmentation import HD95_BEFORE, HD95_NOW
-from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.tables import EXPERIMENTS, SLICE_COLUMNS
 from utils.tables import read_table, write_table
 
 # Where a fold's or attempt's own file tells with what it was computed.
 MADE_WITH = "made_with"
 ATTEMPTS = "attempts/*/*/attempt.json"
-COLUMNS = ["fold", "patient", "institution", "slice", "tumour_px", "predicted_px", "overlap_px"]
-PROBABILITIES = ["p_tumour", "p_detector", "p_segmenter", "flagged"]
 
 
 def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
@@ -64,8 +62,7 @@ def _collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         ]
         ours = experiment == "ours"
         path = out / ("slices.csv" if ours else f"slices_{experiment}.csv")
-        columns = COLUMNS + PROBABILITIES
-        slices = _merged(_joined(done, "slices")[columns], path, ["fold"], kept)
+        slices = _merged(_joined(done, "slices")[SLICE_COLUMNS], path, ["fold"], kept)
         if ours and slices["fold"].nunique() < folds:
             continue
         write_table(path, slices.sort_values(["patient", "slice"]))
@@ -162,7 +159,7 @@ def _one_definition(
     pandas.DataFrame
         If rows differ, the newest definition alone: ``hd95_px`` of the others is NaN.
     str
-        `metrics.HD95_NOW` or `metrics.HD95_BEFORE`.
+        `HD95_NOW` or `HD95_BEFORE`.
     """
     noted = {
         folder.name: config.read_json(folder / "fold.json").get("hd95", HD95_BEFORE)

@@ -6,19 +6,10 @@ import pandas as pd
 
 from utils.cohort.splits import patient_folds
 from utils.config import CourseError
-from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.tables import EXPERIMENTS, FOLDS, fold_names
 
-FOLDS = 5
 VALIDATING = 6  # one part in so many of those that are not tested validates
 SEED = 0
-INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient
-
-
-def fold_names(experiment: str) -> list[str]:
-    """Return the names of an experiment's folds: numbers, or the institution left out."""
-    if EXPERIMENTS[experiment].dealt == "institutions":
-        return list(INSTITUTIONS)
-    return [str(fold) for fold in range(FOLDS)]
 
 
 def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> pd.DataFrame:

@@ -45,7 +45,7 @@ from utils.models.postprocessing import (
     smooth_slices,
 )
 from utils.models.refinement import refine
-from utils.runtime import release
+from utils.runtime.memory import release
 from utils.tables import read_table, write_table
 
 # What is tried on validation: thresholds, which pieces are kept, and the weight of the
@@ -91,7 +91,7 @@ def run_fold(
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, history = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", report=reporter(recipe.epochs, folder)
+        run, recipe, folder / "segmenter", report=reporter(recipe, folder)
     )
     maps = patient_maps(run, model, ("validation", "test"))
     del model
@@ -166,13 +166,17 @@ def evidence_run(table, split, size, folder, recipe: Recipe | None = None) -> Ru
     return Run(parameters, folder, volumes.table, split, volumes)
 
 
-def reporter(epochs: int, folder: Path):
-    """Return a function that prints one line an epoch, with the name of the training's folder."""
+def reporter(recipe: Recipe, folder: Path):
+    """Return a function that prints one line an epoch, with the name of the training's folder.
+
+    Epochs are counted through all networks of the recipe.
+    """
+    epochs = sum(one.epochs for one in recipe.members or [recipe])
     name, count = f"{folder.parent.name}/{folder.name}", itertools.count(1)
 
     def report(values: dict) -> None:
         dice = f"{values['val_dice']:.3f}"
-        print(f"  {name}, epoch {next(count)} of at most {epochs}: {dice}", flush=True)
+        print(f"  {name}, epoch {next(count)} of {epochs}: validation Dice {dice}", flush=True)
 
     return report
 
@@ -364,7 +368,7 @@ def train_final(
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, _ = recipes.train_segmenter(
-        run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe.epochs, folder)
+        run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe, folder)
     )
     saving.save_half(model, out / "segmenter.keras")
     # Read anew: other processes may have finished more of them meanwhile.

@@ -13,13 +13,11 @@ import pandas as pd
 
 from utils.cluster.tasks import Task
 from utils.config import CourseError
-from utils.evidence.tables import EXPERIMENTS
+from utils.evidence.tables import EXPERIMENTS, FOLDS, fold_names
 from utils.evidence.training.collect import collect
 from utils.evidence.training.experiments import (
-    FOLDS,
     all_in_training,
     chosen_folds,
-    fold_names,
     fold_split,
     scaled_epochs,
     slices_as_patients,
@@ -116,6 +114,9 @@ def _attempts(work: Work, arguments: argparse.Namespace) -> list[Task]:
     if unknown:
         known = ", ".join(recipes.ATTEMPTS)
         raise CourseError(f"--attempt {unknown[0]}: unknown; choose one of {known}")
+    for fold in (arguments.fold or []) if names else []:
+        if fold not in map(str, range(FOLDS)):
+            raise CourseError(f"--fold {fold}: attempts have the folds 0 to {FOLDS - 1}")
     tasks = []
     for name in names:
         for fold, seed in product(arguments.fold or trial.FOLDS, arguments.seed or trial.SEEDS):

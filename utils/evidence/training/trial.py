@@ -55,9 +55,7 @@ def run_attempt(
     note, recipe = made_with(), recipes.ATTEMPTS[name]
     run = evidence_run(table, split, recipe.size, folder, recipe)
     run = replace(run, parameters=replace(run.parameters, seed=seed))
-    model, history = recipes.train_segmenter(
-        run, recipe, training, report=reporter(recipe.epochs, folder)
-    )
+    model, history = recipes.train_segmenter(run, recipe, training, report=reporter(recipe, folder))
     maps = patient_maps(run, model, ("validation",))
     key = {"attempt": name, "fold": fold, "seed": seed}
     rows = []

@@ -86,11 +86,6 @@ def handed_in(folder: Path) -> list[HandedIn]:
     return found
 
 
-def submissions(folder: Path) -> list[tuple[str, Path]]:
-    """Return student and path of each notebook below a folder, sorted (`handed_in`)."""
-    return [(one.student, one.path) for one in handed_in(folder) if not one.reason]
-
-
 def final_rows(listed: Sequence[HandedIn], tables: Mapping[Path, list[Row] | None]) -> list[Row]:
     """Return one row a student and exercise, and at most one more a student for all the rest.
 

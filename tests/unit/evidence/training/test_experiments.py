@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -370,6 +371,17 @@ def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkey
     assert config.read_json(tmp_path / "attempt.json")["seed"] == 0
     assert (training / "history.csv").stat().st_mtime_ns == written
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attempt.json", "patients.csv"]
+
+
+def test_the_epochs_of_all_networks_of_a_recipe_are_counted_together(capsys):
+    members = tuple(recipes.Recipe("", None, epochs=epochs) for epochs in (2, 3))
+    report = folds_module.reporter(recipes.Recipe("", None, members=members), Path("ours/4"))
+    for dice in (0.5, 0.25):
+        report({"val_dice": dice})
+    assert capsys.readouterr().out.splitlines() == [
+        "  ours/4, epoch 1 of 5: validation Dice 0.500",
+        "  ours/4, epoch 2 of 5: validation Dice 0.250",
+    ]
 
 
 @pytest.mark.long

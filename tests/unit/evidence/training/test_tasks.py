@@ -67,6 +67,20 @@ def test_an_unknown_attempt_is_told_before_anything_is_trained(planned):
     assert str(told.value) == f"--attempt oars: unknown; choose one of {known}"
 
 
+@pytest.mark.parametrize("fold", ["9", "CS"])
+def test_a_fold_that_attempts_lack_is_told_before_anything_is_trained(planned, fold):
+    words = ["--no-folds", "--fold", fold, "--attempt", "FLAIR alone"]
+    with pytest.raises(config.CourseError, match=f"--fold {fold}: attempts have the folds 0 to 4"):
+        planned(*words)
+
+
+def test_a_place_for_tables_that_cannot_be_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("something else")
+    arguments = __main__._parse(["data", "--work", str(tmp_path), "--out", str(tmp_path / "file")])
+    with pytest.raises(config.CourseError, match="file: is a file; choose another folder"):
+        __main__.run_all(pd.DataFrame(), arguments)
+
+
 def test_paths_of_tasks_are_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = []

@@ -20,7 +20,7 @@ from utils.exercises.grading import files, submissions as submissions_module
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.files import content, sweep
 from utils.exercises.grading.marks import Row
-from utils.exercises.grading.submissions import _look, handed_in, submissions
+from utils.exercises.grading.submissions import _look, handed_in
 from utils.grade import grade
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
@@ -269,7 +269,7 @@ def test_notebooks_are_found_however_deep_they_lie(tmp_path):
         place = inner
     os.close(os.open("ben.ipynb", os.O_WRONLY | os.O_CREAT, dir_fd=place))
     os.close(place)
-    found = [path for _, path in submissions(tmp_path)]
+    found = [path for _, path in graded.submissions(tmp_path)]
     assert [path.name for path in found] == ["ada.ipynb", "ben.ipynb"]
     assert [content(tmp_path, path) for path in found] == [b"", b""]
     while (folder := next(tmp_path.glob("d"), None)) and os.path.isdir(folder / "d"):

@@ -14,7 +14,6 @@ from utils.exercises.exercise import Case, Exercise
 from utils.exercises.grading import marks as marks_module
 from utils.exercises.grading.confine import Limits, lacking
 from utils.exercises.grading.marks import marked, number_of, one_line
-from utils.exercises.grading.submissions import submissions
 from utils.grade import grade, main
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"needs walls: {lacking()}")
@@ -357,6 +356,13 @@ def test_a_process_that_is_ended_from_outside_is_told_and_what_is_marked_is_kept
     assert out.read_bytes().count(b",right,1,") == 4 * 3
 
 
+def test_a_process_that_was_told_to_end_has_not_marked_the_next_notebook(monkeypatch):
+    """Or the notebook would be kept as marked, without rows."""
+    monkeypatch.setattr(command._Marker, "ended", True)
+    with pytest.raises(CourseError, match="a process that marks was ended"):
+        command._result(command._at_once(command._mark, "ada", "01.ipynb", b"{}"))
+
+
 def test_submissions_leave_out_links_and_hidden_folders(tmp_path):
     folder = tmp_path / "in"
     kept = submit(folder, "ada/01_explore.ipynb", [])
@@ -364,7 +370,7 @@ def test_submissions_leave_out_links_and_hidden_folders(tmp_path):
     submit(folder, "ada/.ipynb_checkpoints/01_explore-checkpoint.ipynb", [])
     (folder / "ben").symlink_to(outside.parent)
     (folder / "cleo.ipynb").symlink_to(outside)
-    assert submissions(folder) == [("ada", kept)]
+    assert graded.submissions(folder) == [("ada", kept)]
 
 
 @pytest.mark.parametrize("make", [False, True])
@@ -373,7 +379,7 @@ def test_submissions_that_are_not_there(make, tmp_path):
     if make:
         folder.mkdir()
     with pytest.raises(CourseError, match=r"no such folder|no notebook"):
-        submissions(folder)
+        graded.submissions(folder)
 
 
 def test_a_system_without_walls_is_refused_unless_trusted(tmp_path, monkeypatch, capsys):

