@@ -63,6 +63,7 @@ evidence: .venv/.installed ## recompute results/lgg from the real cohort (DATA=.
 		$(ON_CLUSTER)
 	@$(PY) -m utils.published
 	@$(PY) -m utils.notebooks --only 05
+	@$(PY) -m utils.notebooks --only 06
 
 # VARY has no quotes in the shell: each of its words is an argument of its own.
 sweep: .venv/.installed ## train a model with each combination of values (MODEL=segmenter, VARY="rate=3e-4,1e-3")

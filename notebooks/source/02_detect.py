@@ -25,7 +25,7 @@
 # 3. *Preprocessing*: done wrongly, nothing fails, and the score falls.
 # 4. *Freeze and build*: of many million weights about a thousand are left to train.
 # 5. *Compile and fit* the last layer: seconds. The network learns its training patients by heart.
-# 6. *Unfreeze and fine-tune*: minutes, and worth measuring against all that came before.
+# 6. *Unfreeze and fine-tune*: half a minute, and worth measuring against all that came before.
 # 7. *Threshold, curves, calibration, errors*: from a score to an answer that one can rely on, or
 #    not.
 #
@@ -61,7 +61,7 @@ print(run.describe())
 # %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
-from utils.runtime import release
+from utils.runtime.memory import release
 
 
 def say(text):
@@ -206,14 +206,14 @@ check.area_under_roc(area_under_roc)
 # them; we give the path of a file, because the course keeps them on your machine.
 #
 # What is all of that worth? To know it, the same network is also trained from random weights. That
-# takes longest, and it keeps the output of every layer in memory, more than a notebook of 2 GB has
-# left beside other networks. So `train_apart` lets it happen now, in a process of its own; we come
-# back to the result when there is something to compare it with.
+# takes longest, so `start_apart` begins it now, in a process of its own, and we go on meanwhile; we
+# come back to the result when there is something to compare it with. (It keeps the output of every
+# layer in memory. Where that is short, the next cell waits until it is done.)
 
 # %%
 from utils.course import workers
 
-workers.train_apart(run, "utils.course.detector:train_from_scratch")
+finish_from_scratch = workers.start_apart(run, "utils.course.detector:train_from_scratch")
 
 # %%
 import keras
@@ -900,15 +900,16 @@ from_scratch.compile(
 del from_scratch
 
 # %% [markdown]
-# The next line would be `from_scratch.fit(...)`, as before. It is the only thing that you do not
-# see: this is what `train_apart` did above, before there was a network here, with the learning rate
-# falling along a cosine again. Every image was changed anew whenever it came up, and nothing could
-# be stored, so each one cost many times as much. The network went through the training slices once
-# and was validated four times on the way. The next cell reads the result.
+# The next line would be `from_scratch.fit(...)`, as before. You do not see it here: the process
+# that we started has run it meanwhile, with a learning rate that falls along a cosine again. Every
+# image was changed anew whenever it came up, and nothing could be stored, so each one cost many
+# times as much. The network went through the training slices once and was validated four times on
+# the way. The next cell waits for it, if it must, and reads the result.
 #
 # *Predict before you run: will it beat the baseline?*
 
 # %%
+finish_from_scratch()
 from_scratch, from_scratch_history = detector.train_from_scratch(run)
 p_from_scratch = detector.probabilities(from_scratch, test)
 del from_scratch
@@ -1251,7 +1252,9 @@ say(
 # A network may order the slices well and still be too sure of itself, or not sure enough: its
 # [calibration](../docs/glossary.md#calibration) is poor. A **reliability diagram**
 # sorts the slices into bins by predicted probability and compares with the share that does have
-# tumour. If the points lie on the diagonal, a probability of 0.8 does mean 80 per cent.
+# tumour. If the points lie on the diagonal, a probability of 0.8 does mean 80 per cent. Their mean
+# distance from it, each bin counted with its slices, is the
+# [expected calibration error](../docs/glossary.md#expected-calibration-error).
 #
 # **[Temperature scaling](../docs/glossary.md#temperature-scaling)** ([Guo et al.
 # 2017](https://arxiv.org/abs/1706.04599)) is the simplest correction: divide the logit, the number
@@ -1322,10 +1325,12 @@ print("scaling leaves the AUC as it is:", bool(same))
 # %% [markdown]
 # One number fitted on a few patients corrects a general over- or under-confidence and no more, and
 # on other patients it may make matters worse. The network keeps its T all the same, because it was
-# chosen before the held-out patients were looked at. The bars come from drawing whole patients,
-# like every interval here. A bin whose slices all come from one patient has no bar. Where all
-# slices of a bin are alike the bar has no length; that does not mean that the value is certain,
-# only that these patients cannot show how much it varies.
+# chosen before the held-out patients were looked at.
+#
+# The bars in the reliability diagram come from drawing whole patients, like every interval here. A
+# bin whose slices all come from one patient has no bar. Where all slices of a bin are alike the bar
+# has no length; that does not mean that the value is certain, only that these patients cannot show
+# how much it varies.
 
 # %% [markdown]
 # ### Exercise 2.9 · The gap in a reliability diagram
@@ -1423,7 +1428,7 @@ say(
     f"in {peaks.share:.0%}; a point put anywhere in the head would in {peaks.chance:.0%}. In the "
     f"half with the higher probabilities it is {inside[sure].mean():.0%}, in the other half "
     f"{inside[unsure].mean():.0%}. "
-    + (f"In {empty} slices the map is 0 everywhere: no place speaks for tumour." if empty else "")
+    f"Slices whose map is 0 everywhere, so that no place speaks for tumour: {empty}."
 )
 
 # %% [markdown]

@@ -529,9 +529,10 @@ print(f"{over_patients / over_slices:.2f} times as wide over patients; {SOURCE}"
 #
 # Mind also what the interval over patients does *not* contain. It describes only which patients
 # happened to come. Another training with another seed, another hospital and another expert's masks
-# are not in it. With fewer than 20 patients or so even this interval is a little too narrow, and
-# with a handful, as in a short trial run, it means next to nothing. And an interval without width,
-# "1.00 to 1.00", says that nothing varied among these patients, not that nothing ever will.
+# are not in it. With twenty patients or fewer even this interval is too narrow (notebook 5 measures
+# by how much), and with a handful, as in a short trial run, it means next to nothing. And an
+# interval without width, "1.00 to 1.00", says that nothing varied among these patients, not that
+# nothing ever will.
 
 # %% [markdown]
 # ### Exercise 4.4 · Draw patients yourself
@@ -790,7 +791,8 @@ words = (
     f"**What this figure shows.** In the smallest third ({third['from_px']:.0f} to "
     f"{third['to_px']:.0f} px) the {order[0]} finds {smallest[order[0]]:.2f} of the slices, the "
     f"{order[1]} {smallest[order[1]]:.2f} and the {order[2]} {smallest[order[2]]:.2f}. In the "
-    f"largest third all three find at least {min(values[-1] for values in shares.values()):.2f}."
+    "largest third the lowest of the three shares is "
+    f"{min(values[-1] for values in shares.values()):.2f}."
 )
 display(Markdown(words))
 
@@ -842,7 +844,7 @@ display(Markdown(words))
 # answers it. With another seed the bars belong to other patients; that they are spread unevenly
 # stays.
 #
-# ## One set of predictions, a dozen Dice scores
+# ## One set of predictions, eleven Dice scores
 #
 # Remember this part when you read a paper. The masks stay exactly as they are; only the way of
 # averaging changes, and each of these ways may stand behind the plain name "Dice". *Predict: how

@@ -3,7 +3,8 @@
 #
 # The notebooks before this one ran on simulated patients, where we know that the method works. What
 # do real patients give? Tables of that are stored with the course: a detector and a segmenter were
-# trained and tested on patients of the LGG cohort, in five folds by patient. This notebook reads
+# trained and tested on patients of the LGG cohort, in five [folds](../docs/glossary.md#fold) by
+# patient. This notebook reads
 # them the way you would read a paper, with one difference: here you have every row.
 #
 # **Whose numbers these are.** The detector was fine-tuned as in notebook 2. The segmenter comes
@@ -32,7 +33,7 @@
 #
 # 1. Is this segmenter better or worse than the published one, or can we not tell?
 # 2. Would a split by slices have told us something else?
-# 3. Which patients would have been failed, and could we have known?
+# 3. Which patients would have been failed, and how?
 # 4. What made the recipe better, as far as it has been measured?
 #
 # The tables are about **real patients**, and about numbers only: every image that you see is of a
@@ -213,8 +214,9 @@ check.neighbours_as_channels(neighbours_as_channels)
 #
 # Notebook 3 wrote its encoder and began with random weights. Here the encoder is a network that
 # ImageNet has trained, cut off before its last blocks, as in notebook 2. A U-Net needs the features
-# of every resolution, so we take the outputs of four layers: the first convolution and the ends of
-# three stages. They are the [skip connections](../docs/glossary.md#skip-connection).
+# of every resolution, so we take the outputs of four layers: the first convolution, the ends of two
+# stages, and the last block but one of a third. They are the [skip
+# connections](../docs/glossary.md#skip-connection).
 #
 # *Predict before you run: each stage halves the resolution. What is the side of the coarsest
 # features?*
@@ -490,9 +492,10 @@ print("probabilities of two slices:", maps.shape)
 # Write `refined(p, inside, around, strength)`. `p` holds the probability of each pixel, `inside`
 # and `around` how common the grey level of that pixel is in the tumour and around it (all above
 # 0); the three are arrays of one shape. Multiply the odds `p / (1 - p)` by the ratio of the two, to
-# the power `strength`, and return probabilities. The strength is there because neighbouring pixels
-# repeat each other: at 0 the grey levels are not believed at all, at 1 as if each pixel were
-# independent.
+# the power `strength`, and return probabilities. The strength says how far the grey levels are
+# believed: at 0 not at all, at 1 as Bayes' rule has it for pixels that are independent. They are
+# not, and so the strength is chosen on validation patients, like a threshold; it may come out
+# above 1.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -515,7 +518,7 @@ def refined(p, inside, around, strength):
     p, inside, around : ndarray of float, of one shape
         Probabilities between 0 and 1; shares of the grey level, above 0.
     strength : float
-        From 0, not at all, to 1.
+        0 leaves the probabilities as they are; 1 is Bayes' rule.
     """
     odds = p / (1 - p) * (inside / around) ** strength
     return odds / (1 + odds)
@@ -770,8 +773,8 @@ say(
 # The promise is about the procedure: if the study were repeated many times, with other patients
 # each time, 95 % of the intervals would hold the true value. On real data we never know the truth.
 # But we can play it: let our patients *be* the population, so that their mean is the truth. Draw
-# a study of 10, 20 or 40 of them, compute its bootstrap interval, and look whether it holds the
-# truth. Do that 400 times.
+# a study of a few or many of them, with replacement, compute its bootstrap interval, and look
+# whether it holds the truth. Do that 400 times for each size.
 
 # %% tags=["nbval-check-output"]
 random = np.random.default_rng(0)
@@ -790,12 +793,12 @@ for number in (5, 10, 20, 40, 80):
     )
 
 # %% [markdown]
-# With five patients the interval promises more than it keeps: a handful of patients often holds no
-# bad one, and then the [bootstrap](../docs/glossary.md#bootstrap) cannot know that there are any.
-# With more it comes near, though even then it falls a little short: a few very bad patients make
-# the distribution lopsided. So read "95 %" as "not quite 95 %", and with few patients as clearly
-# less. The width falls with the root of the number of patients: four times the patients for about
-# half the width.
+# The fewer the patients, the more the interval promises than it keeps: a handful of patients often
+# holds no bad one, and then the [bootstrap](../docs/glossary.md#bootstrap) cannot know that there
+# are any. With a few dozen it comes near, though even then it may fall a little short: a few very
+# bad patients make the distribution lopsided. So read "95 %" as "not quite 95 %", and with few
+# patients as clearly less. The width falls with the root of the number of patients: four times the
+# patients for about half the width.
 #
 # ### Exercise 5.4 · Coverage
 #
@@ -936,8 +939,8 @@ say("**What this figure shows.** " + " ".join(lines))
 # Now to the mistake from [notebook 1](01_explore.ipynb). Each recipe was trained again with the
 # slices dealt at random, so that every tested slice has neighbours of the same patient in training.
 # The **inflation** is what that adds. To be fair, both are scored on **the same slices**: those
-# that both experiments have predicted. (A training costs hours, so that not every experiment has
-# all its folds; the table says on how much each comparison rests.)
+# that both experiments have predicted. (A fold costs about half an hour, and there are many, so
+# that not every experiment has all of them; the table says on how much each comparison rests.)
 #
 # *Predict before you run: how much does the random split add to the mean Dice? And to the AUC?*
 
@@ -1136,8 +1139,8 @@ say(
 # few it failed outright: a bright stretch at the edge of FLAIR, which is only the coil's shading,
 # was taken for tumour, and as it was the larger piece, the true one was thrown away. The pre- and
 # the post-contrast image showed the tumour plainly, but the network never saw them. From this came
-# most of the rows of the table at the top of this notebook: all sequences, shaded images in the
-# training, the brain's grey level, the refinement, pieces by evidence.
+# five rows of the tables under *All differences from notebook 3*: all sequences, shaded images in
+# the training, the brain's grey level, the refinement, pieces by evidence.
 #
 # First all of it together, out of fold.
 #
@@ -1188,7 +1191,7 @@ say(
 # For some differences there is no such pair at all: the decoder, the mirrored images and the
 # shading by itself have never been left out. What they are worth nobody knows.
 #
-# *Predict before you run: which of the differences in the table at the top is worth most?*
+# *Predict before you run: which of the differences in those tables is worth most?*
 
 # %% tags=["nbval-check-output"]
 worth = attempts.worth(evidence.attempt_patients)

@@ -72,8 +72,8 @@ print(run.describe())
 # training slices with tumour, with a minus for those without. The number C limits how large a
 # single weight may become. With a small C no single slice can decide much (strong regularisation);
 # with a large C the SVM may give a slice as much weight as it takes to classify it rightly (weak
-# regularisation). Until the last section C stays at 10, and three quarters of the slices are
-# trained on, in all three splits.
+# regularisation). Until the section on regularisation C stays at 10, and three quarters of the
+# slices are trained on, in all three splits.
 #
 # Why an SVM and not the network of notebook 2? Because it trains in a fraction of a second, so that
 # we can repeat each split many times and see how much chance there is in a score.
@@ -502,7 +502,7 @@ print("random slices lose less than 0.001:", loss["random slices"] < 0.001)
 # Networks *can* memorise: trained long enough, they fit even labels that were drawn by chance
 # ([Zhang et al. 2017](https://arxiv.org/abs/1611.03530)). How much a given one does depends on its
 # size, where its weights start from, augmentation, and how long it is trained. It has to be
-# measured for each recipe, and the last section does that.
+# measured for each recipe, and *On real patients*, below, does that.
 
 # %% [markdown]
 # ### Exercise 6.6 · Tune without a leak

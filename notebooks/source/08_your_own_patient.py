@@ -453,7 +453,7 @@ check.volume_ml(volume_ml)
 # [test-time augmentation](../docs/glossary.md#test-time-augmentation)
 # ([Wang et al. 2019](https://doi.org/10.1016/j.neucom.2019.01.103)). Here there are six augmented
 # predictions, the *members*: as it is, mirrored, shifted by three pixels (5.6 mm at a size of 128),
-# both, with less contrast, with more.
+# mirrored and shifted the other way, with less contrast, mirrored with more.
 #
 # - The **mean** of the members is often a slightly better map than any one of them.
 # - The **standard deviation** shows *where* they disagree: usually along the border.
@@ -805,19 +805,19 @@ print("training slices lie less than half as far as validation slices (median):"
 #
 # - **Other things are easy to notice.** Photographs and cells lie far beyond the limit. Heads cut
 #   in another plane lie near it, on one side or the other depending on the training.
-# - **Small mistakes with large consequences are hard to notice.** After two sequences have been
-#   exchanged, every slice still looks like a slice of a head, and the distance hardly changes,
-#   although the mask is all wrong. Here it is the *agreement* that falls. A distance sees what its
-#   features see, and these were trained to find tumours, not to tell T1 from FLAIR.
+# - **Small mistakes with large consequences are hard to notice.** After FLAIR and post-contrast
+#   have been exchanged, every slice still looks like a slice of a head, and the distance hardly
+#   changes, although the mask is all wrong. Here it is the *agreement* that falls. A distance sees
+#   what its features see, and these were trained to find tumours, not to tell T1 from FLAIR.
 # - **Agreement fails in other cases.** The members can agree on a wrong mask, and where none of
 #   them draws anything they agree perfectly.
 # - **Missing sequences are let through, as intended**: they were part of the training. They cost
 #   some Dice, and nothing warns of it.
 # - **One good result is not a rule.** The skull-stripped head may be segmented well here. The model
 #   has never seen one, and the next one may fail.
-# - **A mirrored patient cannot be noticed.** Distance, agreement and Dice are those of the true
-#   image, because training mirrors images on purpose. Yet the tumour is now on the wrong side of
-#   the body. No model in this course can notice; only the affine can, and somebody who looks.
+# - **A mirrored patient cannot be noticed.** Distance, agreement and Dice are nearly those of the
+#   true image, because training mirrors images on purpose. Yet the tumour is now on the wrong side
+#   of the body. No model in this course can notice; only the affine can, and somebody who looks.
 #
 # ### Would simpler features do?
 #

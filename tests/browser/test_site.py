@@ -21,8 +21,8 @@ REPOSITORY = "https://github.com/owner/repository"
 PAGES = (
     "index.html",
     *(f"notebooks/{path.stem}.html" for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))),
-    "instructors.html",
-    "cluster.html", "glossary.html", "model_card.html", "data.html", "contributing.html",
+    "instructors.html", "cluster.html", "parallel.html", "glossary.html",
+    "model_card.html", "data.html", "contributing.html",
     "api.html", "search.html", "demo/index.html",
 )  # fmt: skip
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]

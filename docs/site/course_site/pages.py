@@ -11,6 +11,7 @@ DOCUMENTS = {
     "docs/instructors.md": "instructors",
     "docs/glossary.md": "glossary",
     "docs/cluster.md": "cluster",
+    "docs/parallel-training.md": "parallel",
     "results/lgg/model_card.md": "model_card",
     "data/README.md": "data",
     "CONTRIBUTING.md": "contributing",
