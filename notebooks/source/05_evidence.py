@@ -618,8 +618,8 @@ scanners and real tumours do that |
 what errs differently averages out |
 | Refinement | none | by the patient's own grey levels | this tumour, not tumours in general |
 | Pieces | all, or the largest | those with evidence | the largest may be the wrong one |
-| Chosen on | validation patients | validation patients of all folds together | those of one fold \
-are few |""")
+| Chosen on | validation patients | the patients that the other folds test | those who \
+validate in one fold are few |""")
 
 # %% [markdown]
 # Each row is a guess until somebody measures it. What has been measured comes under [*What made it

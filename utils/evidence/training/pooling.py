@@ -1,8 +1,9 @@
-"""What is chosen on the validation patients of all folds of an experiment together.
+"""What the folds of an experiment choose together: each on the patients that the others test.
 
 The eleven validation patients of one fold are too few: a threshold that suits them may not suit
-others. A fold may use the validation patients of the others too, each predicted by the network of
-its own fold, which never saw it; but none of those that it tests itself.
+others. Those of all five folds together are twice as many and no more, for much the same patients
+validate in each. But every patient is tested once, by a network that never saw it; a fold may use
+all of these but those that it tests itself, four fifths of the cohort.
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,7 +54,7 @@ def are_to_choose(folders: Iterable[Path]) -> bool:
 def choose_together(
     table: pd.DataFrame, recipe: Recipe, folds: Mapping[Path, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Choose for every fold of an experiment anew, on all folds' validation, and write its rows.
+    """Choose for every fold of an experiment anew, on what the others test, and write its rows.
 
     Parameters
     ----------
@@ -66,21 +67,21 @@ def choose_together(
     Returns
     -------
     pandas.DataFrame
-        ``patient`` and Dice with each of `choices`, of every validation patient of every fold.
+        ``patient`` and Dice with each of `choices`, of every patient that a fold tests.
     """
     tried, scores, rows = choices(), [], []
     shown = evidence_run(table, None, recipe.size, next(iter(folds)), recipe)
     for folder, split in folds.items():
         run = replace(shown, split=split)
         maps, detected, _ = read_predicted(folder)
-        chosen = run.in_part("validation")
+        tested = run.in_part("test")
         rows.append(
-            detected[chosen].assign(
-                label=run.volumes.labels[chosen], score=segmenter_scores(run, maps)[chosen]
+            detected[tested].assign(
+                label=run.volumes.labels[tested], score=segmenter_scores(run, maps)[tested]
             )
         )
         owner = run.table["patient"].to_numpy()
-        for patient in sorted(set(owner[chosen])):
+        for patient in sorted(set(owner[tested])):
             own = owner == patient
             flair = flair_of(run.volumes.images[own])
             values = patient_scores(
