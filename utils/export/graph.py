@@ -48,6 +48,13 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
+    def split(self, tensor: str, count: int, axis: int) -> list[str]:
+        """Cut a tensor along an axis into parts of one length, and return their names."""
+        name = f"split_{len(self.nodes)}"
+        parts = [f"{name}_{number}" for number in range(count)]
+        self.nodes.append(helper.make_node("Split", [tensor], parts, name=name, axis=axis))
+        return parts
+
     def weight(self, name: str, values: np.ndarray) -> str:
         """Add weights, once for each name, and return what nodes call them.
 

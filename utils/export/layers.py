@@ -257,6 +257,13 @@ def _transposition(graph, layer, path, tensors) -> Tensor:
     return Tensor(graph.node("Transpose", [graph.last(tensors[0]).name], perm=layer.axes))
 
 
+def _splitting(graph, layer, path, tensors) -> list[Tensor]:
+    if not isinstance(layer.indices_or_sections, int):
+        raise NotWritten("parts of any length")
+    given = graph.last(tensors[0]).name
+    return [Tensor(part) for part in graph.split(given, layer.indices_or_sections, layer.axis)]
+
+
 def _nothing(graph, layer, path, tensors) -> Tensor:
     """Write what does something in training only."""
     return tensors[0]
@@ -285,6 +292,7 @@ WRITERS = {
     "Rescaling": _rescaling,
     "Reshape": _reshaping,
     "SpatialDropout2D": _nothing,
+    "Split": _splitting,
     "Transpose": _transposition,
     "UpSampling2D": _upsampling,
     "ZeroPadding2D": _zero_padding,

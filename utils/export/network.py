@@ -59,7 +59,12 @@ def _network(graph: Graph, model: keras.Model, path: str, given: Tensor, file) -
             for each in keras.tree.flatten((arguments, named))
             if isinstance(each, keras.KerasTensor)
         ]
-        written[id(made)] = made, _layer(graph, layer, f"{path}{layer.name}", tensors, file)
+        found = _layer(graph, layer, f"{path}{layer.name}", tensors, file)
+        of_keras = made if isinstance(made, (list, tuple)) else [made]
+        of_onnx = found if isinstance(found, list) else [found]
+        written.update(
+            (id(each), (each, tensor)) for each, tensor in zip(of_keras, of_onnx, strict=True)
+        )
         return made
 
     # Keras's own way through its layers, in order; they are used, not copied.
@@ -69,7 +74,8 @@ def _network(graph: Graph, model: keras.Model, path: str, given: Tensor, file) -
     return written[id(through.outputs[0])][1]
 
 
-def _layer(graph: Graph, layer, path: str, tensors: list[Tensor], file) -> Tensor:
+def _layer(graph: Graph, layer, path: str, tensors: list[Tensor], file) -> Tensor | list[Tensor]:
+    """Write a layer and return what it makes, a list where that is several tensors."""
     if isinstance(layer, keras.Model):
         return _network(graph, layer, f"{path}/", tensors[0], file)
     kind = type(layer).__name__

@@ -10,6 +10,7 @@ from keras import layers
 from tiny_networks import tiny_detector
 
 from utils.config import CourseError, write_json
+from utils.evidence import recipes
 from utils.export.files import export_models
 from utils.export.network import onnx_of
 from utils.models import resnet50, resunet
@@ -49,6 +50,15 @@ def shared_and_mirrored():
     return keras.Model(inputs, layers.Average()([inner(inputs), mirrored]))
 
 
+def of_two_members():
+    """What is shipped: the mean of a network that is given FLAIR and one that is given all."""
+    members = [
+        recipes.flip_averaged(resnet50.pretrained_unet(32, seed=seed, sequences=sequences))
+        for seed, sequences in ((0, 1), (1, 3))
+    ]
+    return recipes.averaged(members, "all")
+
+
 LAYERS = {
     "even stride": lambda x: layers.Conv2D(4, 3, strides=2, padding="same")(x),
     "dilated": lambda x: layers.Conv2D(4, 3, dilation_rate=2, padding="same", use_bias=False)(x),
@@ -70,6 +80,7 @@ LAYERS = {
     "multiplied": lambda x: layers.Multiply()([x, layers.Conv2D(3, 1)(x)]),
     "leaky": lambda x: layers.Dropout(0.5)(layers.LeakyReLU(0.2)(layers.Conv2D(2, 1)(x))),
     "flattened": lambda x: layers.Dense(2)(layers.Flatten()(layers.Conv2D(2, 3)(x))),
+    "split": lambda x: layers.Concatenate()(keras.ops.split(x, 3, axis=-1)[::2]),
     "reshaped": lambda x: keras.ops.transpose(layers.Reshape((13, 39))(x), (0, 2, 1)),
 }
 
@@ -89,10 +100,11 @@ def test_a_layer_computes_in_onnx_what_it_does_in_keras(kind, tmp_path):
         lambda: resunet.resunet(32),
         lambda: resnet50.pretrained_unet(32),
         lambda: resnet50.pretrained_unet(32, sequences=3),
+        of_two_members,
         lambda: resnet50.calibrated(tiny_detector()),
         shared_and_mirrored,
     ],
-    ids=["resunet", "unet on resnet50", "of three sequences", "detector", "mirrored"],
+    ids=["resunet", "unet on resnet50", "of three sequences", "of two", "detector", "mirrored"],
 )
 def test_the_networks_of_the_course_answer_alike_in_batches_of_any_length(network, tmp_path):
     model = network()
@@ -126,6 +138,7 @@ def test_weights_of_16_bits_are_stored_so_and_others_are_not():
         (layers.ReLU(max_value=6.0, name="odd"), "'odd' is a ReLU with max_value=6.0"),
         (layers.UpSampling2D(2, interpolation="bicubic", name="odd"), "interpolation='bicubic'"),
         (layers.BatchNormalization(axis=1, name="odd"), "with axis=1"),
+        (lambda x: keras.ops.split(x, [1], axis=-1)[0], "is a Split with parts of any length"),
     ],
 )
 def test_a_layer_that_cannot_be_written_is_told(layer, told):
