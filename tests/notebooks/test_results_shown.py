@@ -25,7 +25,7 @@ QUOTED = {
     "0.91": "made up, in the quiz", "0.70": "made up, in the quiz", "0.76": "made up, in the quiz",
     "0.005": "a guess to choose from", "0.03": "a guess to choose from",
     "0.1": "a guess to choose from",
-    "10": "drawn patients", "20": "drawn patients", "40": "drawn patients", "400": "draws",
+    "400": "draws",
     "90": "minutes", "1.5": "GB",
 }  # fmt: skip
 
