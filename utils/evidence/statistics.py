@@ -123,7 +123,7 @@ def aucs(slices: pd.DataFrame) -> dict[str, Interval]:
 def operating_point(slices: pd.DataFrame) -> dict[str, Interval]:
     """Return sensitivity and specificity of the column ``flagged``.
 
-    Each fold flags at a threshold of its own, chosen on its validation patients.
+    Each fold flags at a threshold of its own, chosen on patients that it does not test.
 
     Returns
     -------

@@ -84,7 +84,7 @@ class Evidence:
     patients : pandas.DataFrame
         ``fold, patient, institution, dice, hd95_px, tumour_px``.
     folds : pandas.DataFrame
-        What each fold of each experiment chose on its validation patients.
+        What each fold of each experiment chose, on patients that it does not test.
     provenance : dict
         ``data_sha256, patients, slices, split_sha256, commit, versions, seconds, machine``, and
         ``hd95``: under which definition ``hd95_px`` was computed (see `hd95_definition`).

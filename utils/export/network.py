@@ -60,11 +60,9 @@ def _network(graph: Graph, model: keras.Model, path: str, given: Tensor, file) -
             if isinstance(each, keras.KerasTensor)
         ]
         found = _layer(graph, layer, f"{path}{layer.name}", tensors, file)
-        of_keras = made if isinstance(made, (list, tuple)) else [made]
         of_onnx = found if isinstance(found, list) else [found]
-        written.update(
-            (id(each), (each, tensor)) for each, tensor in zip(of_keras, of_onnx, strict=True)
-        )
+        for each, tensor in zip(keras.tree.flatten(made), of_onnx, strict=True):
+            written[id(each)] = each, tensor
         return made
 
     # Keras's own way through its layers, in order; they are used, not copied.

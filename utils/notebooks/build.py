@@ -39,8 +39,14 @@ def read_source(path: Path) -> NotebookNode:
     return notebook
 
 
-def read_notebook(path: Path) -> NotebookNode:
+def read_notebook(path: Path, remedy: str = "get it anew from git") -> NotebookNode:
     """Return a stored notebook.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What the user can do if it cannot be read.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def read_notebook(path: Path) -> NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise CourseError(f"{path}: not readable as a notebook; get it anew from git") from error
+        raise CourseError(f"{path}: not readable as a notebook; {remedy}") from error
 
 
 def differences(source: NotebookNode, notebook: NotebookNode) -> list[str]:

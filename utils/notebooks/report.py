@@ -150,7 +150,8 @@ def notebooks(run_folder: Path, metrics: Mapping) -> list[dict[str, object]]:
 
 def _title(path: Path) -> str:
     """Return the first heading of a notebook, its name if it has none."""
-    for cell in read_notebook(path).cells:
+    again = f"run it again: python -m utils.run --only {path.stem.split('_')[0]}"
+    for cell in read_notebook(path, again).cells:
         heading = re.search(r"^# +(.+)$", cell.source, re.MULTILINE)
         if cell.cell_type == "markdown" and heading:
             return heading.group(1).strip()

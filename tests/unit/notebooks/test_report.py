@@ -173,3 +173,16 @@ def test_lookup_and_flatten():
     assert lookup(METRICS, "seed.deeper") is None
     nested = {"a": {"b": {"c": 1}}, "patients": {"test": ["x"]}, "d": "e"}
     assert flatten({**nested, "seconds": {"01": 3}}) == [("a.b.c", "1"), ("d", "e")]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("predictions.csv", "not readable as a table; make it again: .* --only 04"),
+        ("04_evaluate.ipynb", "not readable as a notebook; run it again: .* --only 04"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_told_with_how_it_is_made_again(run_folder, name, said):
+    (run_folder / name).write_text("")
+    with pytest.raises(CourseError, match=f"{name}: {said}$"):
+        page(run_folder)

@@ -114,8 +114,8 @@ def _attempts(work: Work, arguments: argparse.Namespace) -> list[Task]:
     if unknown:
         known = ", ".join(recipes.ATTEMPTS)
         raise CourseError(f"--attempt {unknown[0]}: unknown; choose one of {known}")
-    for fold in (arguments.fold or []) if names else []:
-        if fold not in map(str, range(FOLDS)):
+    for fold in arguments.fold or []:
+        if names and fold not in fold_names("ours"):
             raise CourseError(f"--fold {fold}: attempts have the folds 0 to {FOLDS - 1}")
     tasks = []
     for name in names:
