@@ -20,6 +20,7 @@ PARTS = {
     "neighbouring slices": ("one slice, three sequences", REFERENCE),
     "cut to the head": ("whole image", REFERENCE),
     "128 px, not 192": ("192 px", REFERENCE),
+    "16 epochs, not 32": ("twice as long", REFERENCE),
     "grey levels by the brain's mode": ("mean of the head", REFERENCE),
     "Dice + cross-entropy": ("focal Tversky", REFERENCE),
     "moved further, tumours darkened": ("gentle augmentation", REFERENCE),

@@ -226,6 +226,9 @@ ATTEMPTS = {
         FLAIR_MEMBER, frame="picture", words="as FLAIR alone, not cut to the head"
     ),
     "192 px": replace(FLAIR_MEMBER, size=192, words="as FLAIR alone, at 192 px"),
+    "twice as long": replace(
+        FLAIR_MEMBER, epochs=32, words="as FLAIR alone, trained for 32 epochs instead of 16"
+    ),
     "focal Tversky": replace(
         FLAIR_MEMBER, loss=losses.FocalTversky, words="as FLAIR alone, focal Tversky loss"
     ),
