@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import ge, gt, le
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ class Row:
     ratio : str
         What is compared.
     aim : str
+        ``at least 1.3``, ``above 1``, ``at most 1``, or nothing.
     median, low, high : float
         Of the repeats.
     repeats : int
@@ -44,6 +46,13 @@ class Row:
     high: float
     repeats: int
     machine: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median is where it was aimed at; without an aim, it is."""
+        *words, bound = self.aim.split() or [""]
+        compare = {"": lambda *_: True, "at least": ge, "above": gt, "at most": le}
+        return compare[" ".join(words)](self.median, float(bound or 0))
 
 
 def row(measure: str, ratio: str, aim: str, ratios: Sequence[float], machine: str) -> Row:
@@ -100,7 +109,7 @@ def readme_part(rows: Sequence[Row]) -> str:
             one.ratio,
             format_number(one.median, 2),
             format_bounds(one.low, one.high, 2),
-            one.aim,
+            one.aim if one.reached else f"{one.aim}, **not reached**",
         )
         for one in rows
     ]

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from utils.config import CourseError, atomic_path, command
 from utils.exercises.exercise import Exercise, Mark
 from utils.exercises.grading.confine import Limits, die_with, lacking
-from utils.exercises.grading.files import Progress, content, scratch, sweep, version
+from utils.exercises.grading.files import Progress, content, held, scratch, sweep, version
 from utils.exercises.grading.forked import in_forked_process
 from utils.exercises.grading.marks import (
     MISSING,
@@ -227,11 +227,12 @@ def grade(
     limits = limits or Limits(cpu_seconds=int(NOTEBOOK_SECONDS))
     out = Path(os.path.realpath(out))  # not to replace a link by a file
     listed = [one for one in handed_in(folder) if not _is_ours(one.path, out)]
-    progress = Progress(out, version(exercises, limits, confined))
-    sweep()
-    with serving():
-        probe(limits, confined)
-        return _graded(folder, out, listed, progress, jobs, (exercises, limits, confined))
+    with held(out):
+        progress = Progress(out, version(exercises, limits, confined))
+        sweep()
+        with serving():
+            probe(limits, confined)
+            return _graded(folder, out, listed, progress, jobs, (exercises, limits, confined))
 
 
 def _graded(
@@ -320,17 +321,25 @@ def _marked(
                     row = Row(one_line(student), "", "", MISSING, 0, str(data), one_line(path.name))
                     yield path, None, [row]
                 else:
-                    at_work[submit(_mark, student, path.name, data)] = path, data
+                    with _pool_told():
+                        at_work[submit(_mark, student, path.name, data)] = path, data
             done, _ = futures.wait(at_work, return_when=futures.FIRST_COMPLETED)
             for future in done:
                 yield *at_work.pop(future), _result(future)
 
 
-def _result(future: futures.Future) -> list[Row]:
+@contextlib.contextmanager
+def _pool_told() -> Iterator[None]:
+    """Tell in one line that a process which marks was ended."""
     try:
-        rows = future.result()
+        yield
     except BrokenProcessPool as error:
         raise CourseError(ENDED) from error
+
+
+def _result(future: futures.Future) -> list[Row]:
+    with _pool_told():
+        rows = future.result()
     if not rows:  # told to end before it had begun, see `_mark`; every notebook has a row
         raise CourseError(ENDED)
     return rows

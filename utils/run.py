@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.config import RUNS, CourseError, command
-from utils.course.run import parse_value, read_parameters
+from utils.course.run import check_data, parse_value, read_parameters
 from utils.notebooks import report
 from utils.notebooks.execute import NotebookError
 from utils.notebooks.run import CELL_SECONDS, NOTEBOOKS, choose, exclusive, plan, run_notebooks
@@ -34,10 +34,7 @@ def gather_parameters(arguments: argparse.Namespace) -> dict[str, object]:
     if str(cohort) not in CELL_SECONDS:
         raise CourseError(f"no cohort {cohort!r}; choose one of {', '.join(CELL_SECONDS)}")
     parameters = read_parameters(NOTEBOOKS / "params" / f"{cohort}.yaml") | given
-    if parameters.get("data") and cohort == "simulated":
-        raise CourseError(
-            f"data {parameters['data']!r} given to the simulated cohort; add COHORT=lgg"
-        )
+    check_data(cohort, parameters.get("data", ""))
     if parameters.get("data"):
         data = Path(str(parameters["data"])).expanduser().absolute()
         if not data.exists():

@@ -656,8 +656,9 @@ display(
     Markdown(
         "**Your prediction.** The lines come close but do not coincide: the median on FLAIR still "
         f"goes from {normalised.min():.0f} in {low} to {normalised.max():.0f} in {high}. The means "
-        f"of the patients, which were {spread[0]:.2f} standard deviations of a patient's own "
-        f"pixels apart, are now {spread[1]:.2f} apart."
+        f"of the patients on FLAIR, which were {spread[0]:.2f} standard deviations of a patient's "
+        f"own pixels apart, are now {spread[1]:.2f} apart. They were made to agree; what is left "
+        "is chance, since only a few hundred pixels of each patient were drawn for this figure."
     )
 )
 
@@ -806,10 +807,10 @@ similarity_readings = "ac"
 check.similarity_readings(similarity_readings)
 
 # %% [markdown]
-# The next slice of the same patient is far more alike than most slices of another. So what happens
-# if the slices are shuffled and dealt out one by one, as a call of `train_test_split` on the table
-# of slices would do? The test is then spoilt by [leakage](../docs/glossary.md#leakage): the model
-# has met its test patients before.
+# The next slice of the same patient resembles a slice far more than most slices of another patient
+# do. So what happens if the slices are shuffled and dealt out one by one, as a call of
+# `train_test_split` on the table of slices would do? The test is then spoilt by
+# [leakage](../docs/glossary.md#leakage): the model has met its test patients before.
 #
 # *Predict before you run: of the test slices, how many have the slice above or below in training?*
 
@@ -983,9 +984,9 @@ parts.groupby("part").agg(
 
 # %% [markdown]
 # **Training** patients are what the model learns from. On **validation** patients we choose: when
-# to stop, which threshold, which loss. The **[held-out](../docs/glossary.md#held-out-patients)
-# test** patients are used once, at the end, for the numbers that we report. A choice made on test
-# patients turns them into validation patients.
+# to stop, which threshold. The **[held-out](../docs/glossary.md#held-out-patients)
+# test** patients decide nothing: they are scored when every choice is made, for the numbers that we
+# report. A choice made on test patients turns them into validation patients.
 #
 # Good intentions are not enough: a table gets merged wrongly, a name is read from the wrong column.
 # So the rule is written down as code, and it *stops* the work instead of printing a warning that
@@ -1075,7 +1076,7 @@ print("split", splits.split_sha256(run.split)[:12])
 #
 # Answer before you unfold.
 #
-# **1.** A cohort has 60 patients with 24 slices each, a third of them with tumour. A detector
+# **1.** A cohort has 60 patients with 24 slices each; a third of the slices show tumour. A detector
 # answers "no tumour" every time. What is its accuracy?
 #
 # - (a) 0 %

@@ -74,7 +74,7 @@ def say(text):
 # into training, validation and held-out patients, and a folder for the results. Each part has a
 # task of its own. The training patients teach the network. The validation patients decide
 # everything else: which [epoch](../docs/glossary.md#epoch), which threshold. The held-out patients,
-# called *test* in the code, are used once, at the end.
+# called *test* in the code, decide nothing: they are scored when all choices are made.
 
 # %% tags=["nbval-check-output"]
 train, validation, test = (run.part(name) for name in ("train", "validation", "test"))
@@ -743,7 +743,8 @@ check.fit_head(fit_head)
 #
 # A number that is chosen before the training, such as the penalty, is a
 # [hyperparameter](../docs/glossary.md#hyperparameter). We try two more and put all four side by
-# side.
+# side, as they are after their last epoch. (The weights that `EarlyStopping` kept are those of the
+# best one, some epochs before.)
 
 # %%
 for penalty in (0.05, 5.0):
@@ -901,10 +902,12 @@ del from_scratch
 
 # %% [markdown]
 # The next line would be `from_scratch.fit(...)`, as before. You do not see it here: the process
-# that we started has run it meanwhile, with a learning rate that falls along a cosine again. Every
-# image was changed anew whenever it came up, and nothing could be stored, so each one cost many
-# times as much. The network went through the training slices once and was validated four times on
-# the way. The next cell waits for it, if it must, and reads the result.
+# that we started has run it meanwhile, in batches of 8, with a learning rate that falls along a
+# cosine again. One more thing it has changed: the running means of the normalisations follow faster
+# (momentum 0.9 instead of Keras's 0.99), or after so few steps they would still be those of the
+# start. Every image was changed anew whenever it came up, and nothing could be stored, so each one
+# cost many times as much. The network went through the training slices once and was validated four
+# times on the way. The next cell waits for it, if it must, and reads the result.
 #
 # *Predict before you run: will it beat the baseline?*
 
@@ -1035,7 +1038,8 @@ def threshold_for(labels, probabilities, sensitivity):
     found = np.sort(probabilities[labels == 1])[::-1]
     if len(found) == 0:
         raise ValueError("no slice with tumour to choose a threshold on")
-    return found[int(np.ceil(sensitivity * len(found))) - 1]
+    # Without the small number, 0.55 of 100 slices would be 56: 0.55 * 100 is 55.00000000000001.
+    return found[int(np.ceil(sensitivity * len(found) - 1e-9)) - 1]
 
 
 # %% tags=["nbval-check-output"]
@@ -1110,8 +1114,10 @@ say(
 # Where a detector is good with some patients and bad with others, all slices of a patient are
 # judged well or badly together, and the interval over slices claims far too much. Where it is about
 # equally good with all of them, both intervals come out alike; with so few patients either may then
-# be the wider one, by chance. You cannot know beforehand which case you are in, so draw patients.
-# [Notebook 4](04_evaluate.ipynb) comes back to it.
+# be the wider one, by chance. And two detectors that are close, such as the baseline and the
+# network from scratch, may change places between validation and held-out patients: so few do not
+# separate them. You cannot know beforehand which case you are in, so draw patients. [Notebook
+# 4](04_evaluate.ipynb) comes back to it.
 
 # %%
 bands = {
@@ -1261,10 +1267,9 @@ say(
 # before the sigmoid, by one number T, fitted on validation. The order of the slices, and with it
 # the AUC, stays exactly as it is. If T comes out above 1, the network was over-confident, and
 # scaling moves its probabilities towards 0.5; below 1 it was under-confident, and they move towards
-# 0 and 1.
+# 0 and 1. Above, where the threshold was chosen, T was printed.
 #
-# *Predict before you run: above, where the threshold was chosen, T was printed. Which was it? And
-# will the gap on the held-out patients get smaller?*
+# *Predict before you run: will the gap on the held-out patients get smaller?*
 
 # %%
 from utils.evaluation import calibration
@@ -1478,7 +1483,7 @@ show(
 
 # %%
 neighbours = slices.assign(has_tumour=has_tumour).groupby("patient")["has_tumour"]
-above, below = (neighbours.shift(step, fill_value=False).to_numpy() for step in (1, -1))
+below, above = (neighbours.shift(step, fill_value=False).to_numpy() for step in (1, -1))
 at_end = has_tumour & ~(above & below)
 groups = {"found": has_tumour & flagged, "missed": missed, "false positives": false_positives}
 described = pd.DataFrame(
@@ -1564,12 +1569,13 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 #
 # - (a) An error: the values are out of range.
 # - (b) Nothing; the first batch normalisation undoes it.
-# - (c) It runs, and its features hardly tell the images apart.
+# - (c) It runs, and its features tell less than they could.
 # - (d) Training takes longer, the result is the same.
 #
 # <details><summary>Answer</summary>
 #
-# **(c)**: to the network all images are nearly the same even grey. (a) floats of any size are
+# **(c)**: to the network all images are nearly the same even grey, and what little differs is all
+# that the table of preparations above had to go by. (a) floats of any size are
 # accepted; (b) would be true if its means were those of the batch, but frozen ones stay those of
 # ImageNet; (d) what the frozen layers lose cannot be trained back on top of them.
 # </details>
@@ -1632,7 +1638,7 @@ print("Grad-CAM peaks in the tumour more often than chance:", bool(peaks.share >
 # - Frozen means that the list of trained variables is short: count it. What is frozen is computed
 #   once.
 # - What a network owes to ImageNet is measured by training the same network from scratch.
-# - Threshold and temperature come from validation patients; the held-out ones are used once.
+# - Threshold and temperature come from validation patients; the held-out ones decide nothing.
 # - Every number has an interval over patients, and every gallery shows failures.
 #
 # ## Questions to think about

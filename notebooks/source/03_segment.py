@@ -277,13 +277,14 @@ display(
 # ### A residual block
 #
 # A [residual block](../docs/glossary.md#residual-block) is two 3 x 3
-# [convolutions](../docs/glossary.md#convolution), each after a
-# [batch normalisation](../docs/glossary.md#batch-normalisation) and a
-# [ReLU](../docs/glossary.md#relu), with a **shortcut** around them, so that the block only has to
-# learn what to *change* about its input ([He et al. 2016](https://arxiv.org/abs/1603.05027)). With
-# `stride=2` it halves the resolution. The shortcut is a 1 x 1 convolution, because two tensors that
-# are added must have the same shape. The convolutions need no bias: the normalisation that follows
-# would take it off again.
+# [convolutions](../docs/glossary.md#convolution), each after a [batch
+# normalisation](../docs/glossary.md#batch-normalisation) and a [ReLU](../docs/glossary.md#relu),
+# with a **shortcut** around them, so that the block only has to learn what to *change* about its
+# input ([He et al. 2016](https://arxiv.org/abs/1603.05027)). With `stride=2` it halves the
+# resolution. Two tensors that are added must have the same shape: where resolution or channels
+# change, a 1 x 1 convolution in the shortcut sees to that. To keep the code short, ours has one
+# everywhere; the paper leaves the shortcut alone where it can. The convolutions need no bias: the
+# normalisation that follows would take it off again.
 
 # %%
 import keras
@@ -532,9 +533,9 @@ display(
 # ### Epoch by epoch
 #
 # Here are all eight epochs of these three slices, with the probabilities themselves. Move the
-# slider (or the mouse wheel over the image) from epoch to epoch, then move the threshold. *Look for
-# the epoch from which on the mask hardly depends on the threshold, and for a threshold at which the
-# tumour-free slice stays empty: what does it do to the other two?*
+# slider (or the mouse wheel over the image) from epoch to epoch, then move the threshold. *Does the
+# mask depend less on the threshold at the end than at the start? And look for a threshold at which
+# the tumour-free slice stays empty: what does it do to the other two?*
 
 # %%
 from utils.plots.viewer import Case, SliceViewer, Weights
@@ -560,6 +561,7 @@ spans = {
     for epoch in (epochs[0], epochs[-1])
 }
 highest = by_epoch[-1].probability[-1].max()
+left = [segmentation.dice(case.truth[-1], case.probability[-1] > highest) for case in by_epoch[:2]]
 display(
     Markdown(
         "**What you see.** Going from threshold 0.2 to 0.8 takes the area of the two tumours from "
@@ -569,7 +571,7 @@ display(
         + f" after epoch {epochs[-1]}. The smaller such a difference, the fewer pixels lie between "
         "0.2 and 0.8, and the less the threshold has to decide. On the tumour-free slice the "
         f"highest probability at the end is {highest:.2f}; only a threshold above it leaves the "
-        "slice empty."
+        f"slice empty. At that one the other two have a Dice of {left[0]:.2f} and {left[1]:.2f}."
     )
 )
 
@@ -586,7 +588,7 @@ display(
 # level below. One thing is new. At the full resolution a convolution takes the most time, and it
 # decides little, since tumours are many pixels wide. So a first convolution, the **stem**, halves
 # the resolution before the first level, as in ResNet. The probabilities are computed at that size
-# and enlarged at the end. A step of the training then takes two thirds of the time.
+# and enlarged at the end. The network then has a quarter of the multiplications to do.
 
 # %% [markdown]
 # ### Exercise 3.3 · At the bottom of the U
@@ -882,9 +884,9 @@ for exponent in (0.75, 1, 4 / 3, 2):
 # go, not how far, and often the effect drowns in everything else. So it was tried: five settings of
 # the loss, each trained with three seeds (other first weights, other batches), on a simulated
 # cohort of its own, with the same budget for all. The threshold was chosen on validation patients,
-# separately for each training. To save time the images are smaller and the epochs fewer than
-# yours; `results/simulated/losses_provenance.json` holds all of it, and `python -m
-# utils.course.loss_lab` computes it anew.
+# separately for each training. To save time the images are smaller than yours (96 pixels) and the
+# network too (three levels, from 16 filters on); `results/simulated/losses_provenance.json` holds
+# all of it, and `python -m utils.course.loss_lab` computes it anew.
 #
 # *Predict before you run: by how much will the mean Dice of the exponents 0.75 and 4/3 differ?*
 
@@ -967,9 +969,10 @@ check.loss_readings(supported_readings)
 #
 # ## What the network is shown
 #
-# **Tumour-free slices too.** A segmenter that never sees a tumour-free slice learns that there
-# always is a tumour, and will draw one. Every batch holds both kinds. Slices with tumour come more
-# often than they occur in the cohort, because it is from them that the network learns what to draw.
+# **Tumour-free slices too.** A segmenter that never sees a tumour-free slice is never told to leave
+# one empty: the small U-Net above was not, and drew on a part of them. Every batch holds both
+# kinds. Slices with tumour come more often than they occur in the cohort, because it is from them
+# that the network learns what to draw.
 #
 # **[Augmentation](../docs/glossary.md#augmentation).** Each time a slice comes up it is mirrored,
 # turned by up to 15 degrees, scaled and shifted; the mask goes through *the same* movement, or it
@@ -1005,7 +1008,7 @@ mirrored = int((parameters["transform"][:, 0] < 0).sum())
 areas = moved[..., 0].sum(axis=(1, 2)) / max(train.masks[largest].sum(), 1)
 display(
     Markdown(
-        f"Of these five, {mirrored} are mirrored. Scaling changes the area of the tumour: it is "
+        f"Mirrored: {mirrored} of these five. Scaling changes the area of the tumour: it is "
         f"{areas.min():.2f} to {areas.max():.2f} of what it was. The mask has to follow every "
         "movement; the changes of brightness, which you see best in the scalp, leave it as it is."
     )
@@ -1265,7 +1268,8 @@ display(Markdown(" ".join(said)))
 # patients: from which probability on a pixel counts as tumour, and which [connected
 # pieces](../docs/glossary.md#connected-component) of the volume (over all slices) are kept: all of
 # them, those above some size, or only the largest. Most patients have one tumour. So keeping the
-# largest piece alone is a strong choice, and a wrong one for the few who have two.
+# largest piece alone is a strong choice, and a wrong one for the few who have two. (In the
+# simulated cohort every patient has one, so that its validation patients cannot show this harm.)
 
 # %%
 tried = segmenter.try_postprocessing(run, focal)
@@ -1457,16 +1461,17 @@ display(Markdown(f"{answer}\n\n{reading}"))
 # finds the tumour, its outline is close, often closer than that of a network after a few epochs.
 # What a network should bring is that hardly any patient is lost. If its mean is hardly above that
 # of a threshold, as may happen with another seed, say so: it tells how much of the task is
-# brightness. In the simulated cohort that is much, because apart from the tumour little is bright
-# within the brain. Do not expect as much of real patients; with `cohort = "lgg"` the same cells
-# tell how far the threshold gets there.
+# brightness. In the simulated cohort that is much, because the tumour is usually the largest bright
+# thing within the brain. Do not expect as much of real patients; with `cohort = "lgg"` the same
+# cells tell how far the threshold gets there.
 #
 # ## Two losses, the same patients
 #
 # The intervals above come from drawing patients with replacement (the
 # [bootstrap](../docs/glossary.md#bootstrap), explained in notebook 4). They tell how well a mean is
-# known. To compare two losses there is something better, because both have drawn the *same*
-# patients: take each patient's difference, and ask how its mean would vary with other patients.
+# known. To compare two losses there is something better, because both networks are tested on the
+# *same* patients: take each patient's difference, and ask how its mean would vary with other
+# patients.
 
 # %% tags=["hide-input"]
 from utils.plots import evaluation as plots_evaluation
@@ -1496,7 +1501,8 @@ display(Markdown(readings.paired_reading(first, second, names, difference)))
 # seed the losses may change places, since this was one training each. Three seeds of every setting,
 # as in the table further up, are the least that "this loss is better" takes. The course goes on
 # with focal Tversky, whatever came out here: choosing the loss by the held-out patients would be
-# fitting to them.
+# fitting to them. By the validation patients one could choose; where they prefer the other by a
+# hundredth, as they may, ten patients and one training each do not decide it.
 
 # %% [markdown]
 # ### Exercise 3.10 · On whom does a comparison rest?
@@ -1567,7 +1573,7 @@ def dice_of_slice(name, row):
     return float(segmentation.dice_from_counts(*counts))
 
 
-ranked = {"best": 0, "median": len(table) // 2, "worst": len(table) - 1}
+ranked = {"best": 0, "median": (len(table) - 1) // 2, "worst": len(table) - 1}
 rows, titles = [], []
 for rank, place in ranked.items():
     patient, of_patient = table["patient"][place], table["dice"][place]
@@ -1781,8 +1787,8 @@ print("the fair baseline is at least 0.3 above it:", bool(gained >= 0.3))
 # %% [markdown]
 # ## Questions to think about
 #
-# 1. With $\alpha = 0.9$ and $\beta = 0.1$, what would you expect of the masks, and of the threshold
-#    that validation then chooses?
+# 1. The loss punishes what is missed more than what is too much, and the threshold is chosen
+#    afterwards. How much of the one can the other undo?
 # 2. Dropping small pieces helps the mean Dice. Whom might it harm?
 # 3. The network sees one slice at a time. What could it learn from the slices above and below?
 

@@ -95,12 +95,13 @@ result.slices.drop(columns="part").sample(5, random_state=seed).sort_index().rou
 
 # %% [markdown]
 # The table has one row for each slice. `p_tumour` is the detector's probability after temperature
-# scaling, and `flagged` says whether it reaches the threshold. The next three columns are all that
-# is needed for every Dice in this notebook: the pixels of the tumour as traced, the pixels
-# predicted, and the pixels in both. `cascade_px` and `cascade_overlap_px` are the same counts after
-# the detector has emptied the slices that it does not flag. The table is kept as `predictions.csv`
-# in the run folder. The masks themselves are there too, in the order of the rows: `result.alone`
-# and `result.cascade` are what the two ways draw, `result.truths` is what was traced.
+# scaling, and `flagged` says whether it reaches the threshold. `tumour_px`, `predicted_px` and
+# `overlap_px` are all that is needed for every Dice in this notebook: the pixels of the tumour as
+# traced, the pixels predicted, and the pixels in both. `cascade_px` and `cascade_overlap_px` are
+# the same counts after the detector has emptied the slices that it does not flag. The table is kept
+# as `predictions.csv` in the run folder. The masks themselves are there too, in the order of the
+# rows: `result.alone` and `result.cascade` are what the two ways draw, `result.truths` is what was
+# traced.
 
 # %% tags=["nbval-check-output"]
 slices = result.slices
@@ -341,6 +342,9 @@ def three_dice(slices):
 check.three_dice(three_dice)
 
 # %% [markdown]
+# A large, easy tumour raises the *pooled* Dice most: it brings most of the pixels. Over patients it
+# counts like any other patient, over slices once for each of its slices.
+#
 # ### Exercise 4.3 · How far is the border off?
 #
 # Write `hd95_of(truth, prediction)` for two masks (bool) of one slice, by the definition above:
@@ -489,7 +493,8 @@ show(figure, alt, run.figures, "04_intervals")
 # If a patient has $m$ slices whose values correlate by $\rho$, the interval is too narrow by the
 # factor $\sqrt{1 + (m - 1)\rho}$, the root of the
 # [design effect](../docs/glossary.md#design-effect) (Kish, *Survey Sampling*, Wiley 1965). We can
-# estimate $m$ and $\rho$ from the table and compare the formula with what the bootstrap found:
+# estimate $m$ (a mean in which patients with many slices count more) and $\rho$ from the table and
+# compare the formula with what the bootstrap found:
 
 # %%
 found = {name: bootstrap.clustering(*quantity) for name, quantity in quantities.items()}
@@ -524,8 +529,8 @@ print(f"{over_patients / over_slices:.2f} times as wide over patients; {SOURCE}"
 # Where patients differ little, as they often do in specificity, $\rho$ is near 0 and the two
 # intervals agree up to chance; with another seed the factor may even fall below 1. For the Dice of
 # a slice it depends on the training: one patient who is lost in all slices is enough for a large
-# $\rho$. You cannot know beforehand which case you are in. The interval over patients is right in
-# all of them.
+# $\rho$. You cannot know beforehand which case you are in. The interval over patients allows for
+# the likeness in all of them.
 #
 # Mind also what the interval over patients does *not* contain. It describes only which patients
 # happened to come. Another training with another seed, another hospital and another expert's masks
@@ -803,8 +808,8 @@ display(Markdown(words))
 #
 # ## False positives
 #
-# What is drawn on slices without tumour? The mean Dice hardly shows it, but a radiologist who has
-# to check every flagged slice would notice.
+# What is drawn on slices without tumour? The mean Dice shows it only where much is drawn, but a
+# radiologist who has to check every flagged slice would notice all of it.
 
 # %%
 alarms = {
@@ -925,9 +930,9 @@ check.empty_slices(means_by_convention)
 # %% [markdown]
 # ## By institution
 #
-# With few patients from an institution, their mean says little, and no interval can be trusted. We
-# show the counts, and an interval only from five patients on. ([Notebook 1](01_explore.ipynb)
-# spells out the institutions' letters.)
+# With few patients from an institution, their mean says little, and their interval is too narrow.
+# We show the counts, and an interval only from five patients on; take it for the least that is
+# unknown. ([Notebook 1](01_explore.ipynb) spells out the institutions' letters.)
 
 # %%
 by_institution = {}
@@ -1014,9 +1019,9 @@ display(Markdown(words))
 # Two slices of a patient do not show what happens between them. Scroll through the whole of the
 # worst patient, and through the median and the best one to compare, and move the threshold. *Look
 # where the outline leaves the tumour from one slice to the next, and whether any threshold would
-# have saved the worst patient.* The viewer draws all that lies above the threshold. Of the masks
-# above some pieces were taken out as well, if notebook 3 found that better: small ones, or all but
-# the largest. Where a Dice differs from that in the table, this is why.
+# have saved the worst patient.* The viewer draws all that lies above the threshold. From the
+# masks above, notebook 3's post-processing may also have removed pieces: small ones, or all but the
+# largest. Where a Dice differs from that in the table, this is why.
 
 # %%
 from utils.cohort.table import true_masks

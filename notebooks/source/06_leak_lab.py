@@ -144,9 +144,9 @@ show(figure, alt, run.figures, "06_tested_slices")
 
 # %% [markdown]
 # Look at one row. On the left, nearly every orange slice has a blue neighbour. In the middle the
-# stripes are vertical: what the column calls one patient is a slice number or two of all the
-# patients. Only on the right is a row of one colour. With another seed other slices and patients
-# are orange; the three patterns stay.
+# stripes are vertical: what the column calls one patient is one slice number (near the end of the
+# list, several) of many patients. Only on the right is a row of one colour. With another seed other
+# slices and patients are orange; the three patterns stay.
 #
 # ## Count first
 #

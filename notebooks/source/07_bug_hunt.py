@@ -1170,6 +1170,29 @@ check.mend_gallery(mend_gallery)
 # %% [markdown]
 # ## What you have seen
 #
+# The three questions of the beginning, answered (how each shows is its symptom above):
+#
+# <details><summary>Which raise the score, which line prevents each? (names all)</summary>
+#
+# | Bug | The score | What prevents it |
+# |---|---|---|
+# | 1 slices dealt, not patients | rises | `assert not set(train_patients) & set(test_patients)` |
+# | 2 a split for each stage | rises | the same, for *every* stage and the last test |
+# | 3 a set is shuffled | neither; it is another one each time | `names = sorted(set(names))` |
+# | 4 input not as in the training | falls | print the range of both |
+# | 5 prepared otherwise in use | falls | one function that both call |
+# | 6 the image moves, its mask does not | falls | look at an augmented pair with its outline |
+# | 7 never shown a tumour-free slice | falls, if such are scored | `assert not labels.all()` |
+# | 8 a frozen network that is not | either | `print(len(model.trainable_weights))` |
+# | 9 the exponent the wrong way round | only training can tell | compare slopes at 0.1 and 0.9 |
+# | 10 a pooled ratio | rises, where large tumours are easy | a mean over images |
+# | 11 an empty slice counts 1 | rises | score a mask of zeros |
+# | 12 the last batch is dropped | either | `assert counted == len(labels)` |
+# | 13 chosen on the test set | rises | choose on validation, measure on test |
+# | 14 only the best are shown | what one believes rises | draw at random, or from best to worst |
+#
+# </details>
+#
 # **Key points**
 #
 # - A mistake that raises an error is found at once. The fourteen here only change a number, a curve

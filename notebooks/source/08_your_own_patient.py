@@ -503,8 +503,9 @@ display(Markdown(text))
 # ## Does agreement tell right from wrong?
 #
 # That has to be *measured*, on patients whose truth is known and who were not used for training:
-# the [validation patients](../docs/glossary.md#validation-patients). *Predict before you run: will
-# the patient with the lowest agreement be the one with the lowest Dice?*
+# the [validation patients](../docs/glossary.md#validation-patients). (To save time, here and in
+# what follows only every second slice is looked at.) *Predict before you run: will the patient with
+# the lowest agreement be the one with the lowest Dice?*
 
 # %%
 by_patient, members, truths = robustness.agreement_and_dice(run, segment, settings)
@@ -574,10 +575,12 @@ display(
 )
 
 # %% [markdown]
-# A curve below the diagonal is **overconfident**. Averaging members usually helps a little, by how
-# much differs from training to training. Read the segmenter's maps as an order ("more likely here
-# than there"), not as chances, unless you have calibrated them; on few patients that too is
-# uncertain ([Mehrtash et al. 2020](https://doi.org/10.1109/TMI.2020.3006437)).
+# Where a curve lies below the diagonal, the network promises more tumour than there is; where
+# above, less. Above at the low end and below at the high end is **overconfident**: too extreme both
+# ways. Averaging members usually helps a little, by how much differs from training to training.
+# Read the segmenter's maps as an order ("more likely here than there"), not as chances, unless you
+# have calibrated them; on few patients that too is uncertain ([Mehrtash et al.
+# 2020](https://doi.org/10.1109/TMI.2020.3006437)).
 #
 # ## Where it should not be believed
 #
@@ -716,9 +719,11 @@ check.flagged(flagged)
 # %% [markdown]
 # ## Distance and agreement side by side
 #
-# An image counts as flagged here if more than half of its slices are beyond the limit. Where the
-# truth is known (the same patient, cut in the same plane), `dice` says whether the answer was
-# right.
+# `distance` is the median over the slices; an image counts as `flagged` here if more than half of
+# them are beyond the limit. `agreement` is that of the members, and `drawn` the share of slices on
+# which something is drawn. Where the truth is known (the same patient, cut in the same plane),
+# `dice` says whether the answer was right. As above, it is every second slice, at the size of the
+# network, so this Dice is not that of the first section.
 
 # %%
 table = robustness.summary(answers, far, limit)

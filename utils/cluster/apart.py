@@ -12,7 +12,7 @@ from pathlib import Path
 from utils import config
 from utils.cluster.tasks import Task, perform
 from utils.runtime.memory import available_bytes, keep_all_freed
-from utils.runtime.processes import end_with_parent, ended_for_memory
+from utils.runtime.processes import end_with_parent, ended_for_memory, started_from_here
 
 # With more free than this, what a training frees is kept for its next step.
 PLENTY = 2 * 2**30
@@ -31,6 +31,7 @@ def perform_apart(task: Task, threads: int | None, wait: float, shared: Path) ->
     done = subprocess.run(
         [sys.executable, "-m", "utils.cluster.apart"],
         cwd=config.ROOT,
+        env=started_from_here(),
         input=pickle.dumps((task, threads, wait, shared)),
         stderr=subprocess.PIPE,
         check=False,

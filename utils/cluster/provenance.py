@@ -1,9 +1,10 @@
 """With what a task was computed; kept in the task's own file."""
 
+import os
 from collections.abc import Iterable, Mapping
 
 from utils.cluster.threads import used_threads
-from utils.runtime.machine import cpuinfo, processor_name
+from utils.runtime.machine import processor_name
 from utils.runtime.versions import commit, versions
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy")
@@ -18,7 +19,7 @@ def made_with() -> dict:
         ``commit``, a + after it if files differ; ``versions`` of Python and `PACKAGES`, by name;
         ``machine``, processor and cores; ``threads``, see `used_threads`.
     """
-    number = max(1, len(cpuinfo("model name")))
+    number = os.cpu_count()
     return {
         "commit": commit(),
         "versions": versions(PACKAGES),

@@ -77,13 +77,24 @@ def _unpack(archive, source, members, target: Path, digest: str) -> None:
     # The name holds the digest: what another archive left half done is not mixed in.
     partial = target.with_name(f".{target.name}-{digest[:12]}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    for unfinished in partial.glob("*/.*"):
-        unfinished.unlink()
-    _check_space(partial, members)
-    for name, member in members.items():
-        _extract(archive, source, member, partial / name)
-    write_json(partial / SOURCE, {"archive": archive.name, "sha256": digest})
-    os.replace(partial, target)
+    # Only here: it loads as much as all the rest of this module.
+    from filelock import FileLock
+
+    # Two commands may begin with the same zip: the second one waits, and then finds it unpacked.
+    lock = partial.with_suffix(".lock")
+    with FileLock(lock):
+        if _is_unpacked(target, digest):
+            if partial.is_dir():
+                partial.rmdir()  # made above, in vain
+            return
+        for unfinished in partial.glob("*/.*"):
+            unfinished.unlink()
+        _check_space(partial, members)
+        for name, member in members.items():
+            _extract(archive, source, member, partial / name)
+        write_json(partial / SOURCE, {"archive": archive.name, "sha256": digest})
+        os.replace(partial, target)
+        lock.unlink(missing_ok=True)
 
 
 def _default_target(archive: Path, folder: PurePosixPath, members: dict, digest: str) -> Path:
@@ -136,6 +147,8 @@ def _tell_zip_errors(archive: Path) -> Iterator[None]:
             f"{archive}: cannot be read here ({reason(error)}); unpack it yourself and give "
             "the folder"
         ) from error
+    except MemoryError:
+        raise
     # Of damaged zips come BadZipFile, the errors of four decompressors, struct.error, OSError
     # from seeking before the beginning, UnicodeDecodeError, OverflowError and more.
     except Exception as error:

@@ -4,6 +4,7 @@ A cohort folder holds a folder a patient, and that `<patient>_<n>.tif` and
 `<patient>_<n>_mask.tif` for n = 1..N. Nothing is opened here: names only.
 """
 
+import mimetypes
 import os
 import re
 import unicodedata
@@ -21,7 +22,7 @@ _FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]{1,18})(?P<mask>_mask)?\.ti
 # Words in the names of files that hold masks, in whatever form.
 _MASK_WORDS = {"mask", "masks", "seg", "segmentation", "label", "labels"}
 # What `utils.models.predict` writes: a cohort folder may hold the results of an earlier run.
-_RESULTS = "slices.csv"
+RESULTS_TABLE = "slices.csv"
 # A name has at most so many bytes on every common disk; that of a predicted mask is the longest.
 LONGEST_NAME = 255
 # A TCGA name ends with the day of the examination: what stands before it is the person.
@@ -267,7 +268,8 @@ def _subfolders(folder: Path, listings: Listings) -> list[Path]:
 
 def _is_folder(entry: os.DirEntry) -> bool:
     """Return whether it is one; raise for a link that may stand for a patient but leads nowhere."""
-    if entry.is_symlink() and not Path(entry.name).suffix:
+    # What has the ending of a file, such as .csv, is none; .002 may be the end of a patient's name.
+    if entry.is_symlink() and not any(mimetypes.guess_type(entry.name)):
         with tell_read_errors(entry.path, "copy the patient there, or remove the link"):
             os.stat(entry.path)
     try:
@@ -285,7 +287,19 @@ def _holds_other_things(folder: Path, listings: Listings) -> bool:
     if _is_patient(folder, listings):
         return False
     names = _tiffs(folder, listings)
-    return (folder / _RESULTS).is_file() or (bool(names) and all(map(_is_called_mask, names)))
+    return (
+        (folder / RESULTS_TABLE).is_file()
+        or _is_cut_off_prediction(folder, listings)
+        or (bool(names) and all(map(_is_called_mask, names)))
+    )
+
+
+def _is_cut_off_prediction(folder: Path, listings: Listings) -> bool:
+    """Return whether it holds nothing but a folder ``masks``, and that no TIFF: no table yet."""
+    masks = folder / "masks"
+    if [entry.name for entry in listings[folder]] != ["masks"] or not masks.is_dir():
+        return False
+    return not any(_tiffs(place, listings) for place in (masks, *_subfolders(masks, listings)))
 
 
 def _is_called_mask(name: str) -> bool:

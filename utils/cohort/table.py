@@ -207,18 +207,23 @@ def summarise_patients(table: pd.DataFrame) -> pd.DataFrame:
 def cohort_sha256(table: pd.DataFrame) -> str:
     """Return a SHA-256 that tells one cohort from another, wherever the folder stands.
 
-    Over, for every row: the patient, the slice number, ``tumour_px``, and of the slice's file
-    its length and the 4096 bytes in its middle. Not all bytes: this takes under a second for
-    the real cohort, and a changed contrast or patient still changes it.
+    Over, for every row: the patient, the slice number, ``tumour_px``, of the slice's file its
+    length and the 4096 bytes in its middle, and all of the mask's file where there is tumour. Not
+    all bytes of the slices: this takes a second or two for the real cohort, and a changed contrast
+    or patient still changes it. Of a mask that was shifted or mirrored, no part need differ but
+    the tumour's border.
     """
     digest = hashlib.sha256()
-    columns = ("patient", "slice", "tumour_px", "image_path")
-    for patient, number, tumour_px, path in table[list(columns)].itertuples(index=False):
-        digest.update(f"{patient}\t{number}\t{tumour_px}\t".encode())
+    columns = ["patient", "slice", "tumour_px", "image_path", "mask_path", "has_tumour"]
+    for *row, path, mask, tumour in table[columns].itertuples(index=False):
+        digest.update("".join(f"{value}\t" for value in row).encode())
         with tell_read_errors(path), open_file(path, "read the cohort again") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, (size - _SAMPLE_BYTES) // 2))
             digest.update(f"{size}\t".encode() + file.read(_SAMPLE_BYTES))
+        if mask and tumour:
+            with tell_read_errors(mask), open_file(mask, "read the cohort again") as file:
+                digest.update(file.read())
     return digest.hexdigest()
 
 

@@ -427,6 +427,8 @@ def _decoded(path: str | Path, data: bytes, header: Header) -> np.ndarray:
             if picture.mode != mode:
                 raise ValueError(f"unpacked as {picture.mode}")
             return np.array(picture)
+    except MemoryError:
+        raise
     # Whatever a decoder meets in damaged data, it is the file that is damaged.
     except Exception as error:
         name = _COMPRESSIONS[header.compression]

@@ -325,7 +325,19 @@ def open_run(
     return run
 
 
+def check_data(cohort: str, data: str) -> None:
+    """Refuse data for the simulated cohort, which would not be looked at.
+
+    Raises
+    ------
+    CourseError
+    """
+    if data and cohort == "simulated":
+        raise CourseError(f"data {data!r} given to the simulated cohort; add COHORT=lgg")
+
+
 def _cohort_table(parameters: Parameters) -> pd.DataFrame:
+    check_data(parameters.cohort, parameters.data)
     if parameters.cohort == "lgg":
         table = read_cohort(parameters.data or config.DATA / "lgg")
         names = choose_patients(table, parameters.patients, parameters.seed)

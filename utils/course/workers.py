@@ -19,7 +19,7 @@ from utils import config
 from utils.course.run import Run, open_run
 from utils.runtime import machine
 from utils.runtime.memory import available_bytes, keep_all_freed, release
-from utils.runtime.processes import end_with_parent, ended_for_memory
+from utils.runtime.processes import end_with_parent, ended_for_memory, started_from_here
 
 # What a training needs of memory at most, with some room.
 TRAINING_BYTES = 2 * 2**30
@@ -125,6 +125,7 @@ def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
             json.dumps(cores),
         ],
         cwd=config.ROOT,
+        env=started_from_here(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ docs/cluster.md.
 """
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from utils.config import CourseError
 from utils.evidence.tables import EXPERIMENTS, FOLDS
 from utils.evidence.training.collect import collect
 from utils.evidence.training.experiments import SEED
-from utils.evidence.training.tasks import Work, planned
+from utils.evidence.training.tasks import Work, check_folders, planned
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -42,26 +43,50 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="also train a variation, such as 'one slice, three sequences', and score it on "
         "validation (repeatable); a name that is none of them lists all",
     )  # fmt: skip
-    parser.add_argument("--seed", metavar="S", type=int, action="append", help="of --attempt")
+    parser.add_argument("--seed", metavar="S", type=_seed, action="append", help="of --attempt")
     parser.add_argument("--no-folds", action="store_true", help="only --final and --attempt")
-    parser.add_argument("--hours", type=float, help="stop after so long; run again to go on")
-    parser.add_argument("--patients", type=int, default=0, help="a subset, to try it out")
-    parser.add_argument("--epochs", type=int, default=0, help="fewer, to try it out")
+    parser.add_argument("--hours", type=_hours, help="stop after so long; run again to go on")
+    parser.add_argument("--patients", type=_count, default=0, help="a subset, to try it out")
+    parser.add_argument("--epochs", type=_count, default=0, help="fewer, to try it out")
     add_options(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.seed and not arguments.attempt:
+        parser.error("--seed is that of an --attempt, and none is asked for")
+    return arguments
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0 is wanted")
+    return hours
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number from 0 on")
+    return seed
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number above 0 is wanted")
+    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evidence; exit status 0 also when `--hours` ended it."""
     arguments = _parse(argv)
     trial = bool(arguments.patients or arguments.epochs)
-    if trial and arguments.out == config.RESULTS / "lgg":
+    if trial and arguments.out.resolve() == (config.RESULTS / "lgg").resolve():
         raise CourseError("--patients and --epochs are for trying out: give another --out too")
     table = read_cohort(arguments.data)
     if arguments.patients:
         names = choose_patients(table, arguments.patients, SEED)
         table = table[table["patient"].isin(names)].reset_index(drop=True)
-    if arguments.hours:
+    if arguments.hours is not None:
         signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, arguments.hours * 3600)
     try:
@@ -79,11 +104,12 @@ def run_all(table: pd.DataFrame, arguments: argparse.Namespace) -> None:
     CourseError
         If a folder cannot be written to; if another process is at a fold, an attempt or the models
         to ship when this one comes to it; for a fold or an attempt that is not known; or see
-        `run_tasks`.
+        `check_folders` and `run_tasks`.
     """
     for folder in (arguments.work, arguments.out):
         config.prepare_folder(folder)
     work = Work(table, arguments.work.absolute(), arguments.out.absolute(), arguments.epochs)
+    check_folders(work)
 
     def write_tables(task=None):
         collect(work.folder, work.out, table, FOLDS)

@@ -88,12 +88,15 @@ def difference(patients: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``patient, first, second``: means over the shared folds, and over the seeds of each.
+        ``patient, first, second``: means over the shared folds, and over the seeds of each. No row
+        where one of them was not tried, or no fold is shared.
     """
     keys = ["fold", "patient"]
     both = []
     for attempt in (first, second):
         own = patients[patients["attempt"] == attempt]
+        if own.empty:
+            return pd.DataFrame({"patient": [], "first": [], "second": []})
         choice = _best_choice(own)
         both.append(
             own.groupby(keys, as_index=False)[choice].mean().set_axis([*keys, "dice"], axis=1)

@@ -18,7 +18,7 @@ from utils.evaluation.segmentation import HD95_NOW, HD95_WORDS, one_mask
 from utils.evaluation.text import UNKNOWN, format_interval, format_number
 from utils.evidence import statistics
 from utils.evidence.statistics import AIMS, RESAMPLES, SEED
-from utils.evidence.tables import KEYS, OTHERS, Evidence, fold_names
+from utils.evidence.tables import INSTITUTIONS, KEYS, OTHERS, Evidence, fold_names
 
 # Name -> the experiment that the difference is measured from, and the other one.
 SPLITS = {
@@ -31,6 +31,7 @@ RECIPES = {
     "random split of slices": ("baseline_random_split", "ours_random_split"),
 }
 NOT_YET = "not computed yet"
+TOGETHER = "all"
 NAMES = {
     "ours_random_split": "our recipe, random split of slices",
     "baseline_patient_split": "baseline recipe, split by patient",
@@ -214,8 +215,8 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
     -------
     dict of str to Comparison
         By institution, for those that are computed; with more than one of them, last of all
-        together as ``"all"``. Until our recipe is there, of the earlier one, and named so. Empty
-        if neither is there yet.
+        together as `TOGETHER`, "so far" where some are missing. Until our recipe is there, of the
+        earlier one, and named so. Empty if neither is there yet.
     """
     ours = _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
     if ours:
@@ -260,7 +261,8 @@ def _by_institution(
         return {}
     parts = dict(list(second.groupby("institution", sort=True)))
     if len(parts) > 1:
-        parts["all"] = second
+        together = TOGETHER if len(parts) == len(INSTITUTIONS) else f"{TOGETHER} so far"
+        parts[together] = second
     return {name: compare(first, rows) for name, rows in parts.items()}
 
 

@@ -96,6 +96,8 @@ def _compared_row(title: str, name: str, found: Comparison | None) -> tuple[str,
     if found is None:
         return title, name, NOT_YET, "", ""
     on = f"{found.slices:,} slices of {found.patients} patients"
+    if found.with_tumour != found.patients:
+        on += f" (Dice: {found.with_tumour})"
     return title, name, _change(found.dice), _change(found.auc), on
 
 

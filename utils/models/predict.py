@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from utils.cohort.layout import LONGEST_NAME
+from utils.cohort.layout import LONGEST_NAME, RESULTS_TABLE as TABLE
 from utils.cohort.table import cohort_to_predict, read_cohort
 from utils.cohort.volumes import CHANNELS, Prepared, View, arrange_channels, flair_of, read_views
 from utils.config import RESULTS, RUNS, CourseError, atomic_path, prepare_folder
@@ -230,8 +230,8 @@ def prepare_out(out: Path, table: pd.DataFrame) -> None:
     """
     prepare_folder(out)
     prepare_folder(out / "masks")
-    if (out / "slices.csv").is_dir():
-        raise CourseError(f"{out / 'slices.csv'}: is a folder where the table goes; choose another")
+    if (out / TABLE).is_dir():
+        raise CourseError(f"{out / TABLE}: is a folder where the table goes; choose another")
     for patient, number in zip(table["patient"], table["slice"], strict=True):
         if len(os.fsencode(mask_name(patient, number))) > LONGEST_NAME:
             raise CourseError(
@@ -284,8 +284,11 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
     """Predict the slices of a cohort table and write table and masks, as `predict_cohort` does.
 
     The memory that it takes does not depend on the number of patients: only a few are in memory at
-    a time, and what is freed goes back to the system.
+    a time, and what is freed goes back to the system. What an earlier prediction left in `out` is
+    removed: its table at once, since masks of two predictions do not go with it, and at the end its
+    masks of other slices.
     """
+    (Path(out) / TABLE).unlink(missing_ok=True)
     views = [View(networks.detector.input_shape[1]), networks.view]
     channels = ["sequences", networks.channels]
     groups = [rows for _, rows in table.groupby("patient", sort=False)]
@@ -333,7 +336,20 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
                 kept = 0
             bar.update(len(rows))
         slices = pd.concat([*written, *(one.result() for one in writing)], ignore_index=True)
-    return write_table(Path(out) / "slices.csv", slices)
+    _remove_others(Path(out) / "masks", slices)
+    return write_table(Path(out) / TABLE, slices)
+
+
+def _remove_others(masks: Path, slices: pd.DataFrame) -> None:
+    """Remove the masks of slices that are not in a table, and the folders that are empty then."""
+    named = zip(slices["patient"], slices["slice"], strict=True)
+    kept = {masks / patient / mask_name(patient, number) for patient, number in named}
+    for folder in [entry for entry in masks.iterdir() if entry.is_dir()]:
+        for file in folder.glob("*_mask.png"):
+            if file not in kept:
+                file.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def slice_probabilities(p_detector, maps, settings: dict) -> np.ndarray:

@@ -26,7 +26,7 @@ def refine(probabilities: np.ndarray, flair: np.ndarray, strength: float) -> np.
 
     Two histograms of FLAIR are compared: of the surest tumour (its largest piece), and of what is
     around it and surely none. Bayes' rule then adds the logarithm of their ratio to the logit of
-    a pixel; `strength` says how far it is trusted, since neighbouring pixels are not independent.
+    a pixel; `strength` says how far it is trusted, since the network has seen the grey levels too.
 
     Parameters
     ----------

@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     started = places(options.processes, options.coordinator, options.process)
     parameters = _parameters(options)
     folder = Path(parameters["run_folder"])
-    # The others write nothing there, and on one disk they would wait for the first one forever.
+    # On one disk the others would wait for the first one forever. What they write there (the split,
+    # the arrays of the cohort) is what it writes, and each file comes whole.
     first = started[0]["number"] == 0
     hold = hold_folder(folder, "choose another with -p run_folder FOLDER")
     with hold if first else nullcontext():

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.config import ROOT, CourseError
+from utils.runtime.processes import started_from_here
 
 # How long the others may go on when one process has failed, in seconds: most often they are about
 # to end with the same error.
@@ -130,7 +131,7 @@ def run_together(commands: Sequence[Sequence[str]], environment: dict[str, str])
                 subprocess.Popen(
                     words,
                     cwd=ROOT,
-                    env=environment,
+                    env=started_from_here() | environment,
                     stdin=subprocess.DEVNULL,
                     stdout=kept,
                     stderr=kept,
@@ -140,13 +141,14 @@ def run_together(commands: Sequence[Sequence[str]], environment: dict[str, str])
             time.sleep(0.1)
         if not any(states):
             return 0
+        # Those that go down after it, because it is gone, are not to blame.
+        number = next(number for number, state in enumerate(states) if state)
         deadline = time.monotonic() + GRACE
         while None in [child.poll() for child in children] and time.monotonic() < deadline:
             time.sleep(0.1)
         states = [child.poll() for child in children]
         if (states[0] or 0) > 0:
             return states[0]
-        number = next(number for number, state in enumerate(states) if state)
         raise CourseError(
             f"process {number} of {len(commands)} failed: "
             f"{_last_line(logs[number]) or f'status {states[number]}'}"

@@ -37,7 +37,15 @@ from utils.patient.grid import (
     read_mask_slices,
 )
 from utils.patient.nifti import is_nifti, open_nifti, stem_of, write_like
-from utils.patient.sequences import HOW_TO_NAME, NAMES, SEQUENCES, kind_of, read_name, tell_apart
+from utils.patient.sequences import (
+    HOW_TO_NAME,
+    NAMES,
+    SEQUENCES,
+    UNTOLD,
+    kind_of,
+    read_name,
+    tell_apart,
+)
 
 # Bytes of a name, so that what is written for a patient keeps below the 255 of file systems.
 LONGEST_NAME = 200
@@ -241,7 +249,7 @@ def _from_one_file(path: Path) -> Patient:
 def _check_flair_name(path: Path) -> None:
     """Refuse a single volume whose name says that it is something else than FLAIR."""
     reading = read_name(path.name)
-    if reading.kind in ("pre", "post", "mask") or "T2" in reading.why:
+    if reading.kind != "flair" and reading.why != UNTOLD:
         said = NAMES.get(reading.kind, reading.why)
         raise CourseError(
             f"{path}: a single volume is taken as FLAIR, and its name says {said}; give the FLAIR, "

@@ -7,6 +7,7 @@ cannot be told is not guessed.
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from utils.config import CourseError
@@ -19,6 +20,7 @@ NAMES = {
     "post": "post-contrast T1",
     "mask": "mask of the tumour",
 }
+UNTOLD = "its name tells no sequence that we know"
 HOW_TO_NAME = "name them pre.nii.gz, flair.nii.gz, post.nii.gz and mask.nii.gz"
 
 
@@ -113,6 +115,8 @@ def read_name(name: str, ignored: frozenset[str] = frozenset()) -> Reading:
         return Reading(None, "its name says both T1 and T2", unclear=True)
     if is_flair and not is_t1:
         return Reading("flair")
+    if is_flair and not _t1_with_suppression(words):
+        return Reading(None, "its name says both FLAIR and T1", unclear=True)
     if is_t2 and not is_t1:
         return Reading(None, "a T2, which the models do not know")
     if _OTHER & set(words) and not is_t1:
@@ -122,7 +126,12 @@ def read_name(name: str, ignored: frozenset[str] = frozenset()) -> Reading:
         return Reading(None, "its name says both before and after contrast", unclear=True)
     if contrast or is_t1:
         return Reading(contrast or "pre")
-    return Reading(None, "its name tells no sequence that we know")
+    return Reading(None, UNTOLD)
+
+
+def _t1_with_suppression(words: list[str]) -> bool:
+    """Return whether they name the T1 that suppresses fluid, a "T1 FLAIR"."""
+    return any(_T1.fullmatch(one) and _FLAIR.fullmatch(two) for one, two in pairwise(words))
 
 
 def _words(name: str) -> list[str]:

@@ -8,6 +8,8 @@ import psutil
 
 # How a process ends that the system kills for its memory: itself, or beneath a shell.
 KILLED = (-9, 128 + 9)
+# In the environment of a process: the number of the one that started it.
+STARTED_BY = "COURSE_STARTED_BY"
 
 
 def tree(pid: int) -> list[int]:
@@ -19,13 +21,21 @@ def tree(pid: int) -> list[int]:
     return [pid, *(child.pid for child in children)]
 
 
+def started_from_here() -> dict[str, str]:
+    """Return the environment for a process that will call `end_with_parent`."""
+    return os.environ | {STARTED_BY: str(os.getpid())}
+
+
 def end_with_parent() -> None:
     """Have this process end as soon as the one that started it is gone, however that ended.
 
     What a killed command has started would else go on, and hold the folder that the next one waits
-    for. To be called by the process that was started, at its beginning.
+    for. To be called by the process that was started, at its beginning. Was it given the
+    environment of `started_from_here`, it ends at once where its parent ended before this call,
+    while the modules were loaded.
     """
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    parent = int(os.environ.pop(STARTED_BY, os.getppid()))
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
 
 
 def _end_with(parent: int) -> None:

@@ -101,6 +101,11 @@ def test_the_checksum_knows_the_contents_but_not_the_place(root, tmp_path):
     save(moved / OTHER / f"{OTHER}_1.tif", picture(value=99))
     table = read_cohort(moved)
     assert cohort_sha256(table) != before
+    before = cohort_sha256(table)
+    save(moved / PATIENT / f"{PATIENT}_5_mask.tif", mask_of(pixels=4)[::-1, ::-1])
+    mirrored = read_cohort(moved)
+    assert mirrored.equals(table)  # the same number of pixels, elsewhere
+    assert cohort_sha256(mirrored) != before
     (moved / OTHER / f"{OTHER}_1.tif").unlink()
     assert_one_line([f"{OTHER}_1.tif", "read the cohort again"], cohort_sha256, table)
 
@@ -370,6 +375,16 @@ def test_a_prediction_passes_over_the_results_of_an_earlier_one(root):
     assert len(read_cohort(root, masks="absent")) == 13
 
 
+def test_a_prediction_passes_over_one_that_was_cut_off(root):
+    (root / "predictions" / "masks" / PATIENT).mkdir(parents=True)
+    assert len(read_cohort(root, masks="absent")) == 13
+    (root / "predictions" / "masks" / PATIENT / "1.png").write_bytes(b"")
+    assert len(read_cohort(root, masks="absent")) == 13
+    # What holds TIFFs may be a patient in a folder too deep.
+    save(root / "predictions" / "masks" / f"{PATIENT}_1.tif", picture())
+    assert_one_line(["predictions", "holds no slice"], read_cohort, root, masks="absent")
+
+
 def test_a_patient_whose_slices_are_gone_is_not_passed_over(root):
     for path in (root / OTHER).glob("*[0-9].tif"):
         path.unlink()
@@ -443,3 +458,8 @@ def test_links_and_things_that_are_no_files(tmp_path):
     (root / OTHER).unlink()
     (root / OTHER).symlink_to(tmp_path / "gone")
     assert_one_line([OTHER, "a link to a file that is not there"], read_cohort, root)
+    (root / OTHER).unlink()
+    (root / "S.002").symlink_to(tmp_path / "gone")  # an ending of no file: it may be a patient
+    assert_one_line(["S.002", "a link to a file that is not there"], read_cohort, root)
+    (root / "S.002").rename(root / "notes.txt")
+    assert len(read_cohort(root)) == 3

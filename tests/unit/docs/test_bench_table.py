@@ -30,6 +30,24 @@ def test_a_row_has_median_and_range():
     assert (FUSED.median, FUSED.low, FUSED.high, FUSED.repeats) == (2.0, 1.0, 4.0, 3)
 
 
+@pytest.mark.parametrize(
+    ("aim", "median", "reached"),
+    [
+        ("", 7, True),
+        ("at least 1.3", 1.3, True),
+        ("at least 1.3", 1.29, False),
+        ("above 1", 1.0, False),
+        ("above 1", 1.1, True),
+        ("at most 1.05", 1.05, True),
+        ("at most 1.05", 1.06, False),
+    ],
+)
+def test_an_aim_that_is_not_reached_is_told(aim, median, reached):
+    one = row("grader", "c / d", aim, [median], "one machine")
+    assert one.reached == reached
+    assert ("**not reached**" in readme_part([one])) != reached
+
+
 def test_what_is_kept_is_read_again(tmp_path):
     write_rows([FUSED, GRADER], tmp_path / "bench.csv")
     assert read_rows(tmp_path / "bench.csv") == [FUSED, GRADER]

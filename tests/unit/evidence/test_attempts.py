@@ -61,6 +61,12 @@ def test_attempts_that_share_no_training_are_not_compared():
     assert attempts.differences(table, ["b"]) == [None]
 
 
+def test_without_the_reference_nothing_is_compared():
+    table = patients(a=[(0.5, 0)], b=[(0.6, 0)])
+    assert attempts.differences(table, ["a", "b"]) == [None, None]
+    assert attempts.worth(table)["gain"].isna().all()
+
+
 def test_a_training_that_a_fold_has_already_is_not_repeated(tmp_path):
     trained = {"ours": recipes.OURS, "earlier_patient_split": recipes.EARLIER}
 

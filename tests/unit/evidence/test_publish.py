@@ -157,7 +157,7 @@ def test_what_the_segmenter_sees_is_told_as_its_limit(few_draws, monkeypatch):
     card = card_module.card(evidence, comparisons.compare_all(evidence), recipe)
     assert "pre-contrast, FLAIR and post-contrast, 192 px" in card
     assert "segmenter see three sequences" in card and "sees FLAIR only" not in card
-    assert "its last stage fine-tuned, 96 px" in card
+    assert "the last three blocks of the fourth fine-tuned, 96 px" in card
 
 
 def test_attempts_stand_in_the_card_with_their_difference_in_pairs(copy):

@@ -332,6 +332,27 @@ def test_a_cohort_without_masks_is_predicted_at_its_own_size(tmp_path, models):
     assert not list((tmp_path / "out").rglob(".*"))
 
 
+def test_nothing_is_left_of_an_earlier_prediction(tmp_path, models):
+    cohort, out = tmp_path / "my cohort", tmp_path / "out"
+    networks = models / "detector.keras", models / "segmenter.keras"
+    write_patient(cohort, "TCGA_DU_0001", slices=3, side=64)
+    write_patient(cohort, "TCGA_HT_0002", slices=3, side=64)
+    predict_cohort(cohort, out, *networks)
+    shutil.rmtree(cohort / "TCGA_HT_0002")
+    (cohort / "TCGA_DU_0001" / "TCGA_DU_0001_3.tif").unlink()
+    (out / "masks" / "of mine").mkdir()
+    (out / "masks" / "of mine" / "notes.txt").write_text("kept")
+    assert len(pd.read_csv(predict_cohort(cohort, out, *networks))) == 2
+    left = sorted(str(file.relative_to(out)) for file in out.rglob("*") if file.is_file())
+    assert left == [
+        "masks/TCGA_DU_0001/TCGA_DU_0001_1_mask.png",
+        "masks/TCGA_DU_0001/TCGA_DU_0001_2_mask.png",
+        "masks/of mine/notes.txt",
+        "slices.csv",
+    ]
+    assert not (out / "masks" / "TCGA_HT_0002").exists()
+
+
 def test_a_segmenter_of_all_sequences_is_shown_the_head_and_its_masks_are_put_back(
     tmp_path, models
 ):

@@ -194,6 +194,14 @@ def test_when_one_process_fails_the_others_are_ended_and_its_last_line_is_told(m
     assert time.monotonic() - started < 300
 
 
+def test_a_process_that_goes_down_after_another_is_not_blamed():
+    follows = "import time, os; time.sleep(1.5); os.abort()"
+    fails = "import sys; sys.exit('error: no room')"
+    commands = [[sys.executable, "-c", code] for code in (follows, fails)]
+    with pytest.raises(CourseError, match=r"process 1 of 2 failed: no room$"):
+        run_together(commands, dict(os.environ))
+
+
 def test_what_the_first_process_says_of_its_failure_is_not_said_again(monkeypatch, capfd):
     monkeypatch.setattr("utils.parallel.launch.GRACE", 0.2)
     waits = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -194,6 +194,7 @@ def test_the_files_of_a_patient_are_told_apart(names, expected):
     (["flair", "t1", "t1_bias"], ("t1_bias.nii", "second file for pre", "beside t1.nii", "name")),
     (["flair", "t1_pre_post"], ("t1_pre_post.nii", "both before and after", "pre.nii.gz")),
     (["flair", "t1_t2"], ("t1_t2.nii", "both T1 and T2")),
+    (["t2_flair", "flair_reg_t1"], ("flair_reg_t1.nii", "both FLAIR and T1")),
     (["post_flair", "post_t1"], ("post_t1.nii", "before or after contrast", "post", "every")),
     (["GD_flair", "GD_t1"], ("GD_t1.nii", "before or after contrast", "gd")),
 ])  # fmt: skip

@@ -30,8 +30,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv``,
         ``attempts_patients.csv`` and
         ``provenance.json``, which also tells the seconds of all training, and with what the folds
-        were computed. What stands there of other folds and attempts stays, if it was computed from
-        the same cohort: the work may be shared among machines. HD95 alone does not stay where it
+        were computed. What stands there of other folds and attempts stays: the work may be shared
+        among machines. HD95 alone does not stay where it
         was computed under another definition (``hd95`` of ``provenance.json``) than that of newer
         folds. Held while it is read and written, so that of two processes neither loses what the
         other adds.
@@ -39,6 +39,11 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         The cohort table.
     folds : int
         How many folds ``ours`` has.
+
+    Raises
+    ------
+    CourseError
+        If the tables in `out` are of another cohort.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".tables.lock"):
@@ -48,7 +53,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
 def _collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
     data = cohort_sha256(table)
     before = config.read_json(out / "provenance.json")
-    kept = before.get("data_sha256") == data
+    check_cohort(out, data)
+    kept = bool(before)
     hd95 = before.get("hd95") if kept else None
     settings, notes = [], []
     for experiment in EXPERIMENTS:
@@ -99,6 +105,27 @@ def _collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         values = provenance(table, data, folds) | _made_with(notes, before if kept else {}, stays)
         values |= {"seconds": int(seconds)} | ({"hd95": hd95} if hd95 else {})
         config.write_json(out / "provenance.json", values)
+
+
+def check_cohort(out: Path, data: str) -> None:
+    """Refuse a folder whose tables were computed from another cohort.
+
+    Parameters
+    ----------
+    out : Path
+    data : str
+        From `cohort_sha256`.
+
+    Raises
+    ------
+    CourseError
+    """
+    before = config.read_json(out / "provenance.json")
+    if before and before["data_sha256"] != data:
+        raise config.CourseError(
+            f"{out}: the tables there were computed from other files ({before['patients']} "
+            "patients), and those of two cohorts do not mix; move them away, or give another --out"
+        )
 
 
 def _made_with(notes: list[dict | None], before: dict, stays: bool) -> dict:

@@ -6,6 +6,7 @@ chosen again without training anew, see `utils.evidence.training.pooling`.
 """
 
 import itertools
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -364,13 +365,15 @@ def train_final(
     run = evidence_run(table, split, DETECTOR_SIZE, folder)
     model, _ = detector.fine_tune(run)
     shipped = resnet50.calibrated(resnet50.last_blocks_of(model), temperature)
-    saving.save_half(shipped, out / "detector.keras")
+    made = folder / "shipped"
+    made.mkdir(parents=True, exist_ok=True)
+    saving.save_half(shipped, made / "detector.keras")
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, _ = recipes.train_segmenter(
         run, recipe, folder / "segmenter", last_epoch=True, report=reporter(recipe, folder)
     )
-    saving.save_half(model, out / "segmenter.keras")
+    saving.save_half(model, made / "segmenter.keras")
     # Read anew: other processes may have finished more of them meanwhile.
     folds = _choices(out / "folds.csv", "segmenter_weight")
     combination = {
@@ -378,7 +381,7 @@ def train_final(
         for name in ("detector", "segmenter", "intercept")
     }
     config.write_json(
-        out / "detector.json",
+        made / "detector.json",
         {
             "trained_on": len(run.split["patient"].unique()),
             "temperature": temperature,
@@ -388,7 +391,7 @@ def train_final(
         },
     )
     config.write_json(
-        out / "segmenter.json",
+        made / "segmenter.json",
         {
             "trained_on": len(run.split["patient"].unique()),
             "recipe": recipe.description,
@@ -400,6 +403,10 @@ def train_final(
             },
         },
     )
+    # Only now, all four: for hours, a new model would else stand beside the settings of an old one.
+    for file in sorted(made.iterdir()):
+        with config.atomic_path(out / file.name) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 def _usual(chosen: pd.Series, kind: type) -> float | int | bool:

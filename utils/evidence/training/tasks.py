@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from utils.cluster.tasks import Task
-from utils.config import CourseError
+from utils.cohort.table import cohort_sha256
+from utils.config import CourseError, read_json, write_json
 from utils.evidence.tables import EXPERIMENTS, FOLDS, fold_names
-from utils.evidence.training.collect import collect
+from utils.evidence.training.collect import check_cohort, collect
 from utils.evidence.training.experiments import (
     all_in_training,
     chosen_folds,
@@ -53,9 +54,44 @@ class Work:
         from utils.evidence import recipes
 
         named = {"ours": recipes.OURS, "baseline": recipes.BASELINE, "earlier": recipes.EARLIER}
-        if self.epochs:
-            return recipes.with_epochs(named[name], lambda _: self.epochs)
-        return named[name]
+        return self.shortened(named[name])
+
+    def attempt(self, name: str):
+        """Return the recipe of that name in `recipes.ATTEMPTS`, with these epochs."""
+        from utils.evidence import recipes
+
+        return self.shortened(recipes.ATTEMPTS[name])
+
+    def shortened(self, recipe):
+        """Return a recipe with these epochs."""
+        from utils.evidence import recipes
+
+        return recipes.with_epochs(recipe, lambda _: self.epochs) if self.epochs else recipe
+
+
+def check_folders(work: Work) -> None:
+    """Refuse folders of another cohort, or with trainings of another number of epochs.
+
+    The folder for the trainings notes whose it is. What is done in it would else be taken for done,
+    and what is half done be thrown away.
+
+    Raises
+    ------
+    CourseError
+    """
+    data = cohort_sha256(work.table)
+    check_cohort(work.out, data)
+    note = work.folder / "work.json"
+    own = {"data_sha256": data, "epochs": work.epochs}
+    found = read_json(note, "give another --work", missing=None)
+    if found is None:
+        write_json(note, own)
+    elif found != own:
+        differs = "number of --epochs" if found.get("data_sha256") == data else "cohort"
+        raise CourseError(
+            f"{work.folder}: holds trainings of another {differs}; delete it, or give another "
+            "--work"
+        )
 
 
 def planned(work: Work, arguments: argparse.Namespace) -> list[Task]:
@@ -138,7 +174,6 @@ def _task(name, function, arguments, folder, remedy, after=(), wait=0) -> Task:
 
 def _shared_training(work: Work, name: str, fold: str, seed: int):
     """Return where the training of an attempt belongs to a fold of an experiment; None if not."""
-    from utils.evidence import recipes
     from utils.evidence.training import trial
 
     by_patient = {
@@ -146,7 +181,7 @@ def _shared_training(work: Work, name: str, fold: str, seed: int):
         for experiment, (recipe, dealt) in EXPERIMENTS.items()
         if dealt == "patients"
     }
-    return trial.reusable(seed, recipes.ATTEMPTS[name], by_patient)
+    return trial.reusable(seed, work.attempt(name), by_patient)
 
 
 def fold(work: Work, experiment: str, fold: str) -> None:
@@ -197,4 +232,5 @@ def attempt(work: Work, name: str, fold: str, seed: int) -> None:
     else:
         training = work.folder / shared.experiment / fold / shared.place
     split = fold_split(work.table, "patients", fold)
-    trial.run_attempt(work.table, split, name, fold, seed, folder, training)
+    recipe = work.attempt(name)
+    trial.run_attempt(work.table, split, recipe, name, fold, seed, folder, training)

@@ -32,19 +32,22 @@ FOLDS, SEEDS = ("0", "1", "4"), (0, 1)
 def run_attempt(
     table: pd.DataFrame,
     split: pd.DataFrame,
+    recipe: recipes.Recipe,
     name: str,
     fold: str,
     seed: int,
     folder: Path,
     training: Path,
 ) -> None:
-    """Train one of `recipes.ATTEMPTS` and write how it does on the validation patients.
+    """Train a variation of the recipe and write how it does on the validation patients.
 
     Parameters
     ----------
     table, split : pandas.DataFrame
         See `folds.run_fold`.
+    recipe : recipes.Recipe
     name, fold : str
+        Of the attempt: one of `recipes.ATTEMPTS`.
     seed : int
         Of the training; the split does not depend on it.
     folder : Path
@@ -52,7 +55,7 @@ def run_attempt(
     training : Path
         Of the segmenter. One that is found whole there is read, not repeated.
     """
-    note, recipe = made_with(), recipes.ATTEMPTS[name]
+    note = made_with()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     run = replace(run, parameters=replace(run.parameters, seed=seed))
     model, history = recipes.train_segmenter(run, recipe, training, report=reporter(recipe, folder))

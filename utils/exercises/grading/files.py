@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from utils.config import ROOT, CourseError, atomic_path, other_kind, regular_file
 from utils.exercises.exercise import Exercise
@@ -27,6 +28,30 @@ from utils.exercises.grading.marks import LARGEST_NOTEBOOK, Row
 from utils.exercises.grading.watch import MEBIBYTE
 
 _ABANDONED_SECONDS = 3600.0
+
+
+@contextlib.contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold a CSV of marks and what lies beside it for this marking alone.
+
+    Raises
+    ------
+    CourseError
+        If another marking holds it, or its folder is not there or may not be written to.
+    """
+    lock = FileLock(f"{out}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise CourseError(
+            f"{out}: another marking writes it; wait for it, or give another name: OUT=marks.csv"
+        ) from error
+    except OSError as error:
+        raise _not_writable(out, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def content(folder: Path, path: Path) -> bytes:
@@ -210,7 +235,10 @@ def _assert_writable(out: Path) -> None:
                 temporary.write_bytes(b"")
             out.unlink()
     except OSError as error:
-        raise CourseError(
-            f"{out}: cannot be written ({os.strerror(error.errno)}); give another name: "
-            "OUT=marks.csv"
-        ) from error
+        raise _not_writable(out, error) from error
+
+
+def _not_writable(out: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"{out}: cannot be written ({os.strerror(error.errno)}); give another name: OUT=marks.csv"
+    )

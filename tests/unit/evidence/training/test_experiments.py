@@ -1,5 +1,6 @@
 """The folds hold every patient once, choose nothing on the tested part, and make whole tables."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,14 @@ from utils.course import detector
 from utils.evaluation import segmentation
 from utils.evidence import __main__, recipes
 from utils.evidence.tables import CHOICES
-from utils.evidence.training import collect, experiments, folds as folds_module, pooling, trial
+from utils.evidence.training import (
+    collect,
+    experiments,
+    folds as folds_module,
+    pooling,
+    tasks,
+    trial,
+)
 from utils.evidence.training.folds import THRESHOLDS, is_done, run_fold, train_final
 from utils.models import resnet50, resunet
 from utils.models.files import imagenet, saving
@@ -79,8 +87,29 @@ def test_an_unknown_fold_is_told():
 
 
 def test_a_trial_never_overwrites_the_evidence():
-    with pytest.raises(config.CourseError, match="give another --out"):
-        __main__.main(["nowhere", "--patients", "10"])
+    shipped = config.RESULTS / "lgg"
+    for place in ([], ["--out", os.path.relpath(shipped)], ["--out", f"{shipped}/../lgg"]):
+        with pytest.raises(config.CourseError, match="give another --out"):
+            __main__.main(["nowhere", "--patients", "10", *place])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--hours", "0"],
+        ["--hours", "-1"],
+        ["--hours", "nan"],
+        ["--epochs", "-1"],
+        ["--patients", "0"],
+        ["--seed", "-1", "--attempt", "ours"],
+        ["--seed", "1"],
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(words, capsys):
+    with pytest.raises(SystemExit) as told:
+        __main__.main(["nowhere", *words])
+    assert told.value.code == 2
+    assert words[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -274,14 +303,30 @@ def test_an_attempt_alone_leaves_what_the_folds_took(done, table, tmp_path):
 
 
 @pytest.mark.long
-def test_folds_of_another_cohort_do_not_stay(done, table, tmp_path):
+def test_tables_of_another_cohort_are_not_mixed_with(done, table, tmp_path):
     work, out = done
-    here, there = tmp_path / "out", tmp_path / "work"
+    here = tmp_path / "out"
     shutil.copytree(out, here)
-    shutil.copytree(work / "ours_random_split", there / "ours_random_split")
     config.update_json(here / "provenance.json", {"data_sha256": "of other patients"})
-    collect.collect(there, here, table, folds=2)
-    assert pd.read_csv(here / "folds.csv")["experiment"].tolist() == ["ours_random_split"]
+    before = {file.name: file.read_bytes() for file in here.iterdir()}
+    with pytest.raises(config.CourseError, match=r"computed from other files .* another --out$"):
+        collect.collect(work, here, table, folds=2)
+    assert {name: (here / name).read_bytes() for name in before} == before
+    arguments = __main__._parse(["data", "--work", str(tmp_path / "work"), "--out", str(here)])
+    with pytest.raises(config.CourseError, match="computed from other files"):
+        __main__.run_all(table, arguments)
+
+
+def test_trainings_of_another_cohort_or_of_fewer_epochs_do_not_count(table, tmp_path):
+    def check(cohort, epochs):
+        tasks.check_folders(tasks.Work(cohort, tmp_path / "work", tmp_path / "out", epochs))
+
+    check(table, 0)
+    check(table, 0)
+    with pytest.raises(config.CourseError, match="another number of --epochs; delete it, or give"):
+        check(table, 1)
+    with pytest.raises(config.CourseError, match="another cohort; delete it, or give another --w"):
+        check(table[table["patient"] != table["patient"].iloc[0]], 0)
 
 
 def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
@@ -290,6 +335,29 @@ def test_no_model_is_shipped_before_a_fold_is_done(table, tmp_path):
         train_final(
             table, experiments.all_in_training(table), recipe, tmp_path / "work", tmp_path / "out"
         )
+
+
+@pytest.mark.long
+def test_models_to_ship_come_with_their_settings_or_not_at_all(done, table, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(done[1], out)
+    before = {name: (out / name).read_bytes() for name in ("detector.keras", "detector.json")}
+    monkeypatch.setattr(detector, "fine_tune", lambda run: (None, None))
+    monkeypatch.setattr(resnet50, "last_blocks_of", lambda model: None)
+    monkeypatch.setattr(resnet50, "calibrated", lambda model, temperature: None)
+    monkeypatch.setattr(saving, "save_half", lambda model, path: path.write_bytes(b"new"))
+
+    def interrupted(*given, **named):
+        raise KeyboardInterrupt
+
+    given = table, experiments.all_in_training(table), recipes.Recipe("tiny", None, size=32)
+    monkeypatch.setattr(recipes, "train_segmenter", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_final(*given, tmp_path / "work" / "0", out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+    monkeypatch.setattr(recipes, "train_segmenter", lambda *given, **named: (None, None))
+    train_final(*given, tmp_path / "work" / "0", out)
+    assert (out / "detector.keras").read_bytes() == b"new" == (out / "segmenter.keras").read_bytes()
 
 
 @pytest.mark.long
@@ -364,7 +432,7 @@ def test_an_attempt_reads_a_training_that_is_there(done, table, tmp_path, monkey
     recipe = recipes.Recipe("tiny", tiny_unet, size=32, epochs=1, steps=1, batch_size=4)
     monkeypatch.setitem(recipes.ATTEMPTS, "tiny", recipe)
     split = experiments.fold_split(table, "patients", "0")
-    trial.run_attempt(table, split, "tiny", "0", 0, tmp_path, training)
+    trial.run_attempt(table, split, recipe, "tiny", "0", 0, tmp_path, training)
     found = pd.read_csv(tmp_path / "patients.csv")
     assert sorted(found["patient"]) == sorted(split.loc[split["part"] == "validation", "patient"])
     assert found[list(CHOICES)].apply(lambda dice: dice.between(0, 1)).all(axis=None)
@@ -430,7 +498,8 @@ def test_folds_that_were_cut_off_before_they_chose_together_do_so_with_the_next_
     monkeypatch.setattr(pooling, "choose_together", choose)
     monkeypatch.setattr(__main__, "collect", lambda *given: None)
     names = experiments.fold_names("ours")
-    arguments = __main__._parse(["data", "--work", str(tmp_path), "--experiment", "ours"])
+    folders = ["--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    arguments = __main__._parse(["data", *folders, "--experiment", "ours"])
     monkeypatch.setattr(
         folds_module,
         "run_fold",

@@ -86,6 +86,7 @@ def test_paths_of_tasks_are_absolute(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(__main__, "run_tasks", lambda tasks, *rest: given.extend(tasks))
     monkeypatch.setattr(__main__, "collect", lambda *rest: None)
+    monkeypatch.setattr(__main__, "check_folders", lambda work: None)
     arguments = __main__._parse(["data", "--work", "work", "--out", "out", "--final"])
     __main__.run_all(pd.DataFrame(), arguments)
     for one in given:

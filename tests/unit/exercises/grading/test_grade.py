@@ -1,9 +1,11 @@
 """`make grade` gives every notebook the marks that it deserves, and no more."""
 
+import contextlib
 import csv
 import os
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import graded
 import pytest
@@ -13,6 +15,7 @@ from utils.config import CourseError
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.grading import marks as marks_module
 from utils.exercises.grading.confine import Limits, lacking
+from utils.exercises.grading.files import held
 from utils.exercises.grading.marks import marked, number_of, one_line
 from utils.grade import grade, main
 
@@ -354,6 +357,28 @@ def test_a_process_that_is_ended_from_outside_is_told_and_what_is_marked_is_kept
     monkeypatch.undo()
     grade(folder, out, graded.EXERCISES, limits=LIMITS, jobs=2)
     assert out.read_bytes().count(b",right,1,") == 4 * 3
+
+
+def test_a_pool_that_broke_while_marks_were_written_is_told_too(tmp_path, monkeypatch):
+    submit(tmp_path / "in", "ada/01.ipynb", graded.answered())
+
+    @contextlib.contextmanager
+    def broken(jobs, how):
+        def refuse(*given):
+            raise BrokenProcessPool
+
+        yield refuse
+
+    monkeypatch.setattr(command, "_processes", broken)
+    with pytest.raises(CourseError, match="a process that marks was ended"):
+        grade(tmp_path / "in", tmp_path / "marks.csv", graded.EXERCISES, limits=LIMITS)
+
+
+def test_two_markings_do_not_write_one_table(tmp_path):
+    submit(tmp_path / "in", "ada/01.ipynb", graded.answered())
+    out = tmp_path / "marks.csv"
+    with held(out), pytest.raises(CourseError, match="another marking writes it; wait for it"):
+        grade(tmp_path / "in", out, graded.EXERCISES, limits=LIMITS)
 
 
 def test_a_process_that_was_told_to_end_has_not_marked_the_next_notebook(monkeypatch):
