@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from utils.cohort.framing import Square
 from utils.evaluation.calibration import logits
-from utils.evaluation.segmentation import dice
+from utils.evaluation.segmentation import dice_from_counts
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import resize_map
 from utils.models.refinement import refine
@@ -230,15 +230,40 @@ def patient_scores(
     kept, empty
         Of this patient, see `search_postprocessing`.
     """
-    prepared, scores = {}, []
+    counts = patient_counts(maps, truth, tried, flair=flair, kept=kept)
+    return dice_from_counts(*counts.T, empty=empty).tolist()
+
+
+def patient_counts(
+    maps: np.ndarray,
+    truth: np.ndarray,
+    tried: Iterable[Postprocessing],
+    *,
+    flair: np.ndarray | None = None,
+    kept: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the pixels of one patient from which Dice follows, with each of some settings.
+
+    Parameters
+    ----------
+    maps, truth, tried, flair, kept
+        See `patient_scores`.
+
+    Returns
+    -------
+    ndarray of int, shape (settings, 3)
+        Pixels traced, predicted, and both, in the slices that count.
+    """
+    prepared, counts = {}, []
     for one in tried:
         key = one.refinement, one.neighbours
         if key not in prepared:
             prepared[key] = smooth_slices(refine(maps, flair, one.refinement), one.neighbours)
         rest = replace(one, refinement=0.0, neighbours=0.0)  # done already
         masks = postprocess(prepared[key], rest)
-        scores.append(dice(truth, masks if kept is None else masks[kept], empty=empty))
-    return scores
+        masks = (masks if kept is None else masks[kept]) > 0
+        counts.append([(truth > 0).sum(), masks.sum(), (masks & (truth > 0)).sum()])
+    return np.array(counts)
 
 
 def _smoothed(

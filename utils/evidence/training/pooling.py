@@ -1,22 +1,26 @@
-"""What the folds of an experiment choose together: each on the patients that the others test.
+"""What the folds of an experiment choose together: each on what the others test.
 
 The eleven validation patients of one fold are too few: a threshold that suits them may not suit
 others. Those of all five folds together are twice as many and no more, for much the same patients
 validate in each. But every patient is tested once, by a network that never saw it; a fold may use
-all of these but those that it tests itself, four fifths of the cohort.
+all of these but those that it tests itself, four fifths of the cohort. Where slices are dealt at
+random, it is the slices that the others test: a choice is then made on the tested patients too, as
+everything is under such a split, but in the same way and on as many slices.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from utils.cohort.volumes import flair_of
 from utils.config import read_json
 from utils.evaluation.detection import threshold_at_sensitivity
-from utils.evidence.recipes import Recipe
+from utils.evaluation.segmentation import dice_from_counts
+from utils.evidence.recipes import Recipe, patient_of_row
 from utils.evidence.training.folds import (
     combined,
     evidence_run,
@@ -25,7 +29,7 @@ from utils.evidence.training.folds import (
     write_fold,
 )
 from utils.models.files.settings import Postprocessing
-from utils.models.postprocessing import patient_scores
+from utils.models.postprocessing import patient_counts
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 NEIGHBOURS = (0.0, 0.25)
@@ -59,7 +63,7 @@ def choose_together(
     Parameters
     ----------
     table : pandas.DataFrame
-        A cohort table.
+        A cohort table; where slices are dealt into folds, as `slices_as_patients` returns it.
     recipe : Recipe
     folds : mapping of Path to pandas.DataFrame
         Folder -> split of the folds, all of them done.
@@ -67,9 +71,10 @@ def choose_together(
     Returns
     -------
     pandas.DataFrame
-        ``patient`` and Dice with each of `choices`, of every patient that a fold tests.
+        ``fold, patient`` and Dice with each of `choices`, in the slices of the patient that the
+        fold tests.
     """
-    tried, scores, rows = choices(), [], []
+    tried, counts, rows = choices(), [], []
     shown = evidence_run(table, None, recipe.size, next(iter(folds)), recipe)
     for folder, split in folds.items():
         run = replace(shown, split=split)
@@ -80,21 +85,23 @@ def choose_together(
                 label=run.volumes.labels[tested], score=segmenter_scores(run, maps)[tested]
             )
         )
-        owner = run.table["patient"].to_numpy()
+        owner = patient_of_row(run.table).to_numpy()
         for patient in sorted(set(owner[tested])):
-            own = owner == patient
-            flair = flair_of(run.volumes.images[own])
-            values = patient_scores(
-                maps[patient], run.volumes.masks[own], tried, flair=flair, empty=1.0
+            own, counting = owner == patient, (owner == patient) & tested
+            pixels = patient_counts(
+                maps[patient],
+                run.volumes.masks[counting],
+                tried,
+                flair=flair_of(run.volumes.images[own]),
+                kept=tested[own],
             )
-            scores.append([patient, *values])
-    scores = pd.DataFrame(scores, columns=["patient", *range(len(tried))])
+            counts.append((folder.name, patient, pixels))
     rows = pd.concat(rows, ignore_index=True)
     for folder, split in folds.items():
         run = replace(shown, split=split)
         maps, detected, settings = read_predicted(folder)
         tested = set(split.loc[split["part"] == "test", "patient"])
-        means = scores[~scores["patient"].isin(tested)].drop(columns="patient").mean()
+        means = _dice(counts, lambda fold, other=folder.name: fold != other).mean()
         fitted = rows[~rows["patient"].isin(tested)]
         weights, _ = combined(fitted, detected, segmenter_scores(run, maps))
         _, p_fitted = combined(fitted, fitted.copy(), fitted["score"].to_numpy())
@@ -103,8 +110,24 @@ def choose_together(
             "postprocessing": asdict(tried[int(means.idxmax())]),
             "combination": weights,
             "detection_threshold": float(threshold),
-            "choosing_patients": len(set(fitted["patient"])),
+            "choosing_patients": patient_of_row(fitted).nunique(),
             "choosing_dice": round(float(means.max()), 6),
         }
         write_fold(folder, run, maps, detected, settings)
-    return scores
+    return pd.concat(
+        _dice(counts, lambda fold, own=folder.name: fold == own)
+        .rename_axis("patient")
+        .reset_index()
+        .assign(fold=folder.name)
+        for folder in folds
+    )
+
+
+def _dice(counts: list[tuple[str, str, np.ndarray]], chosen: Callable[[str], bool]) -> pd.DataFrame:
+    """Return Dice with each setting (columns) of each patient, in the slices of some folds."""
+    pixels: dict[str, np.ndarray] = {}
+    for fold, patient, own in counts:
+        if chosen(fold):
+            pixels[patient] = pixels.get(patient, 0) + own
+    scores = {name: dice_from_counts(*own.T, empty=1.0) for name, own in pixels.items()}
+    return pd.DataFrame.from_dict(scores, orient="index")

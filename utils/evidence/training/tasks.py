@@ -123,8 +123,7 @@ def planned(work: Work, arguments: argparse.Namespace) -> list[Task]:
             for fold in names
             if not is_done(work.folder, experiment, fold)
         ]  # fmt: skip
-        name, dealt = EXPERIMENTS[experiment]
-        if work.recipe(name).pooled and dealt != "slices":
+        if work.recipe(EXPERIMENTS[experiment].recipe).pooled:
             folds.append(
                 _task(f"{experiment}, what its folds choose together", "choose",
                       (work, experiment), work.folder / experiment,
@@ -184,6 +183,11 @@ def _shared_training(work: Work, name: str, fold: str, seed: int):
     return trial.reusable(seed, work.attempt(name), by_patient)
 
 
+def _units(work: Work, dealt: str) -> pd.DataFrame:
+    """Return the cohort table, with each slice as a patient of its own where slices are dealt."""
+    return slices_as_patients(work.table) if dealt == "slices" else work.table
+
+
 def fold(work: Work, experiment: str, fold: str) -> None:
     """Run one fold of an experiment, unless it is done."""
     from utils.evidence.training.folds import is_done, run_fold
@@ -191,7 +195,7 @@ def fold(work: Work, experiment: str, fold: str) -> None:
     if is_done(work.folder, experiment, fold):
         return  # by another process, meanwhile
     name, dealt = EXPERIMENTS[experiment]
-    units = slices_as_patients(work.table) if dealt == "slices" else work.table
+    units = _units(work, dealt)
     split = fold_split(units, dealt, fold)
     folder = work.folder / experiment / fold
     run_fold(units, split, work.recipe(name), name == "baseline", folder)
@@ -204,8 +208,9 @@ def choose(work: Work, experiment: str) -> None:
     recipe, dealt = EXPERIMENTS[experiment]
     folds = {work.folder / experiment / name: name for name in fold_names(experiment)}
     if are_to_choose(folds):
-        splits = {folder: fold_split(work.table, dealt, name) for folder, name in folds.items()}
-        choose_together(work.table, work.recipe(recipe), splits)
+        units = _units(work, dealt)
+        splits = {folder: fold_split(units, dealt, name) for folder, name in folds.items()}
+        choose_together(units, work.recipe(recipe), splits)
 
 
 def final(work: Work) -> None:

@@ -25,15 +25,15 @@ def table(tmp_path_factory):
     return read_cohort(root)
 
 
-def predicted(table, folder, fold):
+def predicted(table, folder, fold, dealt="patients"):
     """Write what networks would leave of a fold: probabilities high in the squares, and noise."""
-    split = experiments.fold_split(table, "patients", fold)
+    split = experiments.fold_split(table, dealt, fold)
     run = folds_module.evidence_run(table, split, RECIPE.size, folder, RECIPE)
     random = np.random.default_rng(int(fold))
     parts = run.in_part("validation") | run.in_part("test")
-    maps = {}
-    for patient in sorted(set(run.table.loc[parts, "patient"])):
-        truth = run.volumes.masks[(run.table["patient"] == patient).to_numpy()]
+    owner, maps = recipes.patient_of_row(run.table), {}
+    for patient in sorted(set(owner[parts])):
+        truth = run.volumes.masks[(owner == patient).to_numpy()]
         noise = random.uniform(0, 0.2, truth.shape)
         maps[patient] = np.float32(0.65 * truth + noise)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def test_a_fold_chooses_on_the_patients_that_the_others_test(written):
     for folder, tested in zip(splits, by_fold, strict=True):
         settings = config.read_json(folder / "fold.json")
         assert settings["choosing_patients"] == len(scores) - len(tested)
-        own = scores[~scores["patient"].isin(tested)].drop(columns="patient").mean()
+        own = scores[~scores["patient"].isin(tested)].drop(columns=["fold", "patient"]).mean()
         assert settings["choosing_dice"] == pytest.approx(own.max(), abs=1e-6)
         assert settings["temperature"] == 1.0  # what the fold knew stays
 
@@ -101,6 +101,25 @@ def test_what_a_fold_chooses_does_not_depend_on_whom_it_tests(table, written, tm
         pooling.choose_together(table, RECIPE, there)
     before, after = (config.read_json(next(iter(each)) / "fold.json") for each in (splits, there))
     assert before == after
+
+
+@pytest.mark.long
+def test_where_slices_are_dealt_a_fold_chooses_on_the_slices_that_the_others_test(table, tmp_path):
+    units = experiments.slices_as_patients(table)
+    place = tmp_path / "ours_random_split"
+    splits = {place / fold: predicted(units, place / fold, fold, "slices") for fold in "012"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling, "REFINEMENTS", (0.0,))
+        scores = pooling.choose_together(units, RECIPE, splits)
+    for folder, split in splits.items():
+        tested = set(split.loc[split["part"] == "test", "patient"])
+        slices = pd.read_csv(folder / "slices.csv")
+        assert set(slices["patient"] + "#" + slices["slice"].astype(str)) == tested
+        own = scores[scores["fold"] == folder.name]
+        assert set(own["patient"]) == set(slices["patient"])
+        # All squares are found at a threshold of 0.6 or less, and nothing else.
+        assert own.drop(columns=["fold", "patient"]).max(axis=1).min() == 1
+        assert config.read_json(folder / "fold.json")["choosing_dice"] == 1
 
 
 def test_every_setting_is_tried_once():
