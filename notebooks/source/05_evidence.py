@@ -1252,6 +1252,34 @@ say(
 # the earlier recipe had failed, and were first tried on one of the folds. How much that flatters
 # the result nobody can say; the only clean judge would be patients that nobody has looked at.
 #
+# ### How much is there to gain?
+#
+# What is missing to a Dice of 1 has several reasons, and two of them can be told from what you have
+# seen. Some is missing because the *patients* are new: the random split says how much, since there
+# the networks had met other slices of everybody. Some is missing because *nobody* draws the border
+# where the other does: the agreement of readers says how much.
+#
+# *Predict before you run: how much of what is missing is lost because the patients are new?*
+
+# %% tags=["hide-input", "nbval-check-output"]
+leak = compared.splits["our recipe"]
+if leak is None:
+    print(NOT_YET)
+else:
+    new, lacking = leak.dice.difference, 1 - leak.dice.first
+    say(
+        f"**Answer to the prediction.** Of {lacking:.3f} that are missing, "
+        f"{max(0.0, new.estimate):.3f} (interval {format_interval(new, sign=True)}), about "
+        f"{100 * max(0.0, new.estimate) / lacking:.0f} %. Two people's masks lack "
+        f"{1 - max(READERS.values()):.2f} to {1 - min(READERS.values()):.2f} of each other. Most "
+        "of what is missing here would be missing to a network that knew everybody, too: it is in "
+        "the pictures and in the masks."
+    )
+
+# %% [markdown]
+# That does not say that nothing can be gained: for the few who were failed outright, it is nearly
+# everything.
+#
 # ## For whom? Institutions
 
 # %% tags=["hide-input", "nbval-check-output"]
