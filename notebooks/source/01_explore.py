@@ -657,8 +657,8 @@ display(
         "**Your prediction.** The lines come close but do not coincide: the median on FLAIR still "
         f"goes from {normalised.min():.0f} in {low} to {normalised.max():.0f} in {high}. The means "
         f"of the patients on FLAIR, which were {spread[0]:.2f} standard deviations of a patient's "
-        f"own pixels apart, are now {spread[1]:.2f} apart. They were made to agree; what is left "
-        "is chance, since only a few hundred pixels of each patient were drawn for this figure."
+        f"own pixels apart, are now {spread[1]:.2f} apart. That is chance: only a few hundred "
+        "pixels of each patient were drawn for this figure."
     )
 )
 

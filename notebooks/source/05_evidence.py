@@ -516,7 +516,7 @@ def refined(p, inside, around, strength):
     Parameters
     ----------
     p, inside, around : ndarray of float, of one shape
-        Probabilities between 0 and 1; shares of the grey level, above 0.
+        Probabilities above 0 and below 1; shares of the grey level, above 0.
     strength : float
         0 leaves the probabilities as they are; 1 is Bayes' rule.
     """

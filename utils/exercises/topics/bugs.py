@@ -4,7 +4,6 @@ import numpy as np
 
 from utils.exercises.bugs import SUSPECTS
 from utils.exercises.exercise import Case, Exercise
-from utils.exercises.inputs import AfterRestart, BeforeRestart
 
 # Letter of `SUSPECTS`, and what the symptom of the case asks to explain.
 GUILTY = (
@@ -116,14 +115,15 @@ def _slices_of(*counts: int) -> list[str]:
 _EVEN = _slices_of(*[5] * 12)
 _SHUFFLED = np.random.default_rng(0).permutation(_EVEN).tolist()
 _UNEVEN = np.random.default_rng(1).permutation(_slices_of(2, 30, 2, 9, 2, 9, 20, 2)).tolist()
-_BEFORE, _AFTER = ([kind(name) for name in _EVEN] for kind in (BeforeRestart, AfterRestart))
+# Sets of other names come in other orders, as after another start of Python.
+_RENAMED, _RENAMED_AGAIN = ([letters + name[3:] for name in _EVEN] for letters in ("ABC", "XYZ"))
 
 
 def _same_patients(outputs: list) -> str | None:
     """Judge whether the same patients are tested, however their names come (the first four)."""
-    names = [_EVEN, _SHUFFLED, _BEFORE, _AFTER]
+    names = [_EVEN, _SHUFFLED, _RENAMED, _RENAMED_AGAIN]
     first, *others = (
-        {str(who) for who in _tested(output, patients)["segmenter"]}
+        {str(who)[3:] for who in _tested(output, patients)["segmenter"]}
         for output, patients in zip(outputs, names, strict=False)
     )
     reasons = [
@@ -134,6 +134,8 @@ def _same_patients(outputs: list) -> str | None:
     for other, reason in zip(others, reasons, strict=True):
         if other != first:
             return f"with one seed, the patients that are tested depend on {reason}"
+    if _tested(outputs[-1], _UNEVEN) == _tested(outputs[-2], _UNEVEN):
+        return "seeds 7 and 8 test the same patients; draw them at random"
     return None
 
 
@@ -147,9 +149,10 @@ mend_stages = Exercise(
     (
         _stages_case("12 patients of 5 slices", _EVEN, 0),
         _stages_case("the same slices in mixed order", _SHUFFLED, 0),
-        _stages_case("the same slices in a new process", _BEFORE, 0),
-        _stages_case("the same slices in another new process", _AFTER, 0),
+        _stages_case("as many patients with other names", _RENAMED, 0),
+        _stages_case("as many patients with other names again", _RENAMED_AGAIN, 0),
         _stages_case("8 patients of 2 to 30 slices in mixed order", _UNEVEN, 7),
+        _stages_case("these with another seed", _UNEVEN, 8),
     ),
     together=_same_patients,
 )

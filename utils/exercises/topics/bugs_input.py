@@ -4,7 +4,7 @@ import numpy as np
 
 from utils.exercises.bugs import standardise
 from utils.exercises.exercise import Case, Exercise
-from utils.exercises.inputs import Model, as_floats
+from utils.exercises.inputs import Model, doubled
 
 
 def _resnet_judge(images: np.ndarray):
@@ -20,13 +20,13 @@ def _resnet_judge(images: np.ndarray):
                 f"your values reach from {values.min():.2f} to {values.max():.2f}: to a network "
                 "used to about -120 to 150 all images look like one and the same grey"
             )
-        if np.allclose(values, right[..., ::-1] + (mean - mean[::-1]), atol=0.01) or np.allclose(
+        if np.allclose(values, right, atol=0.01):
+            return None
+        if np.allclose(values, right[..., ::-1] + (mean[::-1] - mean), atol=0.01) or np.allclose(
             values, right[..., ::-1], atol=0.01
         ):
             return "the channels come in another order than the network was trained with"
-        if not np.allclose(values, right, atol=0.01):
-            return "the values are not those that the network was trained with; look at its docs"
-        return None
+        return "the values are not those that the network was trained with; look at its docs"
 
     return judge
 
@@ -53,7 +53,10 @@ def _volume_judge(volume: np.ndarray):
     right = standardise(volume)
 
     def judge(output) -> str | None:
-        seen = np.asarray(output, dtype=float)
+        answer = np.asarray(output, dtype=float)
+        if volume.any() and answer.shape == volume.shape and np.allclose(answer, right):
+            return "you return what the model should be given; call it, and return its answer"
+        seen = (answer - 1) / 2  # undoes `doubled`
         if seen.shape != volume.shape:
             return f"you return shape {seen.shape} for a volume of shape {volume.shape}"
         if not np.isfinite(seen).all():
@@ -71,7 +74,7 @@ def _volume_judge(volume: np.ndarray):
 
 
 def _volume_case(said: str, volume: np.ndarray) -> Case:
-    return Case(said, (as_floats, volume), _volume_judge(volume))
+    return Case(said, (doubled, volume), _volume_judge(volume))
 
 
 _LEVELS = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
@@ -123,6 +126,8 @@ mend_augmentation = Exercise(
 def _rows_judge(has_tumour: np.ndarray):
     def judge(output) -> str | None:
         rows = np.asarray(output)
+        if rows.dtype == bool:
+            return "you return True and False; the numbers of the rows are asked for"
         with_tumour, without = np.count_nonzero(has_tumour), np.count_nonzero(~has_tumour)
         if len(np.unique(rows)) != len(rows):
             return "some slices are taken twice"
@@ -148,9 +153,17 @@ def _rows_judge(has_tumour: np.ndarray):
     return judge
 
 
-def _rows_case(said: str, tumour: int, free: int) -> Case:
+def _rows_case(said: str, tumour: int, free: int, seed: int = 0) -> Case:
     has_tumour = np.random.default_rng(0).permutation([True] * tumour + [False] * free)
-    return Case(said, (has_tumour, 0), _rows_judge(has_tumour))
+    return Case(said, (has_tumour, seed), _rows_judge(has_tumour))
+
+
+def _other_rows(outputs: list) -> str | None:
+    """Judge whether the seed decides which tumour-free slices are used (the first two)."""
+    first, second = (set(np.asarray(output).tolist()) for output in outputs[:2])
+    if first == second:
+        return "seeds 0 and 1 take the same tumour-free slices; draw them at random"
+    return None
 
 
 mend_rows = Exercise(
@@ -158,9 +171,11 @@ mend_rows = Exercise(
     "07",
     (
         _rows_case("10 slices with tumour and 30 without", 10, 30),
+        _rows_case("the same slices and another seed", 10, 30, seed=1),
         _rows_case("10 slices with tumour and 4 without", 10, 4),
         _rows_case("slices that all have a tumour", 6, 0),
     ),
+    together=_other_rows,
 )
 
 

@@ -106,6 +106,9 @@ def _report_judge(dice: np.ndarray, tumour: np.ndarray, predicted: np.ndarray):
     alarms = (predicted[~there] > 0).mean() if not there.all() else np.nan
 
     def judge(output) -> str | None:
+        for name in ("dice", "slices"):
+            if name not in output:
+                return f"your report has no '{name}'"
         given = float(output["dice"])
         if not np.isclose(given, right, equal_nan=True):
             if np.isnan(right):
@@ -174,8 +177,12 @@ def _accuracy_judge(right: np.ndarray, batch_size: int):
 
 
 def _accuracy_case(said: str, right: list[bool], batch_size: int) -> Case:
+    # What is predicted is the first pixel of each image: that of every third one is dark.
+    predicted = np.arange(len(right)) % 3 != 1
     images = np.ones((len(right), 2, 2))
-    arguments = (Classifier(batch_size), images, np.array(right), batch_size)
+    images[:, 0, 0] = predicted
+    labels = predicted == np.array(right)
+    arguments = (Classifier(batch_size), images, labels, batch_size)
     return Case(said, arguments, _accuracy_judge(np.array(right), batch_size))
 
 
@@ -260,6 +267,12 @@ def _examples_judge(dice: np.ndarray, count: int):
             return (
                 f"the slices shown have a mean Dice of {shown.mean():.2f}, all of them "
                 f"{dice.mean():.2f}"
+            )
+        ranks = np.sort(np.argsort(np.argsort(dice))[rows])
+        if wanted > 1 and np.abs(np.diff(ranks) - (len(dice) - 1) / (wanted - 1)).max() > 1.01:
+            return (
+                "sorted from worst to best, the slices shown have the places "
+                f"{', '.join(str(rank + 1) for rank in ranks)} of {len(dice)}; spread them evenly"
             )
         return None
 

@@ -149,7 +149,7 @@ def _network_judge(maps: int) -> judges.Judge:
             return f"your network ends in the shape {output.output_shape}, not (None, 1)"
         if output.trained == 0:
             return "nothing is left to train: freeze the base, not the whole network"
-        if "GlobalAveragePooling2D" in output.layers:
+        if any("Average" in layer or layer == "Mean" for layer in output.layers):
             return "you take the mean over the places: a small tumour in one of them hardly counts"
         if output.trained != maps + 1:
             return (
@@ -159,8 +159,9 @@ def _network_judge(maps: int) -> judges.Judge:
             )
         if output.layers[-1].endswith("Pooling2D"):
             return "you weigh the maps before you take the maximum; of each map it is asked for"
-        if output.activation not in ("", "linear"):
-            return f"your last layer has the activation {output.activation}; a logit has none"
+        activation = output.activation or output.layers[-1].lower()
+        if activation in ("sigmoid", "softmax", "tanh", "relu"):
+            return f"your network ends in the activation {activation}; a logit has none"
         return None
 
     return judge
@@ -258,6 +259,7 @@ def _threshold_for() -> Exercise:
             _highest("equal probabilities", [0.5, 0.2, 0.8, 0.5], [0.5], 0.5),
             _highest("three equal probabilities of five", [0.5, 0.9, 0.5, 0.1, 0.5], [0.3], 0.8),
             _highest("a probability of 0.7318", [0.9, 0.7318, 0.1], [0.3], 0.6),
+            _highest("ten tumour slices and sensitivity 0.91", found, others, 0.91),
             _highest("tumour slices below all others", [0.2, 0.1], [0.9, 0.8, 0.7], 1.0),
             Case("no slice with tumour", nothing, none, refuses=True),
         ),

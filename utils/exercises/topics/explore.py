@@ -8,7 +8,6 @@ import pandas as pd
 
 from utils.exercises import judges
 from utils.exercises.exercise import Case, Exercise
-from utils.exercises.inputs import AfterRestart, BeforeRestart
 from utils.exercises.readings import readings
 
 NOTEBOOK = "01"
@@ -138,6 +137,14 @@ def _normalise() -> Exercise:
                 [([[[56, 136]], [[56, 136]]], by_slice), ([[[42, 78]], [[113, 149]]], cut)],
             ),
             *_spots(),
+            # In the head 0, 100 and 200: mean 100, deviation 81.65.
+            _levels(
+                "a black pixel in the head and a bright one outside",
+                [[[0, 100, 200, 250]]],
+                [[[47, 96, 145, 169]]],
+                [([[[0, 43, 107, 139]]], background)],
+                head=[[[True, True, True, False]]],
+            ),
             _levels(
                 "a head with one grey level, on black",
                 [[[7, 7, 0]]],
@@ -169,12 +176,13 @@ def _spots() -> tuple[Case, Case]:
     )
 
 
-def _levels(said: str, channel, right, slips=()) -> Case:
-    """Return a case whose head is all that is not black."""
+def _levels(said: str, channel, right, slips=(), head=None) -> Case:
+    """Return a case whose head is all that is not black, or as given."""
     channel = np.array(channel, dtype=np.uint8)
+    head = channel > 0 if head is None else np.array(head)
     known = [(np.array(values, dtype=np.uint8), words) for values, words in slips]
     judge = judges.array(np.array(right, dtype=np.uint8), kind="uint8", slips=known)
-    return Case(said, (channel, channel > 0), judge)
+    return Case(said, (channel, head), judge)
 
 
 def _similarity_readings() -> Exercise:
@@ -279,15 +287,10 @@ def _held_out_patients() -> Exercise:
         (
             Case("40 patients", (names, 0.25, 3), _patients_among(names, 10)),
             Case("40 patients in reverse", (names[::-1], 0.25, 3), _patients_among(names, 10)),
-            Case(
-                "40 patients before Python starts anew",
-                ([BeforeRestart(name) for name in names], 0.25, 3),
-                _patients_among(names, 10),
-            ),
-            Case(
-                "40 patients after Python started anew",
-                ([AfterRestart(name) for name in names], 0.25, 3),
-                _patients_among(names, 10),
+            # Sets of other names come in other orders, as after another start of Python.
+            *(
+                Case("40 patients with other names", (other, 0.25, 3), _patients_among(other, 10))
+                for other in (_renamed(names, letters) for letters in ("ABC", "XYZ"))
             ),
             Case("another seed", (names, 0.25, 4), _patients_among(names, 10)),
             Case("3 patients and a share of 0.1", (few, 0.1, 0), _patients_among(few, 1)),
@@ -296,6 +299,11 @@ def _held_out_patients() -> Exercise:
         ),
         together=_same_whatever_the_order,
     )
+
+
+def _renamed(names: Sequence[str], letters: str) -> list[str]:
+    """Return the names with other first letters: in the same order when sorted."""
+    return [letters + name[3:] for name in names]
 
 
 def _patients_among(names: Sequence[str], count: int):
@@ -333,8 +341,8 @@ def _miscounted(chosen: int, count: int, names: Sequence[str]) -> str:
 
 
 def _same_whatever_the_order(outputs: list) -> str | None:
-    first, reverse, before, after, other_seed = (list(map(str, each)) for each in outputs[:5])
-    if not first == before == after:
+    first, reverse, *renamed, other_seed = (list(map(str, each)) for each in outputs[:5])
+    if any([name[3:] for name in each] != [name[3:] for name in first] for each in renamed):
         return "the choice changes when Python starts anew; is the seed used, is the order fixed?"
     if first != reverse:
         return "the same patients in reverse order give another choice; sort before you draw"

@@ -112,6 +112,11 @@ def _to_8_bit() -> Exercise:
 
 
 def _grey_fault(output: np.ndarray, right: np.ndarray, values: np.ndarray) -> str | None:
+    low, high = np.percentile(values, (0.1, 99.9))
+    cut = np.floor(np.clip(255 * (values - low) / (high - low), 0, 255))
+    # Nearly: where a value is whole, rounding errors decide.
+    if (cut != right).mean() > 0.2 and (output == cut).mean() > 0.98:
+        return "you cut the digits after the point off; round to the nearest whole number"
     if np.abs(output - right).max() <= 1:
         return None
     unclipped = (values - np.percentile(values, 0.1)) / np.ptp(np.percentile(values, (0.1, 99.9)))
@@ -187,10 +192,14 @@ def _flagged() -> Exercise:
         "flagged",
         NOTEBOOK,
         (
-            case("validation distances 1 to 10 and a rate of 0.1", [0.5, 9.0, 10.5, 99], ten, 0.1,
-                 np.array([False, False, True, True]),
-                 ([True, True, False, False], inverted),
-                 ([False, True, True, True], "you flag 9; then 2 of 10 validation slices are")),
+            case("validation distances 1 to 10 and a rate of 0.1",
+                 [0.5, 9.0, 9.5, 10.5, 99], ten, 0.1,
+                 np.array([False, False, True, True, True]),
+                 ([True, True, False, False, False], inverted),
+                 ([False, False, False, True, True],
+                  "you let 9.5 pass; from 9 on only 1 of 10 validation slices lies beyond"),
+                 ([False, True, True, True, True],
+                  "you flag 9; then 2 of 10 validation slices are")),
             case("validation distances in any order", [4.5, 9.0, 10.5], shuffled, 0.1,
                  np.array([False, False, True]),
                  ([False, True, True], "you flag 9: sort them first")),
