@@ -151,6 +151,17 @@ RIGHT = {
 # Exercise -> what is wrong -> (answer, words that the message must hold).
 WRONG = {
     "mend_stages": {
+        "the first ones, whatever the seed": (
+            lambda patients, seed: dict.fromkeys(
+                ("detector", "segmenter"),
+                np.where(
+                    np.isin(patients, np.unique(patients)[: round(len(set(patients)) / 4)]),
+                    "test",
+                    "train",
+                ),
+            ),
+            "seeds 7 and 8 test the same patients",
+        ),
         "by slice": (by_slice, "9 of 12 patients are on both sides of the detector's split"),
         "stages apart": (apart, "were training patients of the detector"),
         "the order of a set": (
@@ -183,6 +194,10 @@ WRONG = {
         "z-scores": (lambda images: 9 * (images - images.mean()), "not those that the network"),
     },
     "mend_prediction": {
+        "without the model": (
+            lambda model, volume: standardise(volume),
+            "call it, and return its answer",
+        ),
         "broken": (bugs.predict_volume, "the model is given grey levels up to 47"),
         "by slice": (
             lambda model, volume: model(np.stack([standardise(each) for each in volume])),
@@ -203,6 +218,13 @@ WRONG = {
         "other order": (turn_after_mirror, "turned three times and mirrored the image itself"),
     },
     "mend_rows": {
+        "the first ones": (
+            lambda has_tumour, seed: np.r_[
+                np.flatnonzero(has_tumour), np.flatnonzero(~has_tumour)[: has_tumour.sum()]
+            ],
+            "seeds 0 and 1 take the same",
+        ),
+        "a mask": (lambda has_tumour, seed: has_tumour, "you return True and False"),
         "broken": (bugs.training_rows, "never learns to leave eyes, skin and skull alone"),
         "all": (lambda has_tumour, seed: np.arange(len(has_tumour)), "30 tumour-free slices are"),
         "drawn twice": (
@@ -253,6 +275,10 @@ WRONG = {
         "no tumour is 0": (lambda *given: report(*given, empty=0.0), "for slices without any tum"),
     },
     "mend_batches": {
+        "without the model": (
+            lambda predict, images, labels, batch_size: float(np.mean(labels)),
+            "images are right",
+        ),
         "broken": (bugs_scores.accuracy_in_batches, "the last 2 of 10 images are left out"),
         "mean of means": (mean_of_batches, "for 10 images in batches of 4 you return 0.67"),
         "zero-padded": (zero_padded, "8 of 10 images are right"),
@@ -270,6 +296,13 @@ WRONG = {
         ),
     },
     "mend_gallery": {
+        "around the median": (
+            lambda dice, count: [
+                *(ranks := np.argsort(dice))[[0, -1]],
+                *ranks[len(dice) // 2 :][: min(count, len(dice)) - 2],
+            ],
+            "spread them evenly",
+        ),
         "broken": (bugs_scores.pick_examples, "nobody sees the failures"),
         "the worst": (
             lambda dice, count: np.argsort(dice)[:count].tolist(),

@@ -81,6 +81,13 @@ WRONG = {
         "number": (3, "none of the letters A to D"),
     },
     "wrong_rows": {
+        "three pieces": (
+            lambda table: sum(
+                patient != "_".join(image.split("_")[:3])
+                for patient, image in zip(table["patient_id"], table["image"], strict=True)
+            ),
+            "any number of underscores",
+        ),
         "right ones": (
             lambda table: sum(
                 patient == image.rsplit("_", 1)[0]

@@ -69,6 +69,10 @@ WRONG = {
             lambda values: np.round(by_percentiles(values)).astype(np.int64).astype(np.uint8),
             "wrap around",
         ),
+        "cut off": (
+            quietly(lambda values: np.clip(by_percentiles(values), 0, 255).astype(np.uint8)),
+            "you cut the digits after the point off",
+        ),
         "from zero": (
             lambda values: eight_bits(values * (255 / np.percentile(values, 99.9))),
             "for values below 0 (int16)",
@@ -138,6 +142,10 @@ WRONG = {
         "what is near": (
             lambda new, validation, rate: new <= np.sort(validation)[-2],
             "you flag what is near",
+        ),
+        "no false alarm at all": (
+            lambda new, validation, rate: ~(new <= validation.max()),
+            "you let 9.5 pass",
         ),
         "at the threshold too": (
             lambda new, validation, rate: (
