@@ -705,7 +705,7 @@ check.dice_of_patient(dice_of_patient)
 # 2019](https://doi.org/10.1016/j.compbiomed.2019.05.002), Dice 0.82 (mean) and 0.85 (median) over
 # 110 patients. (Their web site gives other values for the network that they put there; both stand
 # in the output.) Before we trained, we wrote down what we aimed at: more than that. The last of the
-# four aims is younger: it was set when an earlier recipe had failed on two of 30 patients.
+# four aims is younger: it was set when an earlier recipe had failed on two withheld patients.
 #
 # *Predict before you run: how wide is the 95 % interval of a mean over so many patients as the cell
 # above counts? ± 0.005, ± 0.03, or ± 0.1?*
@@ -1199,8 +1199,8 @@ say(
 #   taken on these very patients. That flatters both sides alike;
 # - **steps after the networks** (the rows with a name in brackets) need no training: the same maps
 #   are turned into masks in two ways, and the difference is that step's alone. They show a
-#   refinement of strength 0.8 and pieces at a threshold of 0.5; what the folds chose in the end
-#   stands in the model card;
+#   weaker refinement than the one that the folds chose in the end, and other thresholds; those
+#   stand in the model card;
 # - **a name is not all**: "all sequences" also has the grey levels changed in training, as the
 #   table of differences says, since no network that sees three sequences was trained without it.
 #
