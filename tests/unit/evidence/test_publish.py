@@ -74,7 +74,10 @@ def test_what_is_late_is_told_then_written(copy, capsys):
     readme = (copy / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# Ours\n\n{BEGIN}\n80 real patients")
     assert readme.endswith(f"{END}\n\nrest\n")
-    assert f"| {len(some)} slices of 80 patients |" in readme
+    # Without a tumour in these slices a patient has no Dice.
+    with_tumour = some.loc[some["tumour_px"] > 0, "patient"].nunique()
+    assert with_tumour < 80
+    assert f"| {len(some)} slices of 80 patients (Dice: {with_tumour}) |" in readme
     assert "| baseline recipe | not computed yet |" in readme
     card = (copy / "lgg" / "model_card.md").read_text(encoding="utf-8")
     assert "our recipe, random split of slices, 1 of 5 folds" in card
