@@ -227,7 +227,7 @@ def test_what_lies_too_deep_is_cut_off():
         {"kind": "frame", "columns": [], "index": 3},
         {"kind": "error", "names": [], "text": ""},
         {"kind": "input", "name": "np", "attributes": {"kind": "dict", "items": []}},
-        {"kind": "input", "name": "Network", "attributes": {"kind": "dict", "items": []}},
+        {"kind": "input", "name": "two_methods", "attributes": {"kind": "dict", "items": []}},
         {"kind": "input", "name": "Model", "attributes": 3},
     ],
 )
