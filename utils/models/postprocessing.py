@@ -254,7 +254,7 @@ def patient_counts(
     ndarray of int, shape (settings, 3)
         Pixels traced, predicted, and both, in the slices that count.
     """
-    prepared, counts = {}, []
+    prepared, counts, traced = {}, [], truth > 0
     for one in tried:
         key = one.refinement, one.neighbours
         if key not in prepared:
@@ -262,7 +262,7 @@ def patient_counts(
         rest = replace(one, refinement=0.0, neighbours=0.0)  # done already
         masks = postprocess(prepared[key], rest)
         masks = (masks if kept is None else masks[kept]) > 0
-        counts.append([(truth > 0).sum(), masks.sum(), (masks & (truth > 0)).sum()])
+        counts.append([traced.sum(), masks.sum(), (masks & traced).sum()])
     return np.array(counts)
 
 

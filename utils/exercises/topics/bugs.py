@@ -4,6 +4,7 @@ import numpy as np
 
 from utils.exercises.bugs import SUSPECTS
 from utils.exercises.exercise import Case, Exercise
+from utils.exercises.inputs import renamed
 
 # Letter of `SUSPECTS`, and what the symptom of the case asks to explain.
 GUILTY = (
@@ -115,8 +116,7 @@ def _slices_of(*counts: int) -> list[str]:
 _EVEN = _slices_of(*[5] * 12)
 _SHUFFLED = np.random.default_rng(0).permutation(_EVEN).tolist()
 _UNEVEN = np.random.default_rng(1).permutation(_slices_of(2, 30, 2, 9, 2, 9, 20, 2)).tolist()
-# Sets of other names come in other orders, as after another start of Python.
-_RENAMED, _RENAMED_AGAIN = ([letters + name[3:] for name in _EVEN] for letters in ("ABC", "XYZ"))
+_RENAMED, _RENAMED_AGAIN = renamed(_EVEN)
 
 
 def _same_patients(outputs: list) -> str | None:

@@ -112,14 +112,13 @@ def _to_8_bit() -> Exercise:
 
 
 def _grey_fault(output: np.ndarray, right: np.ndarray, values: np.ndarray) -> str | None:
-    low, high = np.percentile(values, (0.1, 99.9))
-    cut = np.floor(np.clip(255 * (values - low) / (high - low), 0, 255))
+    unclipped = (values - np.percentile(values, 0.1)) / np.ptp(np.percentile(values, (0.1, 99.9)))
+    cut = np.floor(np.clip(255 * unclipped, 0, 255))
     # Nearly: where a value is whole, rounding errors decide.
     if (cut != right).mean() > 0.2 and (output == cut).mean() > 0.98:
         return "you cut the digits after the point off; round to the nearest whole number"
     if np.abs(output - right).max() <= 1:
         return None
-    unclipped = (values - np.percentile(values, 0.1)) / np.ptp(np.percentile(values, (0.1, 99.9)))
     wrapped = np.round(255 * unclipped).astype(np.int64).astype(np.uint8)
     if np.abs(output - wrapped).max() <= 1:
         return "values outside the percentiles wrap around: clip before you convert"
