@@ -9,10 +9,11 @@ docs/cluster.md.
 """
 
 import argparse
+import contextlib
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,23 @@ from utils.evidence.tables import EXPERIMENTS, FOLDS
 from utils.evidence.training.collect import collect
 from utils.evidence.training.experiments import SEED
 from utils.evidence.training.tasks import Work, check_folders, planned
+
+
+def _number(kind: type, fits: Callable[[float], bool], words: str) -> Callable[[str], float]:
+    """Return what reads a number of an option, and says what is wanted where it does not fit."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text}: {words} is wanted")
+
+    return read
+
+
+_hours = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
+_seed = _number(int, lambda value: value >= 0, "a whole number from 0 on")
+_count = _number(int, lambda value: value > 0, "a whole number above 0")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,27 +71,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.seed and not arguments.attempt:
         parser.error("--seed is that of an --attempt, and none is asked for")
     return arguments
-
-
-def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: a number above 0 is wanted")
-    return hours
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number from 0 on")
-    return seed
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number above 0 is wanted")
-    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ An epoch is done when its `last-<n>.weights.h5` is there, which is written last 
 What there is of a later epoch is thrown away, and that epoch trained again.
 """
 
+import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ CONFIGURATION, LOG, HISTORY, MODEL = "configuration.json", "log.csv", "history.c
 # it. The last pattern is for what killed writes left behind.
 FILES = (CONFIGURATION, MODEL, HISTORY, LOG, "*.weights.h5", ".*")
 TRAIN_AGAIN = "delete its folder and train again"
+
+
+class Diverged(config.CourseError):
+    """The loss or a score of a training is no longer a number: its steps are too large."""
 
 
 def fit(
@@ -92,6 +97,8 @@ def fit(
 
     Raises
     ------
+    Diverged
+        If the loss or a value of `validate` is infinite or no number.
     config.CourseError
         If a file of the training cannot be loaded or written.
     ValueError
@@ -140,7 +147,8 @@ def _train(model, make_batches, resume, validate, title) -> None:
 class EpochScores(keras.callbacks.Callback):
     """Puts what `validate` returns, and the seconds, among the values of the epoch.
 
-    Stands before the callbacks that write or compare these values.
+    Stands before the callbacks that write or compare these values. A training whose loss or score
+    is infinite or no number ends there with `Diverged`: none of its later weights is of any use.
 
     Parameters
     ----------
@@ -156,8 +164,19 @@ class EpochScores(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs.update((name, float(value)) for name, value in self.validate(self.model).items())
-        logs["seconds"] = round(time.perf_counter() - self.started, 2)
+        _check_finite(epoch, logs)
+        scores = {name: float(value) for name, value in self.validate(self.model).items()}
+        _check_finite(epoch, scores)
+        logs.update(scores, seconds=round(time.perf_counter() - self.started, 2))
+
+
+def _check_finite(epoch: int, values: dict) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise Diverged(
+                f"epoch {epoch + 1}: {name} is {value}, and so the training can go no further; "
+                "take a smaller learning rate"
+            )
 
 
 class Resume(keras.callbacks.Callback):

@@ -18,6 +18,7 @@ from utils.tables import write_table
 RESULT = "result.json"
 # What the epochs of each network are chosen by, as its training does, and whether more is better.
 CHOSEN_BY = {"segmenter": ("val_dice", True), "detector": ("val_loss", False)}
+SCORES = {"segmenter": ("val_dice",), "detector": ("val_loss", "val_auc")}
 _HERE = "utils.sweep.training"
 _DESCRIBING = "detector: what its frozen part makes of each slice"
 
@@ -77,6 +78,8 @@ def describe_slices(parameters: dict) -> None:
 def train(parameters: dict, network: str, values: dict) -> None:
     """Train a network with one combination, and write how it does on the validation patients.
 
+    A training that diverges has no scores.
+
     Parameters
     ----------
     parameters : dict
@@ -93,23 +96,29 @@ def train(parameters: dict, network: str, values: dict) -> None:
     if "epochs" in values:
         epochs = {f"{network}_epochs": values["epochs"]}
         run = replace(run, parameters=replace(run.parameters, **epochs))
+    # Only here: it loads TensorFlow.
+    from utils.models.training import Diverged
+
     training = _segmenter if network == "segmenter" else _detector
-    history = training(run, values, folder / "training")
+    try:
+        result = _best(training(run, values, folder / "training"), network)
+    except Diverged as error:
+        print(f"{label(values)}: {error}", flush=True)
+        result = dict.fromkeys(("epoch", *SCORES[network], "seconds"))
+    kept = {"values": values, **result, "run": decided_by, "made_with": note}
+    config.write_json(folder / RESULT, kept)
+    release()
+
+
+def _best(history: pd.DataFrame, network: str) -> dict:
+    """Return the best epoch and its scores, and the seconds of all."""
     column, more_is_better = CHOSEN_BY[network]
     best = history[column].idxmax() if more_is_better else history[column].idxmin()
-    scores = {name: history[name][best] for name in history if name.startswith("val_")}
-    config.write_json(
-        folder / RESULT,
-        {
-            "values": values,
-            "epoch": int(history["epoch"][best]),
-            **{name: round(float(score), 6) for name, score in scores.items()},
-            "seconds": round(float(history["seconds"].sum())),
-            "run": decided_by,
-            "made_with": note,
-        },
-    )
-    release()
+    return {
+        "epoch": int(history["epoch"][best]),
+        **{name: round(float(history[name][best]), 6) for name in SCORES[network]},
+        "seconds": round(float(history["seconds"].sum())),
+    }
 
 
 def _segmenter(run: Run, values: dict, folder: Path) -> pd.DataFrame:
@@ -140,7 +149,8 @@ def collect(run: Run, network: str) -> pd.DataFrame:
     pandas.DataFrame
         One row a training, best first: its hyper-parameters, ``epoch`` (the best), its scores on
         the validation patients, ``seconds``, ``threads``, and ``chosen``, 1 for the best. A value
-        that was left as the notebooks have it is missing.
+        that was left as the notebooks have it is missing, and so are the scores of a training that
+        diverged.
     """
     folder = folder_of(run, network)
     found = [config.read_json(file) for file in sorted(folder.glob(f"*/{RESULT}"))]
@@ -150,19 +160,19 @@ def collect(run: Run, network: str) -> pd.DataFrame:
     rows = [
         {
             **each["values"],
-            **{name: each[name] for name in each if name == "epoch" or name.startswith("val_")},
-            "seconds": each["seconds"],
+            **{name: each[name] for name in ("epoch", *SCORES[network], "seconds")},
             "threads": each["made_with"]["threads"],
         }
         for each in found
     ]
-    scores = ["epoch", *(name for name in rows[0] if name.startswith("val_")), "seconds", "threads"]
-    table = pd.DataFrame(rows)
+    scores = ["epoch", *SCORES[network], "seconds", "threads"]
+    table = pd.DataFrame(rows).astype({"epoch": "Int64", "seconds": "Int64"})
+    table = table.astype(dict.fromkeys(SCORES[network], float))
     column, more_is_better = CHOSEN_BY[network]
     varied = [name for name in table if name not in scores]
     table = table[varied + scores].sort_values(
         column, ascending=not more_is_better, kind="stable", ignore_index=True
     )
-    table["chosen"] = (table.index == 0).astype(int)
+    table["chosen"] = ((table.index == 0) & table[column].notna()).astype(int)
     write_table(folder.with_suffix(".csv"), table)
     return table

@@ -71,7 +71,7 @@ def train(folder, *, epochs=EPOCHS, seed=0, after_epoch=None, validate=None, **o
         model,
         partial(batches.training_batches, images, masks, plan),
         optimizer=keras.optimizers.Adam(training.cosine_schedule(0.01, steps=9)),
-        loss=losses.DiceCrossEntropy(),
+        loss=options.pop("loss", losses.DiceCrossEntropy()),
         folder=folder,
         epochs=epochs,
         configuration={"seed": seed},
@@ -402,6 +402,29 @@ def test_the_history_has_every_digit_of_what_validate_returned(tmp_path):
     _, history, _ = train(tmp_path, validate=validate, monitor="val_score")
     np.testing.assert_array_equal(history[["val_score", "val_other"]], values)
     assert list(history) == ["epoch", "loss", "val_score", "val_other", "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("validate", "words"),
+    [
+        (lambda model: {"val_dice": float("nan")}, "epoch 1: val_dice is nan"),
+        (lambda model: {"val_dice": 0.5, "val_loss": float("inf")}, "epoch 1: val_loss is inf"),
+    ],
+)
+def test_a_score_that_is_no_number_ends_the_training_in_one_line(tmp_path, validate, words):
+    with pytest.raises(training.Diverged, match=f"^{words}.*take a smaller learning rate$"):
+        train(tmp_path, validate=validate)
+
+
+class NoNumber(keras.losses.Loss):
+    def call(self, truth, predicted):
+        return predicted[:, 0, 0, 0] * np.nan
+
+
+def test_a_loss_that_is_no_number_ends_the_training_before_anything_is_validated(tmp_path):
+    with pytest.raises(training.Diverged, match=r"^epoch 1: loss is nan"):
+        train(tmp_path, loss=NoNumber())
+    assert not list(tmp_path.glob("last-*"))
 
 
 def test_unknown_mode_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from utils.config import CourseError, read_json, write_json
 from utils.course import segmenter
 from utils.course.run import open_run
 from utils.models import resunet
+from utils.models.training import Diverged
 from utils.sweep import __main__ as sweep, training
 from utils.sweep.grid import read_grid
 
@@ -82,6 +83,30 @@ def test_the_table_has_a_row_a_training_and_the_best_first(run):
     result(run, "detector", "a", 0.5, rate=0.001)
     result(run, "detector", "b", 0.7, rate=0.01)
     assert training.collect(run, "detector")["rate"].tolist() == [0.001, 0.01]
+
+
+def test_a_training_that_diverged_stands_last_and_is_not_chosen(run):
+    result(run, "detector", "a", None, rate=1.0)
+    assert training.collect(run, "detector")["chosen"].tolist() == [0]
+    result(run, "detector", "b", 0.7, rate=0.01)
+    table = training.collect(run, "detector")
+    assert table["rate"].tolist() == [0.01, 1.0]
+    assert table["chosen"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("network", ["segmenter", "detector"])
+def test_a_training_that_diverges_does_not_end_the_sweep(run, parameters, monkeypatch, network):
+    def diverges(run, values, folder):
+        raise Diverged("epoch 2: loss is nan")
+
+    monkeypatch.setattr(training, f"_{network}", diverges)
+    grid = read_grid(network, ["rate=0.9"], None)
+    *_, task = training.planned(run, network, grid, parameters)
+    training.train(*task.arguments)
+    assert training.planned(run, network, grid, parameters) == []
+    (row,) = training.collect(run, network).to_dict("records")
+    assert row["rate"] == 0.9
+    assert pd.isna(row[training.CHOSEN_BY[network][0]])
 
 
 def test_nothing_to_vary_is_told_before_anything_is_made(tmp_path):

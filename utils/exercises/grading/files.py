@@ -2,7 +2,7 @@
 
 Beside ``marks.csv`` lies ``marks.csv.progress.jsonl``: a digest of everything that decides on
 marks, and then, line by line, the rows of each notebook with a digest of its content. What has not
-changed is not marked again.
+changed is not marked again. ``.marks.csv.lock`` is locked while a marking writes them.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def held(out: Path) -> Iterator[None]:
     CourseError
         If another marking holds it, or its folder is not there or may not be written to.
     """
-    lock = FileLock(f"{out}.lock", timeout=0)
+    lock = FileLock(out.with_name(f".{out.name}.lock"), timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

@@ -50,7 +50,8 @@ def assert_marking_survives(tmp_path, version):
 
     assert digests(outside, ROOT / "utils") == before
     assert set(psutil.Process().children(recursive=True)) == processes
-    assert sorted(os.listdir(out.parent)) == ["marks.csv", "marks.csv.progress.jsonl"]
+    kept = ["marks.csv", "marks.csv.progress.jsonl"]
+    assert sorted(os.listdir(out.parent)) == [".marks.csv.lock", *kept]
     assert "the secret" not in out.read_text(encoding="utf-8")
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
