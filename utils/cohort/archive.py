@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from utils import config
-from utils.cohort.layout import LAYOUT, LONGEST_NAME, slice_of
+from utils.cohort.layout import (
+    LAYOUT,
+    LONGEST_NAME,
+    is_called_mask,
+    is_passed_over,
+    is_tiff,
+    slice_of,
+)
 from utils.config import CourseError, atomic_path, read_json, reason, write_json
 from utils.files import open_file
 
@@ -56,8 +63,9 @@ def unpack_cohort(
     Raises
     ------
     CourseError
-        If the zip is cut short, damaged, encrypted, unsafe (names that lead out of the folder)
-        or holds no cohort; if `target` is something else, cannot be written, or the disk is full.
+        If the zip is cut short, damaged, encrypted, unsafe (names that lead out of the folder),
+        holds no cohort, or pictures beside it that are not named like slices; if `target` is
+        something else, cannot be written, or the disk is full.
     """
     archive = Path(archive)
     with _open_zip(archive) as source:
@@ -163,11 +171,17 @@ def _cohort_members(
 ) -> tuple[PurePosixPath, dict[str, zipfile.ZipInfo]]:
     """Return a copy's folder, and `<patient>/<file>` -> member of that copy, sorted by name."""
     copies: dict[PurePosixPath, dict[str, zipfile.ZipInfo]] = {}
+    other_pictures = []
     for member in source.infolist():
         name = _safe_name(archive, member)
+        # As in a folder: what is hidden is no data.
+        if any(map(is_passed_over, name.parts)):
+            continue
         found = slice_of(name.name, name.parts[-2]) if len(name.parts) > 1 else None
         is_folder = member.orig_filename.endswith(("/", "\\"))
         if is_folder or found is None or (found[1] and not masks):
+            if not is_folder and found is None and is_tiff(name.name):
+                other_pictures.append(name)
             continue
         _check_member(archive, name, member)
         copy = copies.setdefault(name.parents[1], {})
@@ -186,7 +200,27 @@ def _cohort_members(
                 f"{archive}: holds two different cohorts ({first} and {other}); unpack it "
                 "yourself and give the folder of one"
             )
+    _check_others(archive, first, other_pictures, masks)
     return first, dict(sorted(copies[first].items()))
+
+
+def _check_others(
+    archive: Path, cohort: PurePosixPath, pictures: list[PurePosixPath], masks: bool
+) -> None:
+    """Refuse a zip with TIFFs that are no slices where a folder of patients may hold none."""
+    for name in pictures:
+        if name.parents[1:2] == (cohort,) and (masks or not is_called_mask(name.name)):
+            raise CourseError(
+                f"{archive}: {name} is not named {name.parent.name}_<n>.tif after its folder; "
+                "rename it and zip again"
+            )
+        loose = name.parent == cohort
+        beside = name.parent == cohort.parent or name.parents[1:2] == (cohort.parent,)
+        if (loose or beside) and not is_called_mask(name.name):
+            raise CourseError(
+                f"{archive}: {name} lies beside the patients in {cohort}, in the folder of none; "
+                f"name it {LAYOUT} like theirs, or leave it out, and zip again"
+            )
 
 
 def _check_member(archive: Path, name: PurePosixPath, member: zipfile.ZipInfo) -> None:
@@ -207,7 +241,8 @@ def _safe_name(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     # write its backslashes.
     name = member.orig_filename.replace("\\", "/")
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
+    drive = any(re.match("[A-Za-z]:", part) for part in path.parts)
+    if path.is_absolute() or ".." in path.parts or drive or "\0" in name:
         raise CourseError(
             f"{archive}: unsafe, holds a file named {member.orig_filename[:200]!r} that leads out "
             "of the folder; nothing was unpacked, download the archive again from Kaggle"

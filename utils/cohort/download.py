@@ -63,7 +63,7 @@ def download(root: str | os.PathLike = DATA / "lgg", expected: Counts = EXPECTED
     Returns
     -------
     pathlib.Path
-        `root`.
+        `root`, as an absolute path.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def download(root: str | os.PathLike = DATA / "lgg", expected: Counts = EXPECTED
         cohort is not the expected one, `root` holds something else, the disk is full, or the
         folder cannot be written.
     """
-    root = Path(root).expanduser()
+    root = Path(os.path.abspath(Path(root).expanduser()))  # "." has no name
     with tell_disk_errors(root):
         if root.exists() and not (root.is_dir() and not any(root.iterdir())):
             return _check_present(root, expected)

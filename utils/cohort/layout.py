@@ -23,6 +23,8 @@ _FILE = re.compile(r"(?P<patient>.+)_(?P<number>[0-9]{1,18})(?P<mask>_mask)?\.ti
 _MASK_WORDS = {"mask", "masks", "seg", "segmentation", "label", "labels"}
 # What `utils.models.predict` writes: a cohort folder may hold the results of an earlier run.
 RESULTS_TABLE = "slices.csv"
+# By which `utils.config.hold_folder` tells who is, or was, at work in a folder.
+_HELD_BY = ".holder"
 # A name has at most so many bytes on every common disk; that of a predicted mask is the longest.
 LONGEST_NAME = 255
 # A TCGA name ends with the day of the examination: what stands before it is the person.
@@ -87,14 +89,29 @@ def _find_cohort_folder(path: Path, listings: Listings) -> Path:
     if len(copies) == 2:
         _check_copies(*copies, listings)
     if copies:
+        _check_beside(path, copies, listings)
         return copies[0]
     below = [folder for folder in _subfolders(path, listings) if _patient_names(folder, listings)]
     if len(below) == 1:
+        _check_beside(path, below, listings)
         return below[0]
     if below:
         names = ", ".join(folder.name for folder in below[:4])
         raise CourseError(f"{path}: holds {len(below)} cohorts ({names}); give one of them")
     raise CourseError(f"{path}: {_why_no_cohort(path)}")
+
+
+def _check_beside(path: Path, found: list[Path], listings: Listings) -> None:
+    """Refuse to read the cohort found in `path` and pass over pictures that lie beside it."""
+    taken = {path / root.relative_to(path).parts[0] for root in found}
+    others = [folder for folder in _subfolders(path, listings) if folder not in taken]
+    for folder in (path, *others):
+        pictures = _pictures(folder, listings)
+        if pictures:
+            raise CourseError(
+                f"{folder / pictures[0]}: lies beside the cohort {found[0]} and would not be read; "
+                f"move it there as {LAYOUT}, or give that folder"
+            )
 
 
 def _patient_names(folder: Path, listings: Listings) -> set[str]:
@@ -124,6 +141,12 @@ def list_patients(
     """
     listings = Listings() if listings is None else listings
     folders = _subfolders(Path(root), listings)
+    loose = _pictures(Path(root), listings)
+    if folders and loose:
+        raise CourseError(
+            f"{Path(root) / loose[0]}: lies beside the patients' folders, in none of them; move it "
+            "into that of its patient, or out of the cohort"
+        )
     if not masks:
         folders = [folder for folder in folders if not _holds_other_things(folder, listings)]
     patients = [_patient_files(folder, masks, listings) for folder in folders]
@@ -177,7 +200,7 @@ def _patient_files(folder: Path, masks: bool, listings: Listings) -> PatientFile
     for name in _tiffs(folder, listings):
         found = slice_of(name, patient)
         path = os.path.join(folder, name)
-        if not masks and (found[1] if found else _is_called_mask(name)):
+        if not masks and (found[1] if found else is_called_mask(name)):
             continue
         if found is None:
             raise CourseError(
@@ -253,6 +276,11 @@ def _why_no_cohort(path: Path) -> str:
     return f"no patients in this folder; give the folder that holds {LAYOUT}"
 
 
+def is_passed_over(name: str) -> bool:
+    """Return whether a file or folder is hidden, or what macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _subfolders(folder: Path, listings: Listings) -> list[Path]:
     """Return the subfolders, sorted, without hidden ones and what macOS puts into archives."""
     if not folder.is_dir():
@@ -261,7 +289,7 @@ def _subfolders(folder: Path, listings: Listings) -> list[Path]:
         names = [
             entry.name
             for entry in listings[folder]
-            if entry.name[0] != "." and entry.name != "__MACOSX" and _is_folder(entry)
+            if not is_passed_over(entry.name) and _is_folder(entry)
         ]
     return [folder / name for name in sorted(names)]
 
@@ -289,30 +317,54 @@ def _holds_other_things(folder: Path, listings: Listings) -> bool:
     names = _tiffs(folder, listings)
     return (
         (folder / RESULTS_TABLE).is_file()
+        # Where a prediction was written into the cohort's own folder.
+        or _is_predicted_masks(folder, listings)
         or _is_cut_off_prediction(folder, listings)
-        or (bool(names) and all(map(_is_called_mask, names)))
+        or (bool(names) and all(map(is_called_mask, names)))
     )
 
 
-def _is_cut_off_prediction(folder: Path, listings: Listings) -> bool:
-    """Return whether it holds nothing but a folder ``masks``, and that no TIFF: no table yet."""
-    masks = folder / "masks"
-    if [entry.name for entry in listings[folder]] != ["masks"] or not masks.is_dir():
+def _is_predicted_masks(folder: Path, listings: Listings) -> bool:
+    """Return whether it is called ``masks``, and no TIFF lies in it or in its subfolders."""
+    if folder.name != "masks" or not folder.is_dir():
         return False
-    return not any(_tiffs(place, listings) for place in (masks, *_subfolders(masks, listings)))
+    return not any(_tiffs(place, listings) for place in (folder, *_subfolders(folder, listings)))
 
 
-def _is_called_mask(name: str) -> bool:
+def _is_cut_off_prediction(folder: Path, listings: Listings) -> bool:
+    """Return whether it holds nothing but predicted masks, no table yet, or not even these.
+
+    Hidden files do not count: those by which a run holds the folder, and what systems leave.
+    """
+    names = {entry.name for entry in listings[folder]}
+    shown = {name for name in names if not is_passed_over(name)}
+    if not shown:
+        return _HELD_BY in names
+    return shown == {"masks"} and _is_predicted_masks(folder / "masks", listings)
+
+
+def is_called_mask(name: str) -> bool:
+    """Return whether a file's name says that it holds a mask, in whatever form."""
     name = Path(name).stem.casefold()
     return name.endswith("mask") or bool(_MASK_WORDS & set(re.split(r"[^a-z]+", name)))
 
 
 def _tiffs(folder: Path, listings: Listings) -> list[str]:
     """Return the names of the TIFFs in a folder, sorted."""
-    return sorted(entry.name for entry in listings[folder] if _is_tiff(entry.name))
+    return sorted(entry.name for entry in listings[folder] if is_tiff(entry.name))
 
 
-def _is_tiff(name: str) -> bool:
+def _pictures(folder: Path, listings: Listings) -> list[str]:
+    """Return the names of the TIFFs in a folder that are not called masks, sorted."""
+    return sorted(
+        entry.name
+        for entry in listings[folder]
+        if is_tiff(entry.name) and not is_called_mask(entry.name) and not _is_folder(entry)
+    )
+
+
+def is_tiff(name: str) -> bool:
+    """Return whether a file is named like a TIFF that is not hidden."""
     return name.lower().endswith((".tif", ".tiff")) and not name.startswith(".")
 
 

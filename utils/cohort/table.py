@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from utils.cohort.layout import (
     person_of,
 )
 from utils.cohort.tiff import check_slice, read_header, read_mask
-from utils.config import CourseError, regular_file
+from utils.config import CourseError, hold_folder, prepare_folder, regular_file
 from utils.files import open_file, tell_read_errors
 
 COLUMNS = [
@@ -36,6 +37,8 @@ _SAMPLE_BYTES = 4096
 # Pixels of a patient, all slices together: 512 slices of 1024 x 1024. The masks of a prediction
 # take one byte for each.
 LARGEST_PATIENT = 512 * 1024 * 1024
+# How the folder begins into which a zip is unpacked to be predicted.
+_UNPACKED = ".cohort-"
 _NO_COHORT = "give the cohort's folder or its zip, or get it with python -m utils.download"
 
 
@@ -81,38 +84,44 @@ def _unpacked(path: str | os.PathLike, target: str | os.PathLike | None, masks: 
 
 
 @contextmanager
-def cohort_to_predict(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[Path]:
-    """Return a place to read a cohort from: a zip is unpacked for the time being, without masks.
+def cohort_to_predict(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[pd.DataFrame]:
+    """Hold a folder for predictions, and return the table of the cohort, without masks.
 
-    One's own patients are not kept a second time, and never stand where the real cohort is looked
-    for.
+    A zip is unpacked for the time being: one's own patients are not kept a second time, and never
+    stand where the real cohort is looked for. What a killed run left of one is removed.
 
     Parameters
     ----------
     path : path-like
         As `open_cohort` takes it.
     out : path-like
-        The folder that the predictions are written to; made for a zip.
+        The folder that the predictions are written to. It is made, unless `path` is a folder that
+        cannot be read; no other process can predict into it meanwhile.
 
     Yields
     ------
-    pathlib.Path
-        `path`, or what a zip was unpacked into, which is deleted afterwards; for `read_cohort`,
-        which finds the patient folders.
+    pandas.DataFrame
+        See `read_cohort`; what a zip was unpacked into is deleted afterwards.
 
     Raises
     ------
     CourseError
-        If the zip cannot be unpacked, or `out` cannot be written.
+        If the cohort cannot be read, `out` cannot be written, or another process holds it.
     """
-    if not Path(path).expanduser().is_file():
-        yield Path(path)
-        return
-    with tell_disk_errors(Path(out)):
-        Path(out).mkdir(parents=True, exist_ok=True)
-        unpacked = tempfile.TemporaryDirectory(prefix=".cohort-", dir=out)
-    with unpacked as folder:
-        yield _unpacked(path, Path(folder) / "cohort", masks=False)
+    is_zip = Path(path).expanduser().is_file()
+    table = None if is_zip else read_cohort(path, masks="absent")
+    out = prepare_folder(out)
+    with hold_folder(out, "choose another --out"):
+        if table is not None:
+            yield table
+            return
+        for left in out.glob(f"{_UNPACKED}*"):
+            shutil.rmtree(left)
+        with tell_disk_errors(out):
+            unpacked = tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=out)
+        with unpacked as folder:
+            root = _unpacked(path, Path(folder) / "cohort", masks=False)
+            yield read_cohort(root, masks="absent")
 
 
 def read_cohort(

@@ -42,6 +42,8 @@ _PHOTOMETRIC = {
     4: "transparency mask", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab",
     32803: "colour filter array", 32844: "LogL", 32845: "LogLuv", 34892: "linear raw",
 }  # fmt: skip
+# What the extra samples tag calls transparency, premultiplied or not; 0 is any other channel.
+_ALPHA = (1, 2)
 # The orientation tag says where the first row and column of the file belong.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda stored: stored,
@@ -130,6 +132,11 @@ def check_slice(path: str | Path, header: Header) -> None:
         raise CourseError(
             f"{path}: is RGB with {what} (extra samples), three channels are expected; remove "
             "the fourth, in Pillow with convert('RGB')"
+        )
+    if three and set(_ALPHA) & set(header.tags.get(tags.EXTRA_SAMPLES, ())):
+        raise CourseError(
+            f"{path}: has an alpha channel among its three (extra samples), so no post-contrast; "
+            f"{remedy}"
         )
     from_jpeg = header.photometric == YCBCR and header.compression == JPEG
     # Three grey samples: how programs for microscopes store channels.

@@ -153,7 +153,9 @@ def _table(file: BinaryIO, size: int, layout: _Layout, start: int) -> tuple[int,
 def _values(file: BinaryIO, size: int, layout: _Layout, entry: tuple) -> tuple[int, ...] | bytes:
     code, kind, count, inline = entry
     name = NAMES[code]
-    if count == 0 or count > (1 if code in _SINGLE else _MOST_VALUES):
+    # Only the beginning of a description is read, however long it is.
+    most = 1 if code in _SINGLE else size if code == DESCRIPTION else _MOST_VALUES
+    if not 0 < count <= most:
         raise TagError(f"the tag {name} has {count} values")
     width = _SIZES.get(kind, 0)
     if not width or (code not in _BYTES and kind not in _WHOLE) or (code in _BYTES and width != 1):

@@ -150,7 +150,8 @@ def mode_normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (3, 256)
-        One table for each channel; without a brain as `normalisation` has them.
+        One table for each channel; of zeros for a channel that is black in the brain. Without a
+        brain in any channel as `normalisation` has them.
     """
     floors = _head_floors(slices)
     counts = np.zeros((3, 256))
@@ -158,12 +159,14 @@ def mode_normalisation(slices: Iterable[np.ndarray]) -> np.ndarray:
         thin = image[::2, ::2]  # enough for a mode, and a quarter of the time
         depth = ndimage.distance_transform_edt(ndimage.binary_fill_holes(_brighter(thin, floors)))
         counts += _grey_levels(thin, depth > _SCALP * max(thin.shape[:2]))
-    levels = np.arange(256)
-    tables = np.empty((3, 256), np.uint8)
-    for channel, (count, floor) in enumerate(zip(counts, floors, strict=True)):
+    for count, floor in zip(counts, floors, strict=True):
         count[: max(1, int(floor))] = 0
-        if not count.any():
-            return normalisation(slices)
+    if not counts.any():
+        return normalisation(slices)
+    levels = np.arange(256)
+    tables = np.zeros((3, 256), np.uint8)
+    for channel in np.flatnonzero(counts.any(axis=1)):
+        count = counts[channel]
         mode = ndimage.gaussian_filter1d(count, _SMOOTHED_LEVELS, mode="constant").argmax()
         tables[channel] = np.clip(np.round(levels * (BRAIN_MODE / max(1, mode))), 0, 255)
     return tables
@@ -479,7 +482,10 @@ class Volumes:
 
     def of(self, patients: Iterable[str]) -> "Volumes":
         """Return the volumes of these patients only."""
-        chosen = self.table["patient"].isin(list(patients)).to_numpy()
+        return self.rows(self.table["patient"].isin(list(patients)).to_numpy())
+
+    def rows(self, chosen: np.ndarray) -> "Volumes":
+        """Return some of the slices; `chosen` is bool, shape (n,)."""
         return Volumes(
             table=self.table[chosen].reset_index(drop=True),
             images=self.images[chosen],

@@ -1,6 +1,7 @@
 """Predict a cohort that was never seen: slices.csv and a mask a slice."""
 
 import os
+import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.cohort.layout import LONGEST_NAME, RESULTS_TABLE as TABLE
-from utils.cohort.table import cohort_to_predict, read_cohort
+from utils.cohort.table import cohort_to_predict
 from utils.cohort.volumes import CHANNELS, Prepared, View, arrange_channels, flair_of, read_views
 from utils.config import RESULTS, RUNS, CourseError, atomic_path, prepare_folder
 from utils.models.files.checks import (
@@ -210,11 +211,10 @@ def predict_cohort(
     Raises
     ------
     CourseError
-        If the cohort or a model cannot be read.
+        If the cohort or a model cannot be read, or another prediction is written to `out`.
     """
     # Keras takes seconds to import: a wrong path is told before that.
-    with cohort_to_predict(cohort, out) as root:
-        table = read_cohort(root, masks="absent")
+    with cohort_to_predict(cohort, out) as table:
         prepare_out(Path(out), table)
         networks = load_networks(detector_file, segmenter_file, engine)
         return predict_table(table, out, networks)
@@ -287,6 +287,12 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
     a time, and what is freed goes back to the system. What an earlier prediction left in `out` is
     removed: its table at once, since masks of two predictions do not go with it, and at the end its
     masks of other slices.
+
+    Raises
+    ------
+    CourseError
+        If a file cannot be read, a patient's FLAIR is empty, or a network answers with no
+        probabilities.
     """
     (Path(out) / TABLE).unlink(missing_ok=True)
     views = [View(networks.detector.input_shape[1]), networks.view]
@@ -341,14 +347,19 @@ def predict_table(table: pd.DataFrame, out: Path, networks: Networks) -> Path:
 
 
 def _remove_others(masks: Path, slices: pd.DataFrame) -> None:
-    """Remove the masks of slices that are not in a table, and the folders that are empty then."""
+    """Remove the masks of slices that are not in a table, and the folders that are empty then.
+
+    What a prediction does not write stays: files of other names, and what links lead to.
+    """
     named = zip(slices["patient"], slices["slice"], strict=True)
     kept = {masks / patient / mask_name(patient, number) for patient, number in named}
-    for folder in [entry for entry in masks.iterdir() if entry.is_dir()]:
-        for file in folder.glob("*_mask.png"):
-            if file not in kept:
-                file.unlink()
-        if not any(folder.iterdir()):
+    folders = [one for one in masks.iterdir() if one.is_dir() and not one.is_symlink()]
+    for folder in folders:
+        is_mask = re.compile(re.escape(folder.name) + r"_[0-9]+_mask\.png").fullmatch
+        others = [file for file in folder.iterdir() if is_mask(file.name) and file not in kept]
+        for file in others:
+            file.unlink()
+        if others and not any(folder.iterdir()):
             folder.rmdir()
 
 
@@ -405,6 +416,11 @@ def _read_patient(
 ) -> tuple[Prepared, list[np.ndarray]]:
     """Return what the last view shows of a patient, and for each model the pictures it takes."""
     prepared = read_views(rows, views)
+    if all(np.ptp(prepared[view].images[..., 1]) == 0 for view in views):
+        raise CourseError(
+            f"patient {rows['patient'].iloc[0]}: FLAIR is empty, the same grey throughout the "
+            "head; export it again"
+        )
     inputs = [
         arrange_channels(prepared[view].images, name)
         for view, name in zip(views, channels, strict=True)

@@ -37,6 +37,10 @@ WIDE_MM = (20.0, 2000.0)
 MOST_SAMPLED = 2**25
 # A mask that covers more of the head is no tumour's.
 MOST_OF_HEAD = 0.5
+# Whole numbers above 0 that a mask may hold: labels of the tumour's parts, or of its pieces.
+MOST_LABELS = 16
+# A picture of a head holds more values above 0 than this, a mask of labels as in BraTS does not.
+FEWEST_GREYS = 5
 # The head may reach so far beyond the frame before a note says so: what its edge is uncertain by.
 CUT_MM = 5.0
 
@@ -162,6 +166,16 @@ def read_bytes(sequence: Sequence, convert: Callable[[np.ndarray], np.ndarray]) 
     return out
 
 
+def count_values(sequence: Sequence, most: int) -> int:
+    """Return how many different values beside 0 a volume holds, counted up to `most` + 1."""
+    found = np.empty(0, np.float32)
+    for plane in sequence.file.planes(sequence.volume):
+        found = np.union1d(found, plane[(plane != 0) & np.isfinite(plane)])
+        if len(found) > most:
+            return most + 1
+    return len(found)
+
+
 def place_frame(size: tuple[int, int], grid: Grid, box) -> tuple[tuple[int, int], list[str]]:
     """Return where the frame begins: about the middle of the file, unless that cuts the head.
 
@@ -212,6 +226,11 @@ def read_mask_slices(sequence: Sequence, file: str) -> tuple[np.ndarray | None, 
         return None, (
             f"{file} was not used: its values run from {least:g} to {most:g}, and a mask is 0 "
             "outside the tumour and a whole number inside"
+        )
+    if whole and count_values(sequence, MOST_LABELS) > MOST_LABELS:
+        return None, (
+            f"{file} was not used: it holds more than {MOST_LABELS} different values, as a "
+            "probability map or a picture does; threshold it"
         )
     above = np.float32(0) if whole else np.float32(0.5)
     bytes_ = read_bytes(sequence, lambda plane: (plane > above) * np.uint8(255))

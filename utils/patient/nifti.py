@@ -279,7 +279,8 @@ def _beside(path: Path, suffix: str) -> Path | None:
 def _open_bytes(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading, unpacked if it begins like a gzip stream, whatever its name."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        # With the method of packing, always 8: a voxel may be the first two.
+        packed = file.read(3) == b"\x1f\x8b\x08"
         file.seek(0)
         if packed:
             with gzip.GzipFile(fileobj=file) as stream:

@@ -5,6 +5,7 @@ on it: 8 bits, axial, 256 x 256 pixels, pre-contrast, FLAIR and post-contrast as
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from utils.config import CourseError, atomic_path, regular_file
 from utils.patient import grey_levels
 from utils.patient.axial import Grid, from_frame, from_slices, to_frame, to_slices
 from utils.patient.grid import (
+    FEWEST_GREYS,
     Sequence,
     axes_on_grid,
     check_extent,
     check_truth,
+    count_values,
     measure_levels,
     notes_on_levels,
     notes_on_space,
@@ -44,6 +47,9 @@ from utils.patient.sequences import (
     UNTOLD,
     kind_of,
     read_name,
+    says_all,
+    says_only_sequence,
+    says_when,
     tell_apart,
 )
 
@@ -110,15 +116,17 @@ def read_patient(path: str | Path) -> Patient:
     ----------
     path : path-like
         One of: the patient's folder in the cohort layout, or a folder that holds only that one; a
-        folder with a NIfTI file a sequence, or one folder above it, told apart by their names
-        (``pre`` or ``t1``, ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``; see
+        folder with a NIfTI file a sequence, or one above it, told apart by their names (``pre``
+        or ``t1``, ``flair``, ``post`` or ``t1ce``, optionally ``mask`` or ``seg``; see
         `utils.patient.sequences`); a NIfTI file with pre, FLAIR and post along its fourth axis, or
         with FLAIR alone.
 
     Returns
     -------
     Patient
-        A sequence that is missing is a copy of FLAIR, and a note says so.
+        Named after what was given; where that names nobody, such as ``anat`` or ``flair.nii.gz``,
+        after the folder that it lies in. A sequence that is missing is a copy of FLAIR, and a note
+        says so.
 
     Raises
     ------
@@ -129,8 +137,10 @@ def read_patient(path: str | Path) -> Patient:
         raise CourseError("my_patient is empty: give the folder or the file of your patient")
     path = Path(path).expanduser()
     if _is_folder(path):
-        folder, files = _nifti_files(path)
-        return _from_nifti_files(folder, files) if files else _from_slices(_only_patient(path))
+        folder, files, notes = _nifti_files(path)
+        if not files:
+            return _from_slices(_only_patient(path))
+        return _from_nifti_files(_name_of(path), folder, files, notes)
     regular_file(path, "check the path")
     if not (is_nifti(path) or path.name.lower().endswith((".img", ".img.gz"))):
         raise CourseError(f"{path}: not a NIfTI volume (.nii, .nii.gz); give one, or a folder")
@@ -144,11 +154,27 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
-    """Return the folder with a patient's NIfTI files, and these: in `path` or, once, below it."""
+def _name_of(folder: Path) -> str:
+    """Return whose folder it is: masks are saved under this, and two patients' must not meet.
+
+    ``anat`` lies below every subject in BIDS, and its sessions have the same names in all of them.
+    """
+    folder = Path(os.path.abspath(folder))  # "." and ".." are no names
+    if folder.name.lower() == "anat" or says_only_sequence(folder.name):
+        return _name_of(folder.parent)
+    if folder.name.lower().startswith("ses-"):
+        return f"{_name_of(folder.parent)}_{folder.name}"
+    return folder.name or "patient"
+
+
+def _nifti_files(path: Path) -> tuple[Path, list[Path], list[str]]:
+    """Return the folder with a patient's FLAIR, all their NIfTI files, and notes on these.
+
+    They lie in `path` or, once, below it; a folder a series is read as one.
+    """
     files = _in_folder(path)
     if files:
-        return path, files
+        return path, files, []
     below = []
     for place, (folder, names, _) in enumerate(os.walk(path)):
         deep = len(Path(folder).relative_to(path).parts)
@@ -160,7 +186,10 @@ def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
             break
     telling = [each for each in below if any(kind_of(file.name) == "flair" for file in each[1])]
     if len(telling) == 1 or (len(below) == 1 and not telling):
-        return (telling or below)[0]
+        folder, files = (telling or below)[0]
+        others = [file for other, found in below if other != folder for file in found]
+        more, notes = _from_other_folders(path, folder, files, others)
+        return folder, [*files, *more], notes
     if below:
         words = ", ".join(str(folder.relative_to(path)) for folder, _ in (telling or below)[:3])
         more = "which hold a FLAIR each" if telling else "and no file's name says FLAIR"
@@ -168,7 +197,62 @@ def _nifti_files(path: Path) -> tuple[Path, list[Path]]:
             f"{path}: NIfTI files lie in {len(telling or below)} folders below it ({words}), "
             f"{more}; put the files of one patient into one folder and give that; {HOW_TO_NAME}"
         )
-    return path, []
+    return path, [], []
+
+
+def _from_other_folders(
+    path: Path, folder: Path, files: list[Path], others: list[Path]
+) -> tuple[list[Path], list[str]]:
+    """Return the T1s that lie beside the folder with FLAIR, and notes on what lies elsewhere.
+
+    They belong to it if each folder is called after the sequence in it, and they can be told apart.
+    Other folders may be other patients', those that say when may be of another examination, and a
+    mask may be one that was predicted.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that was given.
+    folder : Path
+        That with FLAIR.
+    files, others : list of Path
+        The NIfTI files in it, and those in the other folders below `path`.
+    """
+    lacking = {"pre", "post", "mask"} - {kind_of(file.name) for file in files}
+    others = [file for file in others if kind_of(file.name) in lacking]
+    beside = [
+        file
+        for file in others
+        if file.parent.parent == folder.parent
+        and kind_of(file.parent.name) == kind_of(file.name) != "mask"
+    ]
+    folders = list(dict.fromkeys([folder.name, *(file.parent.name for file in beside)]))
+    is_series = kind_of(folder.name) == "flair" and not any(map(says_when, folders))
+    if not is_series or not _can_be_told_apart([*files, *beside]):
+        beside = []
+    notes = []
+    if beside:
+        notes.append(
+            f"the sequences lie in {len(folders)} folders ({', '.join(folders)}) and were read "
+            "together"
+        )
+    unused = [str(file.relative_to(path)) for file in others if file not in beside]
+    if unused:
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        notes.append(
+            f"{', '.join(unused[:3])}{more}: not used, since not in the folder of FLAIR "
+            f"({folder.relative_to(path)}); put the files of one examination into one folder"
+        )
+    return beside, notes
+
+
+def _can_be_told_apart(files: list[Path]) -> bool:
+    names = [file.name for file in files]
+    try:
+        tell_apart(names)
+    except CourseError:
+        return False
+    return len(set(names)) == len(names)
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -189,8 +273,9 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _only_patient(path: Path) -> PatientFiles:
-    if any(slice_of(child.name, path.absolute().name) for child in path.iterdir()):
-        return patient_files(path.absolute())
+    own = Path(os.path.abspath(path))  # "." and ".." are no names
+    if any(slice_of(child.name, own.name) for child in path.iterdir()):
+        return patient_files(own)
     listings = Listings()
     root = find_cohort_folder(path, listings)
     found = list_patients(root, listings=listings)
@@ -226,8 +311,12 @@ def _from_slices(files: PatientFiles) -> Patient:
             f"{files.folder}: its FLAIR is empty, every voxel is {images[0, 0, 0, 1]}; export it "
             "again"
         )
-    notes = ("TIFF slices do not say which side is left, nor how large a pixel is",)
-    return Patient(files.patient, images, truth, None, notes)
+    notes = ["TIFF slices do not say which side is left, nor how large a pixel is"]
+    if files.masks and truth is None:
+        notes.append(
+            f"masks for {len(files.masks)} of {len(files.slices)} slices: they were not used"
+        )
+    return Patient(files.patient, images, truth, None, tuple(notes))
 
 
 def _from_one_file(path: Path) -> Patient:
@@ -237,49 +326,63 @@ def _from_one_file(path: Path) -> Patient:
             f"{path}: holds {file.volumes} volumes, 3 are expected (pre-contrast, FLAIR, "
             "post-contrast, in this order); keep these, or give a folder with a file each"
         )
+    _check_name_says(path, file.volumes)
     if file.volumes == 3:
         sources = {kind: f"{path.name}, volume {place}" for place, kind in enumerate(SEQUENCES, 1)}
     else:
-        _check_flair_name(path)
         sources = {"flair": path.name}
     sequences = {kind: Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
-    return _assemble(stem_of(path.name), path, sequences, sources, [])
+    name = stem_of(path.name)
+    if says_only_sequence(name):
+        name = _name_of(path.parent)
+    return _assemble(name, path, sequences, sources, [])
 
 
-def _check_flair_name(path: Path) -> None:
-    """Refuse a single volume whose name says that it is something else than FLAIR."""
+def _check_name_says(path: Path, volumes: int) -> None:
+    """Refuse a single file whose name says something else than what its volumes are taken as."""
     reading = read_name(path.name)
-    if reading.kind != "flair" and reading.why != UNTOLD:
-        said = NAMES.get(reading.kind, reading.why)
-        raise CourseError(
-            f"{path}: a single volume is taken as FLAIR, and its name says {said}; give the FLAIR, "
-            "or a folder with a file a sequence"
-        )
+    fits = reading.kind == "flair" if volumes == 1 else says_all(path.name)
+    if fits or reading.why == UNTOLD:
+        return
+    said = NAMES.get(reading.kind, reading.why.removeprefix("its name says "))
+    taken, remedy = "a single volume is taken as FLAIR", "give the FLAIR"
+    if volumes == 3:
+        taken = "its 3 volumes are taken as pre-contrast T1, FLAIR and post-contrast T1"
+        remedy = "if it holds these, take the word out of its name"
+    raise CourseError(
+        f"{path}: {taken}, and its name says {said}; {remedy}, or give a folder with a file a "
+        "sequence"
+    )
 
 
-def _from_nifti_files(folder: Path, paths: list[Path]) -> Patient:
-    """Read a folder that holds a file a sequence."""
-    sources, notes = tell_apart(path.name for path in paths)
+def _from_nifti_files(name: str, folder: Path, paths: list[Path], notes: list[str]) -> Patient:
+    """Read the files of a patient, one a sequence; `folder` is that with FLAIR."""
+    places = {path.name: path for path in paths}
+    sources, more = tell_apart(places)
+    notes = [*notes, *more]
     if "flair" not in sources:
         taken = [f"{file} as {NAMES[kind]}" for kind, file in sources.items()]
         raise CourseError(
             f"{folder}: no FLAIR in it ({'; '.join([*taken, *notes])}), and the tumour is seen "
             "there; name it flair.nii.gz"
         )
-    files = {kind: open_nifti(folder / name) for kind, name in sources.items()}
+    paths = {kind: places[file] for kind, file in sources.items()}
+    files = {kind: open_nifti(path) for kind, path in paths.items()}
     flair = files["flair"]
     for kind, file in files.items():
         if file.volumes != 1:
             raise CourseError(
-                f"{folder / sources[kind]}: holds {file.volumes} volumes, one is expected; keep one"
+                f"{paths[kind]}: holds {file.volumes} volumes, one is expected; keep one"
             )
     sequences = {
-        kind: Sequence(file, 0, axes_on_grid(folder / sources[kind], file.grid, flair))
+        kind: Sequence(file, 0, axes_on_grid(paths[kind], file.grid, flair))
         for kind, file in files.items()
     }
-    order = [kind for kind in (*SEQUENCES, "mask") if kind in sources]
-    ordered = {kind: sources[kind] for kind in order}
-    name = folder.absolute().name
+    shown = {
+        kind: path.name if path.parent == folder else f"{path.parent.name}/{path.name}"
+        for kind, path in paths.items()
+    }
+    ordered = {kind: shown[kind] for kind in (*SEQUENCES, "mask") if kind in shown}
     return _assemble(name, folder, sequences, ordered, notes)
 
 
@@ -296,9 +399,20 @@ def _assemble(
         raise CourseError(
             f"{path}: its FLAIR is empty, every voxel is {levels['flair'].white:g}; export it again"
         )
+    if count_values(sequences["flair"], FEWEST_GREYS) < FEWEST_GREYS:
+        raise CourseError(
+            f"{sequences['flair'].path}: holds a handful of values, as a mask does, and is taken "
+            "as FLAIR; give the FLAIR, and call a mask mask.nii.gz"
+        )
     for kind in ("pre", "post"):
         if kind in levels and not levels[kind].white > levels[kind].black:
             notes.append(f"{sources.pop(kind)} is empty: it is left out")
+            del levels[kind]
+        elif kind in levels and count_values(sequences[kind], FEWEST_GREYS) < FEWEST_GREYS:
+            notes.append(
+                f"{sources.pop(kind)} holds a handful of values, as a mask does: it is left out; "
+                "if it is one, call it mask.nii.gz"
+            )
             del levels[kind]
         elif kind in levels:
             notes += notes_on_levels(sources[kind], levels[kind], sequences[kind])
@@ -364,6 +478,7 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
     list of pathlib.Path
         ``<out>/<name>/<name>_<n>_mask.png`` (0 or 255) for every slice; for a patient from NIfTI
         then also ``<out>/<name>/<name>_mask.nii.gz`` (0 or 1) on the grid of the patient's files.
+        Masks of further slices, which an earlier patient of this name had, are removed.
 
     Raises
     ------
@@ -386,4 +501,9 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
         own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
         file = folder / f"{patient.name}_mask.nii.gz"
         written.append(write_like(file, own, patient.grid))
+    number_of = re.compile(re.escape(patient.name) + r"_([0-9]+)_mask\.png")
+    for file in folder.iterdir():
+        match = number_of.fullmatch(file.name)
+        if match and int(match[1]) > len(masks):
+            file.unlink()
     return written

@@ -135,6 +135,13 @@ def test_a_zip_that_leads_out_of_the_folder_is_refused_as_a_whole(tmp_path, coho
     assert sorted(os.listdir(tmp_path)) == ["evil.zip", "original"]
 
 
+def test_a_colon_that_names_no_drive_leads_nowhere(tmp_path, cohort):
+    path = make_zip(tmp_path / "x.zip", {"cohort/": cohort}, [("cohort/notes 10:30.txt", b"x")])
+    assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
+    path = make_zip(tmp_path / "y.zip", {"cohort/": cohort}, [("cohort/C:/C:_1.tif", b"x")])
+    assert_one_line(["leads out of the folder"], unpack_cohort, path, tmp_path / "lgg2")
+
+
 @pytest.mark.parametrize("length", [0, 10, 1000, -1])
 def test_a_truncated_zip(tmp_path, kaggle_zip, length):
     cut(kaggle_zip, length)
@@ -171,7 +178,8 @@ def test_a_zip_without_a_cohort_or_with_two(tmp_path, cohort):
     path = make_zip(tmp_path / "x.zip", {}, [("readme.txt", b"hello")])
     assert_one_line([path, "holds no <patient>"], unpack_cohort, path, tmp_path / "lgg")
     path = make_zip(tmp_path / "y.zip", {"one/": cohort, "two/": cohort / "Müller_Köln 1_0002"})
-    assert unpack_cohort(path, tmp_path / "lgg")
+    words = [path, "two/Müller_Köln 1_0002_1.tif lies beside the patients in one"]
+    assert_one_line(words, unpack_cohort, path, tmp_path / "lgg")
     other = tmp_path / "other"
     write_patient(other, "TCGA_CS_0009_20000101")
     path = make_zip(tmp_path / "z.zip", {"one/": cohort, "two/": other})
@@ -296,6 +304,29 @@ def test_what_a_mac_adds_is_not_data(tmp_path, cohort):
     assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
 
 
+def test_hidden_folders_are_no_data_in_a_zip_as_in_a_folder(tmp_path, cohort):
+    extra = [("cohort/.backup/Q_X_1/Q_X_1_1.tif", b"x"), ("cohort/.old/notes.tif", b"x")]
+    path = make_zip(tmp_path / "x.zip", {"cohort/": cohort}, extra)
+    assert names_of(unpack_cohort(path, tmp_path / "lgg")) == names_of(cohort)
+
+
+@pytest.mark.parametrize(("place", "name", "words"), [
+    ("", f"{PATIENT}/{PATIENT}_4 (1).tif", "is not named"),
+    ("cohort/", f"cohort/{PATIENT}/{PATIENT}_4 (1).tif", f"is not named {PATIENT}_<n>.tif"),
+    ("cohort/", "cohort/Bert_X_02/Bert_X_2_1.tif", "is not named Bert_X_02_<n>.tif"),
+    ("cohort/", "cohort/Bert_X_2_1.tif", "lies beside the patients in cohort"),
+    ("cohort/", "Bert_X_2_1.tif", "lies beside the patients in cohort"),
+    ("cohort/", "Bert_X_2/bert_x_2_1.tif", "lies beside the patients in cohort"),
+])  # fmt: skip
+def test_a_zip_loses_no_picture_that_a_folder_would_not(tmp_path, cohort, place, name, words):
+    path = make_zip(tmp_path / "x.zip", {place: cohort}, [(name, b"x")])
+    for masks in (True, False):
+        assert_one_line([path, name, words], unpack_cohort, path, tmp_path / "lgg", masks)
+    shutil.unpack_archive(path, tmp_path / "folder")
+    for masks in ("required", "absent"):
+        assert_one_line([name], read_cohort, tmp_path / "folder", masks)
+
+
 def test_only_the_real_cohort_becomes_data_lgg(tmp_path, cohort, monkeypatch):
     monkeypatch.setattr(archive_module.config, "DATA", tmp_path / "data")
     # "Müller_Köln 1_0002" is no patient of the LGG cohort.
@@ -314,28 +345,66 @@ def test_only_the_real_cohort_becomes_data_lgg(tmp_path, cohort, monkeypatch):
 
 
 def test_masks_stay_in_the_zip_when_none_are_wanted(tmp_path, cohort):
-    path = make_zip(tmp_path / "x.zip", {"": cohort}, [(f"{PATIENT}/{PATIENT}_9_mask.tif", b"bad")])
+    extra = [(f"{PATIENT}/{PATIENT}_9_mask.tif", b"bad"), (f"{PATIENT}/tumour seg.tif", b"bad")]
+    path = make_zip(tmp_path / "x.zip", {"": cohort}, extra)
     root = unpack_cohort(path, tmp_path / "lgg", masks=False)
     assert names_of(root) == [name for name in names_of(cohort) if "mask" not in name]
+
+
+def visible(folder):
+    return [path.name for path in folder.iterdir() if path.name not in (".lock", ".holder")]
 
 
 def test_a_zip_to_predict_is_unpacked_for_the_time_being(tmp_path, cohort):
     path = make_zip(tmp_path / "mine.zip", {"": cohort})
     out = tmp_path / "new" / "out"
-    with cohort_to_predict(path, out) as root:
-        assert root.is_relative_to(out)
-        assert len(read_cohort(root, masks="absent")) == 5
-    assert list(out.iterdir()) == []
-    with cohort_to_predict(cohort, tmp_path / "not made") as root:
-        assert root == cohort
-    assert not (tmp_path / "not made").exists()
+    with cohort_to_predict(path, out) as table:
+        assert len(table) == 5
+        assert all(Path(image).is_relative_to(out) for image in table["image_path"])
+    assert visible(out) == []
+    with cohort_to_predict(cohort, out) as table:
+        assert len(table) == 5
+        assert all(Path(image).is_relative_to(cohort) for image in table["image_path"])
+
+
+def test_what_a_killed_prediction_unpacked_is_removed_by_the_next(tmp_path, cohort):
+    path, out = make_zip(tmp_path / "mine.zip", {"": cohort}), tmp_path / "out"
+    write_patient(out / ".cohort-abcdefgh" / "cohort", PATIENT)
+    with cohort_to_predict(path, out):
+        [unpacked] = visible(out)
+        assert unpacked.startswith(".cohort-") and unpacked != ".cohort-abcdefgh"
+    assert visible(out) == []
+
+
+def test_nothing_is_made_for_a_cohort_that_cannot_be_read(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for wrong in ("empty", "nowhere"):
+        with pytest.raises(CourseError), cohort_to_predict(tmp_path / wrong, tmp_path / "out"):
+            pass
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_predictions_do_not_write_into_one_folder_at_the_same_time(tmp_path, cohort):
+    out, path = tmp_path / "out", make_zip(tmp_path / "mine.zip", {"": cohort})
+    with cohort_to_predict(cohort, out):
+        for other in (cohort, path):
+            with (
+                pytest.raises(CourseError, match=r"another run is at work there.*another --out"),
+                cohort_to_predict(other, out),
+            ):
+                pass
+    with cohort_to_predict(cohort, out):
+        pass
 
 
 def test_an_output_that_cannot_be_written_is_told_before_anything(tmp_path, cohort):
     path = make_zip(tmp_path / "mine.zip", {"": cohort})
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(CourseError, match="cannot be written"), cohort_to_predict(path, out):
+        with (
+            pytest.raises(CourseError, match=r"file; choose another|file: .*; choose another"),
+            cohort_to_predict(path, out),
+        ):
             pass
 
 

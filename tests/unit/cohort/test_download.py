@@ -72,6 +72,15 @@ def test_the_cohort_gets_its_name_when_it_is_whole(tmp_path, kaggle):
     assert "KAGGLEHUB_CACHE" not in os.environ
 
 
+def test_the_folder_to_download_to_may_be_given_by_dots(tmp_path, kaggle, monkeypatch):
+    kaggle()
+    for name, dots in (("one", "."), ("two", "not there/..")):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert download(dots, COUNTS) == tmp_path / name
+        assert len(read_cohort(tmp_path / name)) == 5
+
+
 def test_counts_are_those_of_the_files(tmp_path):
     write_small_cohort(tmp_path)
     assert count_cohort(tmp_path) == COUNTS

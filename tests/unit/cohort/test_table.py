@@ -1,4 +1,5 @@
 import os
+import shutil
 import tracemalloc
 import unicodedata
 from pathlib import Path
@@ -153,6 +154,36 @@ def test_the_only_cohort_in_a_folder_of_any_name_is_found(tmp_path):
     assert_one_line([tmp_path, "holds 2 cohorts (another, my cohort)"], open_cohort, tmp_path)
 
 
+def test_pictures_beside_the_cohort_are_not_passed_over(tmp_path):
+    root = tmp_path / "demo"
+    write_patient(root)
+    beside = tmp_path / "Anna_X_1"
+    beside.mkdir()
+    save(beside / "tumour_mask.tif", mask_of())  # masks are of no patient
+    assert len(read_cohort(tmp_path)) == 3
+    save(beside / "anna_x_1_1.tif", picture())
+    words = [beside / "anna_x_1_1.tif", f"lies beside the cohort {root}", "would not be read"]
+    assert_one_line(words, read_cohort, tmp_path)
+    assert len(read_cohort(root)) == 3
+    root.rename(tmp_path / "kaggle_3m")
+    assert_one_line([f"lies beside the cohort {tmp_path / 'kaggle_3m'}"], read_cohort, tmp_path)
+    (beside / "anna_x_1_1.tif").rename(tmp_path / "anna_x_1_1.tif")
+    assert_one_line([tmp_path / "anna_x_1_1.tif", "lies beside"], read_cohort, tmp_path)
+
+
+@pytest.mark.parametrize("masks", ["required", "absent"])
+def test_a_loose_picture_beside_the_patients_is_not_passed_over(root, masks):
+    (root / "P_X_3_1.tif").mkdir()
+    (root / "P_X_3_1.tif" / "P_X_3_1.tif_1.tif").touch()  # a folder is no picture
+    assert "lies beside" not in assert_one_line(["P_X_3_1.tif"], read_cohort, root, masks)
+    shutil.rmtree(root / "P_X_3_1.tif")
+    save(root / "P_X_2_1_mask.tif", mask_of())
+    assert len(read_cohort(root, masks)) == 13
+    save(root / "P_X_2_1.tif", picture())
+    words = [root / "P_X_2_1.tif", "lies beside the patients' folders", "out of the cohort"]
+    assert_one_line(words, read_cohort, root, masks)
+
+
 def test_copies_that_differ_are_not_guessed_between(tmp_path):
     write_patient(tmp_path / "kaggle_3m", PATIENT)
     write_patient(tmp_path / "lgg-mri-segmentation/kaggle_3m", OTHER)
@@ -208,8 +239,11 @@ def test_each_folder_is_listed_once(root, monkeypatch, masks):
     listed = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(Path(path)) or scandir(path))
-    with cohort_to_predict(root.parent, root.parent / "out") as place:
-        read_cohort(place, masks=masks)
+    if masks == "required":
+        read_cohort(root.parent)
+    else:
+        with cohort_to_predict(root.parent, root.parent / "out"):
+            pass
     assert sorted(listed) == [root.parent, root, *sorted(root.iterdir())]
 
 
@@ -380,9 +414,26 @@ def test_a_prediction_passes_over_one_that_was_cut_off(root):
     assert len(read_cohort(root, masks="absent")) == 13
     (root / "predictions" / "masks" / PATIENT / "1.png").write_bytes(b"")
     assert len(read_cohort(root, masks="absent")) == 13
+    # By what a run holds its folder, and what macOS leaves there.
+    for name in (".lock", ".holder", ".DS_Store"):
+        (root / "predictions" / name).touch()
+    assert len(read_cohort(root, masks="absent")) == 13
+    (root / "predictions 2").mkdir()  # cut off before there were masks
+    for name in (".lock", ".holder"):
+        (root / "predictions 2" / name).touch()
+    assert len(read_cohort(root, masks="absent")) == 13
     # What holds TIFFs may be a patient in a folder too deep.
     save(root / "predictions" / "masks" / f"{PATIENT}_1.tif", picture())
     assert_one_line(["predictions", "holds no slice"], read_cohort, root, masks="absent")
+
+
+def test_a_prediction_passes_over_masks_that_it_wrote_into_the_cohort(root):
+    (root / "slices.csv").write_text("patient,slice\n")
+    (root / "masks" / PATIENT).mkdir(parents=True)
+    (root / "masks" / PATIENT / f"{PATIENT}_1_mask.png").write_bytes(b"")
+    assert len(read_cohort(root, masks="absent")) == 13
+    save(root / "masks" / PATIENT / "1.tif", picture())
+    assert_one_line(["masks", "holds no slice"], read_cohort, root, masks="absent")
 
 
 def test_a_patient_whose_slices_are_gone_is_not_passed_over(root):

@@ -90,6 +90,22 @@ def test_the_orientation_tag_is_honoured_whatever_the_compression(
     np.testing.assert_array_equal(read_mask(path, upright.shape), upright)
 
 
+@pytest.mark.parametrize(("extra", "is_read"), [((0, 0), True), ((0, 2), False), ((1, 0), False)])
+@pytest.mark.parametrize("photometric", [1, 2])
+def test_an_alpha_channel_is_no_post_contrast(tmp_path, photometric, extra, is_read):
+    path = write_tags(tmp_path / "a.tif", noise(), PHOTOMETRIC=photometric, EXTRA_SAMPLES=extra)
+    if is_read:
+        np.testing.assert_array_equal(read_slice(path), noise())
+    else:
+        assert_one_line([path, "alpha channel among its three", "plain RGB"], read_slice, path)
+
+
+def test_a_description_may_be_of_any_length(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise(), photometric="rgb", metadata=None,
+                     description="x" * 250_000)  # fmt: skip
+    np.testing.assert_array_equal(read_slice(tmp_path / "a.tif"), noise())
+
+
 def test_orientation_2_exchanges_left_and_right(tmp_path):
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:, 0] = 200  # the file's first column

@@ -254,6 +254,21 @@ def test_the_brain_gets_its_brightness_however_bright_scalp_and_tumour_are():
     assert tables[:, 200].tolist() == [255] * 3  # 200 / 60 * 85 = 283
 
 
+@pytest.mark.parametrize("black", [0, 2])
+def test_a_black_sequence_changes_nothing_in_the_others(black):
+    # The same brain in all: where two of the three are bright, any two are.
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[10:90, 10:90] = 200
+    image[14:86, 14:86] = 60
+    image[14:50, 14:50] = 120
+    expected = mode_normalisation([image])
+    image[..., black] = 0
+    found = mode_normalisation([image])
+    assert not found[black].any()
+    others = [channel for channel in range(3) if channel != black]
+    np.testing.assert_array_equal(found[others], expected[others])
+
+
 @given(st.floats(0.5, 1.5))
 def test_a_brighter_patient_looks_the_same(gain):
     rng = np.random.default_rng(0)

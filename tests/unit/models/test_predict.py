@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from utils import config
 from utils.cohort.framing import Square
+from utils.cohort.volumes import View
 from utils.config import ROOT, CourseError, write_json
 from utils.models.files.settings import Postprocessing, read_settings
 from utils.models.inference import predict_stream, predict_together, resize_probabilities
@@ -24,7 +25,7 @@ from utils.models.postprocessing import (
     slice_scores,
     smooth_slices,
 )
-from utils.models.predict import predict_cohort, prepare_out, slice_probabilities
+from utils.models.predict import Networks, predict_cohort, prepare_out, slice_probabilities
 from utils.tables import read_table
 
 
@@ -329,7 +330,8 @@ def test_a_cohort_without_masks_is_predicted_at_its_own_size(tmp_path, models):
         assert (mask > 0).sum() == row.tumour_px
     # The square covers (side / 4)^2 pixels; its border may move by one.
     assert abs(table.loc[bright, "tumour_px"].iloc[0] - 16**2) <= 4 * 17
-    assert not list((tmp_path / "out").rglob(".*"))
+    # What is hidden are those by which a run holds its folder.
+    assert {file.name for file in (tmp_path / "out").rglob(".*")} == {".lock", ".holder"}
 
 
 def test_nothing_is_left_of_an_earlier_prediction(tmp_path, models):
@@ -345,6 +347,8 @@ def test_nothing_is_left_of_an_earlier_prediction(tmp_path, models):
     assert len(pd.read_csv(predict_cohort(cohort, out, *networks))) == 2
     left = sorted(str(file.relative_to(out)) for file in out.rglob("*") if file.is_file())
     assert left == [
+        ".holder",
+        ".lock",
         "masks/TCGA_DU_0001/TCGA_DU_0001_1_mask.png",
         "masks/TCGA_DU_0001/TCGA_DU_0001_2_mask.png",
         "masks/of mine/notes.txt",
@@ -403,6 +407,85 @@ def test_a_segmenter_of_three_channels_is_not_given_nine(tmp_path, models):
             models / "detector.keras",
             tmp_path / "mine.keras",
         )
+
+
+class Flair:
+    """Stands for a network: a pixel is tumour where FLAIR is bright, a slice where any pixel is."""
+
+    def __init__(self, side, draws):
+        self.input_shape, self.draws = (None, side, side, 3), draws
+
+    def predict_on_batch(self, batch):
+        maps = (batch[..., 1:2] > 200).astype(np.float32)
+        return maps if self.draws else maps.max(axis=(1, 2))
+
+
+@pytest.fixture
+def flair_networks(monkeypatch):
+    """Predict by `Flair`; the model files are not looked at."""
+    view = View(64, "brain_mode", "head")
+    networks = Networks(
+        Flair(32, draws=False), {}, Flair(64, draws=True), Postprocessing(), "sequences", view
+    )
+    monkeypatch.setattr("utils.models.predict.load_networks", lambda *which: networks)
+    return "no detector", "no segmenter"
+
+
+def test_masks_of_others_and_what_links_lead_to_stay(tmp_path, flair_networks):
+    write_patient(tmp_path / "cohort", "P_X_1", slices=3, side=64)
+    masks = tmp_path / "out" / "masks"
+    kept = [masks / "readers" / "DrAdeyemi_mask.png", masks / "P_X_1" / "P_X_1_first_mask.png",
+            tmp_path / "else" / "linked_7_mask.png"]  # fmt: skip
+    gone = [masks / "P_X_1" / "P_X_1_4_mask.png", masks / "P_X_2" / "P_X_2_1_mask.png"]
+    for file in (*kept, *gone):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"traced by hand")
+    (masks / "empty").mkdir()
+    (masks / "linked").symlink_to(tmp_path / "else")
+    table = pd.read_csv(predict_cohort(tmp_path / "cohort", tmp_path / "out", *flair_networks))
+    assert table["slice"].tolist() == [1, 2, 3]
+    assert [file for file in kept if not file.exists()] == []
+    assert [file for file in gone if file.exists()] == []
+    assert sorted(path.name for path in masks.iterdir()) == ["P_X_1", "empty", "linked", "readers"]
+
+
+def test_a_cohort_is_predicted_into_its_own_folder_again_and_again(tmp_path, flair_networks):
+    write_patient(tmp_path, "P_X_1", slices=3, side=64)
+    first, second = (
+        pd.read_csv(predict_cohort(tmp_path, tmp_path, *flair_networks)) for _ in range(2)
+    )
+    assert len(first) == 3 and first.equals(second)
+
+
+def change_channel(folder, channel, value):
+    for path in folder.glob("*.tif"):
+        image = np.asarray(Image.open(path)).copy()
+        image[..., channel] = value
+        Image.fromarray(image).save(path)
+
+
+@pytest.mark.parametrize("value", [0, 70])
+def test_a_patient_with_an_empty_flair_is_not_predicted_to_have_no_tumour(
+    tmp_path, flair_networks, value
+):
+    for name in ("P_X_1", "P_X_2"):
+        write_patient(tmp_path / "cohort", name, slices=3, side=64)
+    change_channel(tmp_path / "cohort" / "P_X_2", channel=1, value=value)
+    told = refused(tmp_path / "cohort", tmp_path / "out", *flair_networks)
+    assert told.startswith("patient P_X_2: FLAIR is empty") and "export it again" in told
+    assert not (tmp_path / "out" / "slices.csv").exists()
+
+
+def test_a_black_post_contrast_changes_no_prediction_from_flair(tmp_path, flair_networks):
+    for name in ("whole", "black"):
+        write_patient(tmp_path / name, "P_X_1", slices=3, side=64)
+    change_channel(tmp_path / "black" / "P_X_1", channel=2, value=0)
+    tables = [
+        pd.read_csv(predict_cohort(tmp_path / name, tmp_path / f"{name} out", *flair_networks))
+        for name in ("whole", "black")
+    ]
+    assert tables[0]["tumour_px"].tolist() == tables[1]["tumour_px"].tolist()
+    assert tables[0]["tumour_px"].sum() > 0
 
 
 # Networks that cost nothing, so that reading and writing decide how many patients are in memory.
@@ -475,7 +558,8 @@ def test_own_patients_in_zips_are_predicted_one_after_the_other(tmp_path, models
             archive, out, models / "detector.keras", models / "segmenter.keras"
         )
         assert set(read_table(written)["patient"]) == {name}
-        assert sorted(path.name for path in out.iterdir()) == ["masks", "slices.csv"]
+        left = sorted(path.name for path in out.iterdir())
+        assert left == [".holder", ".lock", "masks", "slices.csv"]
     assert not (tmp_path / "data").exists()
 
 

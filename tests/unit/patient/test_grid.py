@@ -205,6 +205,73 @@ def test_a_single_volume_that_is_no_flair_by_its_name_is_refused(patient):
                     read_patient, patient)  # fmt: skip
 
 
+def test_a_file_of_three_volumes_is_not_what_its_name_does_not_say(tmp_path):
+    volumes = np.transpose(head()[0], (2, 1, 0, 3)).astype(np.float32)
+    for name, words in {"t1ce": "post-contrast T1", "flair": "FLAIR", "dwi": "no sequence"}.items():
+        file = save(tmp_path / f"{name}.nii.gz", volumes, placed())
+        assert_one_line((file.name, "3 volumes are taken as", f"says {words}"), read_patient, file)
+    for name in ("Anna", "Anna_pre_flair_post"):
+        file = save(tmp_path / f"{name}.nii.gz", volumes, placed())
+        assert len(read_patient(file).files()) == 3
+
+
+def test_a_mask_that_is_named_like_a_sequence_is_none(patient):
+    (patient / "seg.nii.gz").rename(patient / "t1_tumor.nii.gz")  # 0 and 1
+    (patient / "pre.nii.gz").unlink()
+    person = read_patient(patient)
+    assert "t1_tumor.nii.gz" not in " ".join(person.files())
+    assert any("t1_tumor.nii.gz holds a handful of values" in note for note in person.notes)
+    assert np.array_equal(person.images[..., 0], person.images[..., 1])
+    (patient / "flair.nii.gz").unlink()
+    (patient / "t1_tumor.nii.gz").rename(patient / "flair_lesion.nii.gz")
+    words = ("flair_lesion.nii.gz", "as a mask does", "give the FLAIR")
+    assert_one_line(words, read_patient, patient)
+
+
+def in_folders(patient, root, **folders):
+    """Move a patient's files, by the words before their suffix, into a folder each."""
+    for name, folder in folders.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (patient / f"{name}.nii.gz").rename(root / folder / f"{name}.nii.gz")
+    return root
+
+
+def test_a_folder_a_series_is_read_as_one_patient(tmp_path, patient):
+    expected = read_patient(patient)
+    # A mask below is no truth: it may be one that was predicted.
+    root = in_folders(patient, tmp_path / "P1", pre="T1", flair="FLAIR", post="T1_GD", seg="out")
+    found = read_patient(root)
+    assert found.name == "P1"
+    assert np.array_equal(found.images, expected.images)
+    assert found.truth is None
+    assert found.files()[::2] == ["pre-contrast T1: T1/pre.nii.gz",
+                                  "post-contrast T1: T1_GD/post.nii.gz"]  # fmt: skip
+    together, unused = found.notes
+    assert "3 folders (FLAIR, T1, T1_GD) and were read together" in together
+    assert "out/seg.nii.gz: not used" in unused
+
+
+@pytest.mark.parametrize("folders", [
+    {"pre": "visit1", "flair": "visit2"},
+    {"pre": "T1_2019", "flair": "FLAIR_2021"},
+    {"pre": "other/T1", "flair": "FLAIR"},
+    {"pre": "Bert", "flair": "Anna"},
+    {"pre": "T1", "flair": "Anna"},
+])  # fmt: skip
+def test_a_t1_of_another_examination_or_patient_is_not_used_and_said(tmp_path, patient, folders):
+    found = read_patient(in_folders(patient, tmp_path / "P1", **folders))
+    assert found.files() == ["FLAIR: flair.nii.gz"]
+    assert any(f"{folders['pre']}/pre.nii.gz: not used" in note for note in found.notes)
+
+
+def test_two_t1s_that_could_both_belong_to_a_flair_are_not_used_and_said(tmp_path, patient):
+    save(patient / "t1.nii.gz", head()[0][..., 0].T, placed())
+    root = in_folders(patient, tmp_path / "P1", pre="T1", t1="T1w", flair="FLAIR")
+    found = read_patient(root)
+    assert found.files() == ["FLAIR: flair.nii.gz"]
+    assert any("T1/pre.nii.gz, T1w/t1.nii.gz: not used" in note for note in found.notes)
+
+
 def test_files_are_found_in_one_folder_below(tmp_path, patient):
     expected = read_patient(patient)
     deep = tmp_path / "above" / "sub-01" / "ses-post" / "anat"
@@ -231,6 +298,9 @@ def test_a_mask_of_the_brain_is_no_truth_whatever_its_name(patient):
 @pytest.mark.parametrize(("change", "kept", "word"), [
     (lambda mask: mask * 4, True, ""),  # labels
     (lambda mask: mask * 255, True, ""),
+    (lambda mask: mask * np.arange(1, 7), True, ""),  # 1 to 6, a label a slice
+    # 17 labels, each on some columns of the picture; a mask holds 16 at most.
+    (lambda mask: mask * (np.arange(128) % 17 + 1)[:, None, None], False, "more than 16"),
     (lambda mask: mask * 0.9 + 0.01, True, "exceeds 0.5"),
     (lambda mask: mask * 700.5, False, "whole number"),
     (lambda mask: mask - 1.0, False, "run from -1"),

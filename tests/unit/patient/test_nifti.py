@@ -26,6 +26,14 @@ def test_what_is_written_is_read_again_and_like_values_make_like_files(tmp_path)
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_voxels_that_begin_like_a_packed_file_are_voxels(tmp_path):
+    # 1f 8b begins every gzip stream; 35615 is 8b 1f in hexadecimal, written with 1f first.
+    values = np.full((4, 5, 3), 35615, np.uint16)
+    nibabel.save(nibabel.Nifti1Pair(values, np.eye(4)), tmp_path / "pair.img")
+    assert (tmp_path / "pair.img").read_bytes()[:2] == b"\x1f\x8b"
+    assert np.array_equal(nifti.read_nifti(tmp_path / "pair.hdr")[0], values)
+
+
 def test_a_header_without_orientation_is_noticed(tmp_path):
     image = nibabel.Nifti1Image(np.ones((3, 3, 3), np.uint8), None)
     nibabel.save(image, tmp_path / "plain.nii")

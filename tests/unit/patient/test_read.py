@@ -102,9 +102,48 @@ def test_a_folder_of_slices_is_read_alone_or_below_its_parent(tmp_path):
         assert patient.grid is None
     assert patient.pictures(64).shape == (3, 64, 64, 3)
     (own / "SIM_DU_0001_2_mask.tif").unlink()
-    assert read_patient(own).truth is None
+    partly = read_patient(own)
+    assert partly.truth is None
+    assert "masks for 2 of 3 slices: they were not used" in partly.notes
     written = save_masks(patient, patient.truth, tmp_path / "out")
     assert [file.suffix for file in written] == [".png"] * 3
+
+
+@pytest.mark.parametrize(("file", "given", "name"), [
+    ("sub-01/anat/sub-01_FLAIR.nii", "sub-01", "sub-01"),
+    ("sub-01/anat/sub-01_FLAIR.nii", "sub-01/anat", "sub-01"),
+    ("sub-01/ses-2/anat/sub-01_FLAIR.nii", "sub-01/ses-2", "sub-01_ses-2"),
+    ("Anna/flair.nii", "Anna/flair.nii", "Anna"),
+    ("Anna/FLAIR/ax_flair.nii", "Anna/FLAIR/ax_flair.nii", "Anna"),
+    ("Anna/FLAIR/ax_flair.nii", "Anna", "Anna"),
+    ("all/Anna_flair.nii", "all/Anna_flair.nii", "Anna_flair"),
+    ("all/Anna.nii", "all/Anna.nii", "Anna"),
+])  # fmt: skip
+def test_a_patient_is_named_after_what_was_given_unless_that_names_nobody(
+    tmp_path, file, given, name
+):
+    write_nifti(tmp_path / file, head()[0][..., 1].T, AFFINE)
+    assert read_patient(tmp_path / given).name == name
+
+
+def test_a_folder_given_by_dots_has_its_own_name(tmp_path, monkeypatch, folder):
+    own = write_patient(tmp_path, "SIM_DU_0001", slices=3)
+    save(own / "SIM_DU_0001_1.tif", np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3))
+    for place in (folder, own):
+        (place / "below").mkdir()
+        for here, dots in ((place, "."), (place / "below", "..")):
+            monkeypatch.chdir(here)
+            assert read_patient(dots).name == place.name
+
+
+def test_masks_of_a_longer_patient_of_that_name_do_not_stay(tmp_path):
+    others = tmp_path / "Anna" / "Anna_7_mask_mine.png"
+    for slices in (6, 3):
+        patient = Patient("Anna", head(slices)[0])
+        save_masks(patient, np.zeros((slices, 256, 256), np.uint8), tmp_path)
+        others.touch()
+    left = sorted(file.name for file in (tmp_path / "Anna").iterdir())
+    assert left == [*(f"Anna_{number}_mask.png" for number in (1, 2, 3)), others.name]
 
 
 def test_names_tell_the_sequence():

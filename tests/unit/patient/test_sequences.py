@@ -6,7 +6,14 @@ import pytest
 from cohort_files import assert_one_line
 from hypothesis import given, strategies as st
 
-from utils.patient.sequences import kind_of, read_name, tell_apart
+from utils.patient.sequences import (
+    kind_of,
+    read_name,
+    says_all,
+    says_only_sequence,
+    says_when,
+    tell_apart,
+)
 
 # Names as data sets (BIDS, BraTS, TCIA, UCSF-PDGM, UPENN-GBM, EGD, Yale), converters and people
 # give them.
@@ -52,6 +59,16 @@ NAMES = {
         "GD",
         "mprage_gd",
         "T1_after_gd",
+        "T1-C",
+        "T1-GD",
+        "sub-01_ce-gd_T1w",
+        "AX_T1_W_CONTRAST",
+        "T1_con_contraste",
+        "T1_mdc",
+        "T1_avec_injection",
+        "T1_inj",
+        "T1_mKM",
+        "T1_MPRAGE_C",
     ],
     "pre": [
         "sub-01_T1w",
@@ -90,6 +107,20 @@ NAMES = {
         "mprage",
         "t1_bet",
         "T1_before_gd",
+        # dcm2niix writes "_" for the "/" of "W/O".
+        "AX_T1_W_O_CONTRAST",
+        "AX_T1_W_O_GAD",
+        "AX_T1_W-O_CONTRAST",
+        "T1_C-",
+        "T1C-",
+        "T1_-C",
+        "t1_gd-",
+        "t1_minus_contrast",
+        "T1_senza_mdc",
+        "T1_sin_contraste",
+        "T1_sem_contraste",
+        "T1_oKM",
+        "T1_un-enhanced",
     ],
     "flair": [
         "sub-01_FLAIR",
@@ -109,6 +140,8 @@ NAMES = {
         "t2flair",
         "flair_post",
         "flair_brain",
+        "sub-01_part-mag_FLAIR",
+        "PH_flair",
     ],
     "mask": [
         "TCGA-CS-0001_1999.01.01_GlistrBoost_ManuallyCorrected",
@@ -149,6 +182,14 @@ NAMES = {
         "t2_post",
         "t1_brain_mask",
         "bet_mask",
+        "T1_map",
+        "t1-mapping",
+        "T1_subtracted",
+        "T1_sub",
+        "FLAIR_ph",
+        "FLAIR_real",
+        "FLAIR_imaginary",
+        "sub-01_part-phase_FLAIR",
     ],
 }
 PAIRS = [(name, kind) for kind, names in NAMES.items() for name in names]
@@ -181,6 +222,9 @@ def test_the_patient_before_a_name_changes_nothing(name, patient):
     (["GD_flair", "GD_t1", "GD_t1ce"], {"flair": "GD_flair", "pre": "GD_t1", "post": "GD_t1ce"}),
     (["post_flair", "post_t1_pre", "post_t1_gd"],
      {"flair": "post_flair", "pre": "post_t1_pre", "post": "post_t1_gd"}),
+    # A file without the initials speaks of no contrast.
+    (["KM_flair", "KM_t1", "KM_t1ce", "mask"],
+     {"flair": "KM_flair", "pre": "KM_t1", "post": "KM_t1ce", "mask": "mask"}),
     (["t1_post", "t1_pre", "flair"], {"post": "t1_post", "pre": "t1_pre", "flair": "flair"}),
 ])  # fmt: skip
 def test_the_files_of_a_patient_are_told_apart(names, expected):
@@ -197,6 +241,7 @@ def test_the_files_of_a_patient_are_told_apart(names, expected):
     (["t2_flair", "flair_reg_t1"], ("flair_reg_t1.nii", "both FLAIR and T1")),
     (["post_flair", "post_t1"], ("post_t1.nii", "before or after contrast", "post", "every")),
     (["GD_flair", "GD_t1"], ("GD_t1.nii", "before or after contrast", "gd")),
+    (["KM_flair", "KM_t1", "mask"], ("KM_t1.nii", "before or after contrast", "km")),
 ])  # fmt: skip
 def test_what_can_be_read_in_two_ways_is_asked(names, words):
     assert_one_line(words, tell_apart, [f"{name}.nii" for name in names])
@@ -208,6 +253,32 @@ def test_what_is_not_used_is_said_with_the_reason():
     for note, words in zip(notes, ("a T2", "brain", "no sequence", "tells no"), strict=True):
         assert "was not used" in note
         assert words in note
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("pre_flair_post", True), ("Anna_T1_FLAIR_T1c", True), ("t1ce", False), ("flair", False),
+    ("t1_flair", False), ("Anna", False),
+])  # fmt: skip
+def test_a_name_may_say_all_three_sequences(name, expected):
+    assert says_all(f"{name}.nii.gz") == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("flair", True), ("AX_T2_FLAIR", True), ("t2_tirm_tra_dark-fluid", True), ("T1_GD", True),
+    ("pre_flair_post", True),
+    ("Anna_flair", False), ("flair_7", False), ("sub-01_FLAIR", False), ("Bettina_flair", False),
+    ("post", False), ("Anna", False), ("", False),
+])  # fmt: skip
+def test_a_name_that_says_only_a_sequence_is_nobodys(name, expected):
+    assert says_only_sequence(name) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("visit1", True), ("ses-2", True), ("postop", True), ("2021", True), ("20210304", True),
+    ("2021-03-04 MR", True), ("FLAIR", False), ("T1_post", False), ("401", False),
+])  # fmt: skip
+def test_a_folder_may_say_when_its_pictures_were_taken(name, expected):
+    assert says_when(name) == expected
 
 
 @given(st.text(max_size=40))
