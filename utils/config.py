@@ -293,6 +293,11 @@ def read_json(
     return values
 
 
+def absolute(path: str | os.PathLike) -> str:
+    """Return a path that means the same in every process, ``~`` being the home folder."""
+    return str(Path(path).expanduser().absolute())
+
+
 def write_json(path: str | os.PathLike, values: dict) -> None:
     """Write `values` as indented JSON, atomically."""
     with atomic_path(path) as temporary:

@@ -6,12 +6,13 @@ python -m utils.run [--cohort simulated|lgg] [--data PATH] [--run FOLDER] [--see
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.config import RUNS, CourseError, command
+from utils.config import RUNS, CourseError, absolute, command
 from utils.course.run import check_data, parse_value, read_parameters
 from utils.notebooks import report
 from utils.notebooks.execute import NotebookError
@@ -36,12 +37,13 @@ def gather_parameters(arguments: argparse.Namespace) -> dict[str, object]:
     parameters = read_parameters(NOTEBOOKS / "params" / f"{cohort}.yaml") | given
     check_data(cohort, parameters.get("data", ""))
     if parameters.get("data"):
-        data = Path(str(parameters["data"])).expanduser().absolute()
-        if not data.exists():
-            raise CourseError(f"{data}: not there; give DATA the cohort's folder or zip")
-        parameters["data"] = str(data)
+        parameters["data"] = absolute(str(parameters["data"]))
+        if not os.path.exists(parameters["data"]):
+            raise CourseError(
+                f"{parameters['data']}: not there; give DATA the cohort's folder or zip"
+            )
     run_folder = arguments.run or parameters.get("run_folder") or RUNS / cohort
-    parameters["run_folder"] = str(Path(str(run_folder)).expanduser().absolute())
+    parameters["run_folder"] = absolute(str(run_folder))
     return parameters
 
 

@@ -226,7 +226,8 @@ with_tumour = rows.loc[rows["has_tumour"], "slice"]
 first, last = with_tumour.min(), with_tumour.max()
 alt = (
     f"All {len(rows)} FLAIR slices of {patient} from bottom to top. The tumour begins at slice "
-    f"{first} and ends at slice {last}; it changes little from one slice to the next."
+    f"{first} and ends at slice {last}; from slice to slice it changes its area, but stays in "
+    "about the same place."
 )
 show(figure, alt, run.figures, "01_volume")
 gaps = last - first + 1 - len(with_tumour)
@@ -243,8 +244,9 @@ display(
 )
 
 # %% [markdown]
-# A tumour is a body in space. It is cut by a run of neighbouring slices, and each of these looks
-# much like the next. In another patient the run begins elsewhere and is longer or shorter, and
+# A tumour is a body in space. It is cut by a run of neighbouring slices, and each of these
+# resembles its neighbours, although the tumour may grow to two or three times its area from one
+# slice to the next. In another patient the run begins elsewhere and is longer or shorter, and
 # sometimes a second, separate piece appears; that neighbours look alike holds for all of them. Keep
 # it in mind: it is the main point of this notebook.
 #
@@ -282,10 +284,11 @@ share = lights_up.loc[lights_up["enhancing"].idxmax(), "enhancing"]
 display(
     Markdown(
         f"**What you see.** The tumours run through {counts[0]}, {counts[1]} and {counts[2]} "
-        f"slices. On FLAIR the border is easiest to follow; before contrast agent it is hard to "
-        f"see at all. In {brightest}, {100 * share:.0f} % of the tumour lights up after contrast "
-        "agent: compare the first sequence with the third. The outline follows what is bright on "
-        "FLAIR in all three."
+        "slices. On FLAIR the border is easiest to follow; before contrast agent a tumour is a "
+        "darker patch in some patients, and hardly visible in others. In "
+        f"{brightest}, {100 * share:.0f} % of the tumour lights up after contrast agent: compare "
+        "the first sequence with the third. The outline follows what is bright on FLAIR in all "
+        "three."
     )
 )
 
@@ -428,9 +431,10 @@ display(
 )
 
 # %% [markdown]
-# Look for what will make a threshold on brightness fail: bright places that are no tumour (around
-# the ventricles, at the skin and in the eyes), tumours with a dark core, and borders that fade out.
-# With another seed you see six other patients; these three difficulties are in every cohort.
+# Look for what will make a threshold on brightness fail: bright places that are no tumour (at the
+# skin, around the ventricles, and, in low slices of the head like those of the volume above, in the
+# fat around the eyes), tumours with a dark core, and borders that fade out. With another seed you
+# see six other patients; these three difficulties are in every cohort.
 #
 # ## How much tumour is there?
 #
@@ -613,13 +617,20 @@ display(
 
 # %% tags=["hide-input"]
 phase = statistics.even_images(several)
+in_training = run.split["patient"].isin(phase) & (run.split["part"] == "train")
 if phase:
     display(
         Markdown(
             f"The narrow peak before contrast agent comes from {len(phase)} patients "
             f"({', '.join(phase)}) whose image is an even grey with nothing but edges in it: a "
             "phase image stored in the place of the usual one, as happened in the real cohort, "
-            "too. Such a file raises no error; somebody has to look."
+            "too. Such a file raises no error; somebody has to look. "
+            + (
+                f"Of these patients, {in_training.sum()} will be used for training."
+                if in_training.any()
+                else "None of these patients will be used for training, so the models of the next "
+                "notebooks never learn what such an image looks like."
+            )
         )
     )
 
@@ -780,11 +791,11 @@ display(
 # Which of these readings do the numbers in the figure support? They are about the default cohort;
 # another cohort may differ. Give the letters in one text, such as `"bd"`.
 #
-# - (a) In one patient, two slices are less alike the further they are apart.
+# - (a) By the medians, two slices of one patient are less alike the further they are apart.
 # - (b) If at least one slice is left out between training and test, slices of one patient are as
 #   foreign to each other as those of two patients.
-# - (c) Eight slices apart, two slices of one patient are hardly more alike than slices of two
-#   patients.
+# - (c) By the medians, two slices of one patient that are eight apart are hardly more alike than
+#   slices of two patients.
 # - (d) Neighbouring slices are alike because both show the tumour.
 # - (e) Any two neighbouring slices are more alike than any two slices of different patients.
 #
@@ -885,8 +896,8 @@ check.neighbours_in_training(neighbours_in_training)
 #
 # Does it matter? Take a "model" that learns nothing. For a test slice it looks up the most similar
 # training slice and **copies its answer**: tumour or not, and the whole mask. It knows nothing
-# about tumours and is worthless for a new patient. How well the copied mask fits is measured by
-# [Dice](../docs/glossary.md#dice), the overlap of two masks from 0 (none) to 1 (the same).
+# about tumours. How well the copied mask fits is measured by [Dice](../docs/glossary.md#dice), the
+# overlap of two masks from 0 (none) to 1 (the same).
 #
 # *Predict before you run: how will it score under each split?*
 
@@ -932,7 +943,9 @@ print("the copied masks fit at least twice as well when split by slice:", at_lea
 # Under a split by slice, memory alone looks like skill. The test has not measured whether the model
 # recognises a tumour, but whether it recognises the *patient*. A network with millions of weights
 # can remember too, and nobody can see from its score how much of it is memory. With another seed
-# the numbers move by a few hundredths; the gap remains.
+# the numbers move by a few hundredths; the gap remains. That copying still finds more than guessing
+# would for new patients has a simple reason: similar slices lie at a similar height, and tumours
+# are commoner at some heights than at others.
 #
 # What a leak does to a result has been measured elsewhere: on four sets of brain MRI a split by
 # slice raised the accuracy in the test by 29 to 55 %
@@ -954,6 +967,8 @@ print("the copied masks fit at least twice as well when split by slice:", at_lea
 figure = plots_cohort.split_balance(run.table, run.split, run.describe())
 areas = run.table[run.table["has_tumour"]].groupby("patient", as_index=False)["tumour_px"].mean()
 medians = areas.merge(run.split[["patient", "part"]]).groupby("part")["tumour_px"].median()
+by_part = run.table.merge(run.split[["patient", "part"]]).groupby(["part", "patient"])
+shares = by_part["has_tumour"].mean().groupby("part").median()
 
 # %% tags=["hide-input"]
 alt = (
@@ -963,16 +978,15 @@ alt = (
     + "."
 )
 show(figure, alt, run.figures, "01_split")
-shares = run.table.merge(run.split[["patient", "part"]]).groupby("part")["has_tumour"].mean()
 of_slices = [f"{100 * shares[part]:.0f} %" for part in splits.PARTS]
 display(
     Markdown(
-        "**What it shows.** The parts are similar, not equal. The share of slices with tumour is "
-        f"{of_slices[0]} in training, {of_slices[1]} in validation and {of_slices[2]} in the test; "
-        "in the slices that show it, the median patient's tumour covers a mean of "
-        f"{medians['train']:.0f} pixels in training, {medians['validation']:.0f} in validation and "
-        f"{medians['test']:.0f} in the test. With so few patients no split is perfectly balanced, "
-        "and another seed gives other differences of this kind."
+        "**What it shows.** The parts are similar, not equal. The median patient's share of slices "
+        f"with tumour is {of_slices[0]} in training, {of_slices[1]} in validation and "
+        f"{of_slices[2]} in the test; in the slices that show it, the median patient's tumour "
+        f"covers a mean of {medians['train']:.0f} pixels in training, {medians['validation']:.0f} "
+        f"in validation and {medians['test']:.0f} in the test. With so few patients no split is "
+        "perfectly balanced, and another seed gives other differences of this kind."
     )
 )
 

@@ -91,7 +91,9 @@ print("one slice:", train.images.shape[1:], train.images.dtype)
 # Before any network, a [baseline](../docs/glossary.md#baseline): how far do a few numbers go that a
 # person can name? For each slice we take the share of the image that is head, the mean, the
 # standard deviation and the 95th percentile of each channel, the share of the head that is bright
-# in FLAIR, and how one-sided that brightness is. A logistic regression weighs them.
+# in FLAIR, and how one-sided that brightness is. A [logistic
+# regression](../docs/glossary.md#logistic-regression) weighs them: it adds up the weighted numbers
+# and turns the sum into a probability.
 #
 # *Predict before you run: which of these numbers will weigh most?*
 
@@ -308,7 +310,9 @@ figure = plots_detection.preprocessing(prepared, run.describe("train"))
 show(
     figure,
     "One slice prepared in three ways, with histograms of the values. Divided by 255, all values "
-    "lie between 0 and 1, a thin line beside the others, which reach over about 255 grey levels.",
+    "lie between 0 and 1, a thin line beside the others, which reach over "
+    f"{np.ptp(example):.0f} grey levels as stored and over "
+    f"{np.ptp(preprocess(example.copy())):.0f} with the means removed.",
     run.figures,
     "02_preprocessing",
 )
@@ -675,9 +679,9 @@ say(
     f"**Reading the figure.** Without a penalty the cross-entropy on the training patients falls "
     f"to {last[0.0]['cross_entropy']:.3f}, on the validation patients it ends at {ends[0.0]:.3f}: "
     f"the layer has {scaled.shape[1]} weights for {in_training.sum()} slices and learns its "
-    "training patients by heart ([overfitting](../docs/glossary.md#overfitting)). With the penalty "
-    f"of 0.5 the two end at {last[0.5]['cross_entropy']:.3f} and {ends[0.5]:.3f}: the gap is "
-    f"{gap[0.5]:.3f} instead of {gap[0.0]:.3f}."
+    "training patients by heart (*overfitting*). With the penalty of 0.5 the two end at "
+    f"{last[0.5]['cross_entropy']:.3f} and {ends[0.5]:.3f}: the gap is {gap[0.5]:.3f} instead of "
+    f"{gap[0.0]:.3f}."
 )
 say(
     "**The answer to the prediction.** The layer without a penalty comes closer to the training "
@@ -696,8 +700,9 @@ say(
 #
 # <details><summary>Hint 1</summary>
 #
-# `new_head` and `fit` above hold all you need. Only the number of features, the rate, and that
-# there is no validation are different. `labels[:, None]` gives the labels the shape of the logits.
+# `new_head` and `fit` above hold all you need. Different are the number of features, the rate and
+# the number of epochs; and without validation there is no `EarlyStopping`. `labels[:, None]` gives
+# the labels the shape of the logits.
 # </details>
 #
 # <details><summary>Hint 2</summary>
@@ -741,10 +746,12 @@ check.fit_head(fit_head)
 # %% [markdown]
 # ### How strong a penalty?
 #
-# A number that is chosen before the training, such as the penalty, is a
+# What the layer without a penalty does is [overfitting](../docs/glossary.md#overfitting). A number
+# that is chosen before the training, such as the penalty, is a
 # [hyperparameter](../docs/glossary.md#hyperparameter). We try two more and put all four side by
-# side, as they are after their last epoch. (The weights that `EarlyStopping` kept are those of the
-# best one, some epochs before.)
+# side, as they are after their last epoch. (`EarlyStopping` kept the weights of the best epoch:
+# some epochs earlier where the validation loss had risen again, as easily happens without a
+# penalty; the last one where it was still falling.)
 
 # %%
 for penalty in (0.05, 5.0):
@@ -814,8 +821,9 @@ print(f"AUC, {run.describe('validation')}: {auc_frozen:.2f}")
 # Now the three blocks of layers below the last layer are trained as well, from the middle of the
 # fourth stage on ([fine-tuning](../docs/glossary.md#fine-tuning)). Three rules go with it:
 #
-# - **First the last layer, then the rest.** A random last layer would send random gradients into
-#   weights that were worth keeping.
+# - **First the last layer, then the rest.** A random last layer would send random
+#   [gradients](../docs/glossary.md#gradient), the slopes that training follows, into weights that
+#   were worth keeping.
 # - **A smaller learning rate**: 0.0001 instead of 0.005, because the blocks start from something
 #   good. It rises over the first steps and then falls to 0 along a cosine.
 # - **Batch normalisations stay frozen**: they keep ImageNet's means and variances. Those of small
@@ -845,8 +853,9 @@ at_start = blocks.evaluate(*detector.stored_validation(run), verbose=0, return_d
 print({name: round(value, 3) for name, value in at_start.items()})
 
 # %% [markdown]
-# `evaluate` gives loss and AUC before the first step: this is where the fine-tuning starts. The
-# training itself is one call of `fit`, with batches of stored maps.
+# `evaluate` gives loss and AUC before the first step: this is where the fine-tuning starts. (Keras
+# takes its AUC from 200 thresholds only, so it may differ a little from the one above, which is
+# exact.) The training itself is one call of `fit`, with batches of stored maps.
 #
 # A training that takes long should survive a crash. `progress` gives `fit` callbacks that write a
 # log (`CSVLogger`), the weights of the epoch with the lowest validation loss (`ModelCheckpoint`),
@@ -923,7 +932,7 @@ from_scratch_history.round(3)
 # fine-tuning starts at 0 with the last layer already trained.
 
 # %%
-start = pd.DataFrame([{"images": 0, "val_loss": at_start["loss"], "val_auc": at_start["auc"]}])
+start = pd.DataFrame([{"images": 0, "val_loss": at_start["loss"], "val_auc": auc_frozen}])
 images = fine_tuned_history["epoch"] * steps * detector.BATCH_SIZE
 curves = {
     "fine-tuned": pd.concat([start, fine_tuned_history.assign(images=images)]),
@@ -961,13 +970,16 @@ show(
     run.figures,
     "02_training",
 )
-beats = "just beats" if scratch_end > auc_baseline else "does not reach"
+beats = "beats" if scratch_end > auc_baseline else "does not reach"
+if abs(scratch_end - auc_baseline) < 0.02:
+    beats = "is level with"
 say(
     f"**Reading the figure.** After {seen} images, one pass over the training slices, the network "
     f"from scratch has a validation AUC of {scratch_end:.2f} and {beats} the baseline "
     f"({auc_baseline:.2f}); fine-tuned, after {same['images']:.0f} images, it is "
-    f"{same['val_auc']:.2f}. The fine-tuned one began at {at_start['auc']:.2f} before its first "
-    "step: nearly all of its lead was there from the start, in the frozen features."
+    f"{same['val_auc']:.2f}. The fine-tuned one began at {auc_frozen:.2f} before its first step: "
+    f"of its lead of {same['val_auc'] - scratch_end:+.2f}, {auc_frozen - scratch_end:+.2f} was "
+    "there from the start, in the frozen features."
 )
 
 # %% [markdown]

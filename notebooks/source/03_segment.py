@@ -255,12 +255,14 @@ show(
     "03_thresholds_drawn",
 )
 overlap = {name: segmentation.dice(train.masks[row], mask) for name, mask in drawn.items()}
+plain, tumour = drawn["plain threshold"] > 0, train.masks[row] > 0
+beside = (plain & ~tumour).sum() / max(plain.sum(), 1)
 display(
     Markdown(
         "On this slice the plain threshold has a Dice of "
-        f"{overlap['plain threshold']:.2f}: it draws "
-        f"{drawn['plain threshold'].sum() / max(train.masks[row].sum(), 1):.1f} times the area of "
-        "the tumour, most of it the ring of the scalp. The fair baseline has "
+        f"{overlap['plain threshold']:.2f}: it draws {plain.sum() / max(tumour.sum(), 1):.1f} "
+        f"times the area of the tumour; {100 * beside:.0f} % of what it draws lies beside it, in "
+        "the scalp and in other fat, such as that of the eye sockets. The fair baseline has "
         f"{overlap['fair baseline']:.2f}."
     )
 )
@@ -926,8 +928,8 @@ display(Markdown(readings.losses_reading(tried_losses, loss_lab.patients_table()
 # %% [markdown]
 # This is worth remembering. The argument about the slope is right as far as it goes: the slope of
 # $p = 0.75$ does grow without bound near the end. Yet "by this argument it must be worse" is a
-# prediction, and the table is what came of it. Most of the papers that introduce a loss show one
-# run of each, without seeds. If you keep a setting for its reasons and not for its results, say so;
+# prediction, and the table is what came of it. Many papers that introduce a loss show one run of
+# each; look for the seeds. If you keep a setting for its reasons and not for its results, say so;
 # the course keeps $p = 4/3$ and the weights 0.7 and 0.3 in this way.
 
 # %% [markdown]
@@ -1259,8 +1261,8 @@ display(Markdown(" ".join(said)))
 # %% [markdown]
 # The two losses are numbers of different kinds and cannot be compared with each other; Dice on the
 # validation patients can. If the best epoch is the last one or near it, a longer training might
-# still gain something: more epochs are one parameter away. If the curve goes up and down from epoch
-# to epoch, as it may with another seed, the small steps at the end usually calm it.
+# still gain something: more epochs are one parameter away. If a curve goes up and down from epoch
+# to epoch, the small steps at the end usually calm it.
 #
 # ## From probabilities to masks
 #
@@ -1268,8 +1270,9 @@ display(Markdown(" ".join(said)))
 # patients: from which probability on a pixel counts as tumour, and which [connected
 # pieces](../docs/glossary.md#connected-component) of the volume (over all slices) are kept: all of
 # them, those above some size, or only the largest. Most patients have one tumour. So keeping the
-# largest piece alone is a strong choice, and a wrong one for the few who have two. (In the
-# simulated cohort every patient has one, so that its validation patients cannot show this harm.)
+# largest piece alone is a strong choice, and a wrong one for the few who have two. It also loses
+# the whole tumour wherever a false piece is larger. (In the simulated cohort every patient has one
+# tumour, so that its validation patients cannot show the first of these two harms.)
 
 # %%
 tried = segmenter.try_postprocessing(run, focal)
@@ -1440,15 +1443,16 @@ for name, interval in dice.items():
 
 # %% tags=["hide-input"]
 at_choice = {"focal Tversky": tried, "Dice + cross-entropy": tried_entropy}
-both = " and ".join(
-    f"{table['dice'].iloc[0]:.2f} there and {dice[name].estimate:.2f} here ({name})"
+both = "; ".join(
+    f"{name}: {table['dice'].iloc[0]:.2f} on the validation patients, "
+    f"{dice[name].estimate:.2f} on the held-out ones"
     for name, table in at_choice.items()
 )
 answer = (
-    f"**The answer to the prediction.** With the threshold chosen on them, the validation "
-    f"patients have a mean of {both}. Epoch, threshold and pieces were chosen to suit those "
-    "patients, which flatters. But these here are other patients, and with so few of them that "
-    "alone may move a mean by as much."
+    "**The answer to the prediction.** With the threshold chosen on validation, the means are: "
+    f"{both}. Epoch, threshold and pieces were chosen to suit the validation patients, which "
+    "flatters. But the held-out ones are other patients, and with so few of them that alone may "
+    "move a mean by as much."
 )
 by_patient = {name: table.set_index("patient")["dice"] for name, table in scores.items()}
 gain = paired_bootstrap(scores["fair baseline"], scores["focal Tversky"], mean_dice)
@@ -1456,14 +1460,14 @@ reading = readings.baseline_reading(by_patient["fair baseline"], by_patient["foc
 display(Markdown(f"{answer}\n\n{reading}"))
 
 # %% [markdown]
-# Read mean, median and the patients who are lost altogether side by side. A threshold is all or
-# nothing: it follows the brightness, by which the masks of this cohort were drawn too. Wherever it
-# finds the tumour, its outline is close, often closer than that of a network after a few epochs.
-# What a network should bring is that hardly any patient is lost. If its mean is hardly above that
-# of a threshold, as may happen with another seed, say so: it tells how much of the task is
-# brightness. In the simulated cohort that is much, because the tumour is usually the largest bright
-# thing within the brain. Do not expect as much of real patients; with `cohort = "lgg"` the same
-# cells tell how far the threshold gets there.
+# Read mean, median and the patients who are lost altogether side by side. A threshold is nearly all
+# or nothing: it follows the brightness, by which the masks of this cohort were drawn too. Where it
+# finds the tumour, its outline is mostly close, often closer than that of a network after a few
+# epochs. What a network should bring is that hardly any patient is lost. If its mean is hardly
+# above that of a threshold, say so: it tells how much of the task is brightness. In the simulated
+# cohort that is much, because the tumour is usually the largest bright thing within the brain. Do
+# not expect as much of real patients; with `cohort = "lgg"` the same cells tell how far the
+# threshold gets there.
 #
 # ## Two losses, the same patients
 #
@@ -1637,18 +1641,26 @@ show(
 )
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
+of_worst = native_probabilities(focal, test.of([worst]))[worst]
+all_pieces = replace(settings, minimum_px=0, largest_only=False)
+both = [postprocess(of_worst, choice) for choice in (settings, all_pieces)]
+pieces = readings.pieces_reading(truths[test.table["patient"] == worst], *both)
 by_method = {name: by_patient[name][worst] for name in list(scores)[1:]}
 winner = max(by_method, key=by_method.get)
 display(
     Markdown(
         f"For this patient {winner} is best, with {by_method[winner]:.2f}. "
         + (
-            "A patient who is hard for the network need not be hard for a threshold: the two fail "
-            "in different ways, which is worth knowing before one replaces the other."
+            "A patient on whom the network fails, or what is done with its maps, need not be hard "
+            "for a threshold: the two fail in different ways, which is worth knowing before one "
+            "replaces the other."
             if winner == "fair baseline"
             else f"The fair baseline, which knows brightness alone, has "
             f"{by_method['fair baseline']:.2f}."
         )
+        + f"\n\nThe mask of focal Tversky: {pieces}"
     )
 )
 

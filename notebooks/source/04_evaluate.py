@@ -55,7 +55,7 @@ from utils.cohort import statistics
 from utils.cohort.tiff import read_slice
 from utils.course import model_card, workers
 from utils.course.run import open_run
-from utils.evaluation import bootstrap, detection, segmentation
+from utils.evaluation import bootstrap, detection, readings, segmentation
 from utils.evaluation.bootstrap import Interval, bootstrap_patients, paired_bootstrap
 from utils.evaluation.text import format_interval
 from utils.exercises.inputs import two_methods
@@ -620,24 +620,17 @@ alt = (
 show(figure, alt, run.figures, "04_cascade")
 
 # %% tags=["hide-input"]
-if len(change) < 10:
-    verdict = "too few patients to decide"
-elif gain.low > 0:
-    verdict = "the cascade is better than the segmenter alone"
-elif gain.high < 0:
-    verdict = "the segmenter alone is better than the cascade"
-else:
-    verdict = "these patients do not decide between the two"
+verdict = readings.mean_reading(gain, ("the segmenter alone", "the cascade"), len(change))
 place = change.abs().idxmax()
 invented = by_patient.loc[place, "invented_slices"]
 words = (
     f"**What this figure shows.** With the cascade, Dice rises by more than 0.005 for {better} and "
     f"falls by more for {worse} of {len(change)} patients; the median change is "
     f"{change.median():+.3f}, the mean {gain.estimate:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}). "
-    f"By the interval of the mean: {verdict}. The largest change is that of "
-    f"{by_patient.loc[place, 'patient']}, {change[place]:+.3f}. In {invented} slices of this "
-    "patient the segmenter alone had invented a tumour. Without this patient the mean would be "
-    f"{change.drop(place).mean():+.3f}."
+    f"By the interval of the mean: {verdict}. {readings.count_reading(change)} The largest change "
+    f"is that of {by_patient.loc[place, 'patient']}, {change[place]:+.3f}. In {invented} slices of "
+    "this patient the segmenter alone had invented a tumour. Without this patient the mean would "
+    f"be {change.drop(place).mean():+.3f}."
 )
 display(Markdown(words))
 
@@ -804,7 +797,7 @@ display(Markdown(words))
 # %% [markdown]
 # Two conclusions. A sensitivity means little without the sizes of the tumours, since it depends on
 # how many small ones happen to be in the test. And the cascade can find a slice only if *both*
-# models find it, so its line can never lie above another one, whatever the seed.
+# models find it, so within each third its point can never lie above another one, whatever the seed.
 #
 # ## False positives
 #
@@ -1001,17 +994,24 @@ alt = (
 show(figure, alt, run.figures, "04_worst")
 
 # %% tags=["hide-input"]
-sentences = [
-    f"- {row.patient} (Dice {row.dice:.2f}): {100 * row.missed:.0f} % of the tumour is missed, "
-    f"{100 * row.invented:.0f} % of what is drawn is no tumour"
-    + (f"; without {row.without}." if row.without else "; all sequences are there.")
-    for row in errors.head(3).itertuples()
-]
+grey_levels = statistics.head_grey_levels(run.part("test").table, seed=seed)
+phase = errors["patient"].isin(statistics.even_images(grey_levels))
+phase &= ~errors["without"].str.contains("pre-contrast")
+useless = "its pre-contrast image is an even grey (a phase image, see notebook 1)"
+sentences = []
+for row in errors.head(3).itertuples():
+    lacks = [f"without {row.without}"] * bool(row.without) + [useless] * bool(phase[row.Index])
+    sentences.append(
+        f"- {row.patient} (Dice {row.dice:.2f}): {100 * row.missed:.0f} % of the tumour is missed, "
+        f"{100 * row.invented:.0f} % of what is drawn is no tumour; "
+        f"{'; '.join(lacks) or 'all sequences are there'}."
+    )
 lacking = int((errors["without"] != "").sum())
 words = "\n".join(["**What this figure shows.**", "", *sentences, ""])
 words += (
     f"\nOf all {len(errors)} held-out patients, {lacking} lack a sequence; of the three worst, "
-    f"{int((errors['without'].head(3) != '').sum())} do."
+    f"{int((errors['without'].head(3) != '').sum())} do. The image before contrast agent is an "
+    f"even grey in {phase.sum()} of all and in {phase.head(3).sum()} of the three worst."
 )
 display(Markdown(words))
 
@@ -1054,19 +1054,19 @@ viewer.show(run.figures, "04_viewer")
 viewer.keep(run.figures, "04_viewer")  # the report of the run has it too
 
 # %% tags=["hide-input"]
-tried = np.arange(5, 96, 5) / 100
+tried = np.r_[np.arange(5, 96, 5) / 100, 0.97, 0.98, 0.99, 0.995, 0.999]
 found = [
     [segmentation.dice(case.truth, case.probability >= threshold) for threshold in tried]
     for case in cases
 ]
-best = [f"{max(scores):.2f} at {tried[int(np.argmax(scores))]:.2f}" for scores in found]
+best = [f"{max(scores):.2f} at {tried[int(np.argmax(scores))]:g}" for scores in found]
 at_ours = [segmentation.dice(c.truth, c.probability >= postprocessing.threshold) for c in cases]
 words = (
     f"**What you see.** At {postprocessing.threshold:g}, the threshold chosen on validation, the "
     f"viewer gives the worst, the median and the best patient a Dice of {at_ours[0]:.2f}, "
-    f"{at_ours[1]:.2f} and {at_ours[2]:.2f}. The best that any threshold could give them is "
-    f"{best[0]}, {best[1]} and {best[2]}. These are for understanding an error, never for "
-    "choosing: a threshold chosen on held-out patients would be fitted to them."
+    f"{at_ours[1]:.2f} and {at_ours[2]:.2f}. The best of the thresholds from {tried[0]:g} to "
+    f"{tried[-1]:g} gives them {best[0]}, {best[1]} and {best[2]}. These are for understanding an "
+    "error, never for choosing: a threshold chosen on held-out patients would be fitted to them."
 )
 display(Markdown(words))
 
@@ -1081,7 +1081,12 @@ display(Markdown(words))
 # - **Is it the border or the place?** If the predicted line follows the tumour a little further in
 #   or out, it is a question of definition, about which experts differ too. A line around something
 #   else is an error of another kind. A high HD95 without missed or invented slices points to it.
-# - **Is a sequence missing?** See the column `without`. Then a copy of FLAIR takes its place.
+# - **Found and thrown away?** If the viewer outlines the tumour and the mask above does not, the
+#   network has found it, and the post-processing dropped it. Then look for the false piece that was
+#   kept in its place, and at the rule by which it was chosen.
+# - **Is a sequence missing?** See the column `without`. Then a copy of FLAIR takes its place. A
+#   sequence can also be there and be useless, like the phase images of notebook 1; the column does
+#   not show that.
 # - **Is it something bright that is no tumour?** Skin, eyes, the rim of the ventricles, noise in
 #   the lowest slices.
 # - **Is the traced border plausible?** Masks are made by people. But if you look for wrong masks

@@ -73,7 +73,7 @@ FIGURES = Path(run_folder or config.RUNS / cohort) / "figures"
 
 # %%
 from utils.evaluation import detection, segmentation
-from utils.evaluation.bootstrap import Interval
+from utils.evaluation.bootstrap import Interval, bootstrap_patients
 from utils.evaluation.text import format_interval
 from utils.evidence import attempts, comparisons, statistics
 from utils.evidence.comparisons import (
@@ -255,8 +255,9 @@ for layer in encoder.layers:
 #
 # A step enlarges the coarse features, brings the skip connection to as many channels, and *adds*
 # the two, where notebook 3 concatenated them; then comes a residual block. There is no batch
-# normalisation in it, so its answer for a slice never depends on the other slices of a batch. (The
-# names let us find the layers again below.)
+# normalisation in it, so that in training, too, its answer for a slice does not depend on the other
+# slices of the batch (for prediction, notebook 3's does not either). The names let us find the
+# layers again below.
 
 
 # %%
@@ -323,6 +324,11 @@ print(f"of them trained: {count(sees_flair.trainable_variables):,}")
 # $$\gamma\,\frac{w * x + b - \text{mean}}{\sigma} + \beta
 # = \underbrace{\frac{\gamma}{\sigma}w}_\text{new kernel} * x
 # + \underbrace{\frac{\gamma}{\sigma}(b - \text{mean}) + \beta}_\text{new bias}$$
+#
+# Here $x$ is what goes in, $w$ and $b$ are the convolution's kernel and bias, $*$ is the
+# convolution, mean and variance are those that the normalisation has stored, $\gamma$ and $\beta$
+# its factor and offset (`gamma` and `beta` in Keras), and $\varepsilon$ is a small number that
+# keeps $\sigma$ above 0.
 #
 # The answers stay the same, and the network is faster. Are they the same? Fresh normalisations
 # would change nothing and prove nothing, so we first give them random values, as if they had been
@@ -536,9 +542,11 @@ check.refined(refined)
 
 # %%
 from scipy import ndimage
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from utils.models.refinement import refine
+from utils.models.refinement import LEFT, STRONGEST, refine
+
+STRENGTH = 0.8
 
 
 def smooth_and_small(mask):
@@ -550,7 +558,7 @@ def smooth_and_small(mask):
 
 
 before = np.stack([smooth_and_small(mask) for mask in truth]).astype("float32")
-after = refine(before, shown[..., 1], strength=0.8)
+after = refine(before, shown[..., 1], STRENGTH)
 
 # %% tags=["hide-input"]
 found = np.argwhere(truth[place])
@@ -574,9 +582,21 @@ say(
     f"**What this figure shows.** For all slices of this patient together, Dice rises from "
     f"{scores[0]:.2f} to {scores[1]:.2f}. Of the pixels whose probability changes by more than a "
     f"quarter, {100 * edge[changed].mean():.0f} % lie where the map was in doubt (between 0.05 and "
-    "0.95): at the border. Where the network is sure, one grey level does not turn it round. The "
-    "simulated tumour is evenly bright and the made-up map errs in a way that suits the method; "
-    "what it is worth on real patients is measured below, and is less."
+    "0.95): at the border. The simulated tumour is evenly bright and the made-up map errs in a way "
+    "that suits the method; what it is worth on real patients is measured below, and is less."
+)
+
+# %% tags=["hide-input", "nbval-check-output"]
+of_folds = read_evidence().folds.set_index("experiment").loc["ours", "refinement"]
+sure, most = 0.99, of_folds.max()
+lowered = [expit(logit(sure) - each * STRONGEST) for each in (STRENGTH, most)]
+say(
+    f"The code has a part in this: `refine` leaves pixels up to {LEFT} as they are, and takes no "
+    f"grey level for more than {np.exp(STRONGEST):.0f} to 1, before the strength is applied. With "
+    f"the strength of {STRENGTH} used here, one grey level can bring a probability of {sure} down "
+    f"to {lowered[0]:.2f}, but no further. The greatest strength that a fold of the evidence chose "
+    f"is {most:g}, {most / STRENGTH:.2g} times the one used here: with that, one grey level can "
+    f"bring {sure} down to {lowered[1]:.2f}."
 )
 
 # %% [markdown]
@@ -595,7 +615,7 @@ say("""| | Notebook 3 | The recipe | Why |
 | Encoder | residual blocks, random first weights | first stages of ResNet50 from ImageNet, the \
 finest frozen | edges and textures need not be learnt from so few patients |
 | Decoder | concatenates, batch normalisation | adds, no normalisation | fewer weights, and no \
-dependence on the rest of the batch |
+dependence on the rest of the batch in training |
 | Slices | one | with the one before and the one after | a tumour goes on in the next slice, noise \
 does not |
 | Sequences | three, as three channels | FLAIR in one network; in the other all, each by itself \
@@ -634,7 +654,10 @@ validate in one fold are few |""")
 # `read_evidence` does not only read. It checks, from the tables alone, what a reader usually has to
 # take on trust: no patient is in two [folds](../docs/glossary.md#fold); every slice of every
 # patient is there once; the folds have the recorded fingerprint; each patient's Dice follows from
-# the rows of its slices. If one number were changed, the next cell would stop.
+# the rows of its slices. Change a pixel count in one row of `slices.csv` so that its patient's Dice
+# is another, or put a patient into another fold, and the next cell stops. It cannot notice
+# everything: a probability that stays on its side of the threshold, or a count of a compared
+# recipe, could be wrong.
 #
 # Every prediction is **[out of fold](../docs/glossary.md#out-of-fold)**: it comes from a model that
 # never saw the patient, and nothing (epoch, threshold, cleaning of the mask) was chosen on what it
@@ -798,12 +821,14 @@ for number in (5, 10, 20, 40, 80):
     )
 
 # %% [markdown]
-# The fewer the patients, the more the interval promises than it keeps: a handful of patients often
-# holds no bad one, and then the [bootstrap](../docs/glossary.md#bootstrap) cannot know that there
-# are any. With a few dozen it comes near, though even then it may fall a little short: a few very
-# bad patients make the distribution lopsided. So read "95 %" as "not quite 95 %", and with few
-# patients as clearly less. The width falls with the root of the number of patients: four times the
-# patients for about half the width.
+# The fewer the patients, the more the interval promises than it keeps, for two reasons. Drawn from
+# a handful, means scatter too little: even of values without outliers, the interval would hold the
+# true mean less often than promised. And a handful often holds no bad patient, and then the
+# [bootstrap](../docs/glossary.md#bootstrap) cannot know that there are any. With a few dozen it
+# comes near, though even then it may fall a little short: a few very bad patients make the
+# distribution lopsided. So read "95 %" as "not quite 95 %", and with few patients as clearly less.
+# The width falls with the root of the number of patients: four times the patients for about half
+# the width.
 #
 # ### Exercise 5.4 · Coverage
 #
@@ -999,19 +1024,27 @@ def told(named, measure):
     )
 
 
+added = {name: gap.estimate for name, gap in gains(compared.splits, "dice").items()}
+smallest = "baseline recipe"  # has the fewest weights of the three
 say(
     "**What this figure shows.** A point to the right of 0 is a score that the random split makes "
     "look better than it is; where the line of the interval crosses 0, these patients do not "
     f"decide. **Answer to the prediction.** Added to the mean Dice: "
     f"{told(compared.splits, 'dice')}. Added to the AUC: {told(compared.splits, 'auc')}."
+    + (
+        f" The largest inflation of the Dice is that of the {smallest}, whose network is the "
+        "smallest of the three: the size of a network does not tell how much a leak flatters it."
+        if len(added) == len(compared.splits) and max(added, key=added.get) == smallest
+        else ""
+    )
 )
 
 # %% [markdown]
 # Whatever the size of the inflation here, mind what kind of number it is. A score under a random
 # split answers "how well are slices of *known* patients filled in?", and nobody asks that. How far
-# it lies from the score for new patients depends on the model: the better a network can memorise,
-# and the fewer patients there are, the further. An inflation near 0 is not a licence for the random
-# split either, because you only know it after you have done the split by patient.
+# it lies from the score for new patients differs from model to model, as the table shows. An
+# inflation near 0 is not a licence for the random split either, because you only know it after you
+# have done the split by patient.
 #
 # ### Exercise 5.5 · Inflation, in pairs
 #
@@ -1126,18 +1159,45 @@ draw_differences(
 losses = {name: -gap.estimate for name, gap in gains(compared.left_out, "dice").items()}
 single = {name: loss for name, loss in losses.items() if not name.startswith("all")}
 most = max(single, key=single.get)
-decided = [name for name, gap in gains(compared.left_out, "dice").items() if gap.high < 0]
+
+
+def decided(measure):
+    """Return where the interval excludes 0, as part of a sentence."""
+    differences = gains(compared.left_out, measure).items()
+    losses = [f"{name} (a loss)" for name, gap in differences if gap.high < 0]
+    return "; ".join(losses + [f"{name} (a gain)" for name, gap in differences if gap.low > 0])
+
+
 say(
     "**What this figure shows.** A point to the left of 0 is a loss. **Answer to the prediction.** "
-    f"Leaving them out costs the most Dice for {most}: {single[most]:.3f}. "
-    f"The interval excludes 0 for {', '.join(decided) or 'none of them'}: so "
-    + ("on these patients a loss is shown there." if decided else "these patients do not decide.")
+    f"Leaving them out costs the most Dice for {most}: {single[most]:.3f}. The interval excludes 0 "
+    f"in Dice for: {decided('dice') or 'none'}; in AUC for: {decided('auc') or 'none'}. About the "
+    "others these patients do not decide."
+)
+
+# %% tags=["hide-input", "nbval-check-output"]
+names = "ours", "leave_institution_out"
+if names[1] not in evidence.others:
+    names = "earlier_patient_split", "earlier_institution_out"
+learnt = evidence.folds.set_index(["experiment", "fold"])["training_patients"]
+known, without = (learnt[name] for name in names)
+no_fewer = without.index[without >= known.max()]
+say(
+    "Two things change at once: the models have not seen the institution's scanners, and they "
+    "learn from another number of patients: "
+    + " or ".join(str(number) for number in sorted(set(known)))
+    + " in the folds by patient, "
+    + ", ".join(f"{number} without {name}" for name, number in without.items())
+    + ". A difference here is the sum of both. "
+    + (
+        f"Only without {' or '.join(no_fewer)} are there no fewer patients, so that their number "
+        "cannot be the reason for a loss there."
+        if len(no_fewer)
+        else "Each of them has fewer, so that no loss can be put down to the scanners alone."
+    )
 )
 
 # %% [markdown]
-# Two things change at once: the models have not seen the institution's scanners, and they have
-# fewer patients to learn from, most of all without DU. A loss here is the sum of both.
-#
 # ## What made it better
 #
 # The recipe before the present one saw FLAIR alone, scaled by the mean and the standard deviation
@@ -1190,8 +1250,9 @@ say(
 #
 # To know what a part is worth, train the recipe with it and without it, and compare the two in
 # pairs (an **ablation**). The next table does so for the patients on whom the recipe was chosen,
-# the *validation* patients of some folds, so that no tested patient is used up. Read it with three
-# things in mind:
+# the *validation* patients of some folds: no network is judged on patients that its own fold tests.
+# Each of them is tested in another fold, though, as all are, so that choosing here flatters the
+# result. Read it with these things in mind:
 #
 # - **few trainings**: another seed moves the Dice of a patient, too, and one training for each side
 #   cannot tell that from the part. The column `trainings` counts both sides together;
@@ -1233,6 +1294,7 @@ show(figure, alt + ".", FIGURES, "05_worth")
 # %% tags=["hide-input", "nbval-check-output"]
 shown_gain = [name for name, gap in found.items() if gap.low > 0]
 shown_loss = [name for name, gap in found.items() if gap.high < 0]
+same = [name for name, gap in found.items() if gap.low == gap.high == 0]
 best = measured.loc[measured["gain"].map(lambda gap: gap.estimate).astype(float).idxmax()]
 say(
     f"**What this figure shows.** Measured so far are {len(found)} comparisons, "
@@ -1240,17 +1302,20 @@ say(
     f"largest gain is that of *{best['part']}*, "
     f"{format_interval(best['gain'], sign=True)}, on {best['patients']} patients with "
     f"{best['trainings']} trainings. The interval excludes 0, to the right, for "
-    f"{'; '.join(shown_gain) or 'none'}; to the left for {'; '.join(shown_loss) or 'none'}. About "
-    "every other part these patients do not decide."
+    f"{'; '.join(shown_gain) or 'none'}; to the left for {'; '.join(shown_loss) or 'none'}. "
+    + (f"Not one patient's Dice changed with: {'; '.join(same)}. " if same else "")
+    + "About the others these patients do not decide."
 )
 
 # %% [markdown]
 # The tested patients of the first comparison cannot choose between the recipes: whoever chooses by
 # them has none left to test on. That is why parts are tried on [validation
-# patients](../docs/glossary.md#validation-patients). Threshold, refinement and pieces were chosen
-# on patients that other folds test. The *ideas*, however, came from looking at tested patients whom
-# the earlier recipe had failed, and were first tried on one of the folds. How much that flatters
-# the result nobody can say; the only clean judge would be patients that nobody has looked at.
+# patients](../docs/glossary.md#validation-patients). Even that is not clean: in a cross-validation
+# the validation patients of one fold are tested in another. Threshold, refinement and pieces were
+# chosen on patients that other folds test. The *ideas*, however, came from looking at tested
+# patients whom the earlier recipe had failed, and were first tried on one of the folds. How much
+# all this flatters the result nobody can say; the only clean judge would be patients that nobody
+# has looked at.
 #
 # ### How much is there to gain?
 #
@@ -1268,12 +1333,13 @@ if leak is None:
 else:
     new, lacking = leak.dice.difference, 1 - leak.dice.first
     say(
-        f"**Answer to the prediction.** Of {lacking:.3f} that are missing, "
-        f"{max(0.0, new.estimate):.3f} (interval {format_interval(new, sign=True)}), about "
-        f"{100 * max(0.0, new.estimate) / lacking:.0f} %. Two people's masks lack "
-        f"{1 - max(READERS.values()):.2f} to {1 - min(READERS.values()):.2f} of each other. Most "
-        "of what is missing here would be missing to a network that knew everybody, too: it is in "
-        "the pictures and in the masks."
+        f"**Answer to the prediction.** Of {lacking:.3f} that are missing, about "
+        f"{100 * max(0.0, new.estimate) / lacking:.0f} % is lost because the patients are new: the "
+        f"random split adds {format_interval(new, sign=True)}. Two people's masks lack "
+        f"{1 - max(READERS.values()):.2f} to {1 - min(READERS.values()):.2f} of each other. The "
+        "rest of what is missing would be missing to this recipe with other slices of everybody "
+        "in training, too. It lies in the pictures, in the masks, or in the recipe itself (128 "
+        "pixels, half an hour of training): these numbers do not tell which."
     )
 
 # %% [markdown]
@@ -1352,19 +1418,24 @@ print(by_area.round(3).to_string(index=False))
 
 # %% tags=["hide-input", "nbval-check-output"]
 small, large = volumes.iloc[0], volumes.iloc[-1]
+between = by_patient["tumour_px"].between(small["to_px"], large["from_px"], inclusive="neither")
+
+
+def large_minus_small(drawn):
+    is_large = drawn["tumour_px"] >= large["from_px"]
+    return drawn.loc[is_large, "dice"].mean() - drawn.loc[~is_large, "dice"].mean()
+
+
+gap = bootstrap_patients(by_patient[~between], large_minus_small, resamples=1000)
 say(
     f"**What this figure shows.** The mean Dice is {small['dice_mean']:.2f} in the third with the "
     f"smallest tumours and {large['dice_mean']:.2f} in the third with the largest. **Answer to the "
-    "prediction.** It shows, "
-    + (
-        "and the intervals do not even overlap. "
-        if small["high"] < large["low"]
-        else "but not as "
-        f"strongly as one may think: the intervals overlap, and large tumours are drawn badly, too "
-        f"(the lowest Dice among them is {min(values[name]):.2f}). "
-    )
-    + f"In single slices it is plain: {by_area['dice'].iloc[0]:.2f} in the smallest areas, "
-    f"{by_area['dice'].iloc[-1]:.2f} in the largest."
+    f"prediction.** {'It shows' if gap.low > 0 else 'These patients do not decide'}: the means "
+    f"differ by {format_interval(gap, sign=True)}. (Whether the intervals of the two means overlap "
+    "decides nothing; look at the interval of the difference.) Large tumours may be drawn badly, "
+    f"too: the lowest Dice among them is {min(values[name]):.2f}. In single slices it is plain: "
+    f"{by_area['dice'].iloc[0]:.2f} in the smallest areas, {by_area['dice'].iloc[-1]:.2f} in the "
+    "largest."
 )
 
 # %% [markdown]
@@ -1402,7 +1473,8 @@ print(
     f"tumour-free slices with false tumour: {invented.sum()} alone, "
     f"{(invented & (slices['flagged'] == 1)).sum()} with the cascade"
 )
-change = second.set_index("patient")["dice"] - by_patient.set_index("patient")["dice"]
+exact = segmentation.patient_table(slices)  # patients.csv is rounded
+change = second.set_index("patient")["dice"] - exact.set_index("patient")["dice"]
 hardest = change.idxmin()
 print(f"largest loss: {hardest}, {change.min():+.3f}")
 print(
@@ -1414,8 +1486,9 @@ print(f"mean change of all others: {change.drop(hardest).mean():+.3f}")
 # %% tags=["hide-input", "nbval-check-output"]
 say(
     f"**What this figure shows.** {(change < 0).sum()} of {len(change)} patients lose with the "
-    f"cascade, {(change > 0).sum()} gain. Most of the changes are small (the median is "
-    f"{change.median():+.3f}), and a few losses are large: they make the mean {change.mean():+.3f}."
+    f"cascade, {(change > 0).sum()} gain, and {(change == 0).sum()} keep their masks as they are. "
+    f"Most of the changes are small (the median is {change.median():+.3f}), and a few losses are "
+    f"large: they make the mean {change.mean():+.3f}."
 )
 
 # %% tags=["nbval-check-output"]
@@ -1635,7 +1708,8 @@ check.dice_of_silence(dice_of_silence)
 #
 # **Key points**
 #
-# - A number can be trusted as far as its rows can be checked: here, all of them.
+# - A number can be trusted as far as its rows can be checked: here every patient's Dice follows
+#   from its rows.
 # - Even this many patients give a mean to a few hundredths only. Smaller differences need pairs.
 # - An aim that was not reached is reported as not reached.
 # - A recipe is a list of guesses until each part is measured: with and without it, in pairs, with

@@ -3,8 +3,9 @@
 #
 # If a cohort is split slice by slice, most slices of the test have a neighbour of the same patient
 # in training, and the score comes out high. How much of that score is the model, and how much is
-# the split? In this notebook you measure it: the same model and the same number of training slices,
-# tested under three splits. Only one thing changes between them: which slices are in training.
+# the split? In this notebook you measure it: the same model and nearly the same number of training
+# slices, under three splits. Only one thing changes between them: how the slices are dealt into
+# training and test.
 #
 # **What you will learn**
 #
@@ -137,16 +138,16 @@ figure = plots_labs.tested_slices(run.table, tests, run.describe())
 # %% tags=["hide-input"]
 alt = (
     "Three maps of the first 20 patients' slices, test slices in orange. Split by random slices, "
-    "orange is scattered over all rows; by the faulty patient_id it forms vertical stripes through "
-    "all patients; by patients, whole rows are orange or blue."
+    "orange is scattered over nearly all rows; by the faulty patient_id it forms vertical stripes, "
+    "each through many patients; by patients, whole rows are orange or blue."
 )
 show(figure, alt, run.figures, "06_tested_slices")
 
 # %% [markdown]
 # Look at one row. On the left, nearly every orange slice has a blue neighbour. In the middle the
 # stripes are vertical: what the column calls one patient is one slice number (near the end of the
-# list, several) of many patients. Only on the right is a row of one colour. With another seed other
-# slices and patients are orange; the three patterns stay.
+# list, several) of many patients. On the right every row is of one colour, as hardly any is on the
+# left. With another seed other slices and patients are orange; the three patterns stay.
 #
 # ## Count first
 #
@@ -465,7 +466,7 @@ show(figure, alt, run.figures, "06_auc_by_penalty")
 for split in ("random slices", "patients"):
     best = means_by_penalty[split].idxmax()
     on_patients = means_by_penalty.loc[best, "patients"]
-    print(f"C chosen by {split}: {best:g}; AUC on new patients with this C: {on_patients:.3f}")
+    print(f"C chosen by {split}: {best:g}; mean AUC by patient with this C: {on_patients:.3f}")
 print(run.describe())
 
 # %% tags=["hide-input"]
@@ -478,7 +479,9 @@ words = (
     f"weaker the regularisation, the larger the gap. The best C by random slices is "
     f"{by_slice:g}, by patients {by_patient:g}. Whoever chose C by the random split would report "
     f"{means_by_penalty['random slices'].max():.3f} and reach {reached:.3f} on new patients, "
-    f"{means_by_penalty['patients'].max() - reached:.3f} less than with the C chosen by patients."
+    f"{means_by_penalty['patients'].max() - reached:.3f} less than with the C chosen by patients. "
+    "(The C by patients was chosen on these same test patients, so its value flatters a little. To "
+    "report it, one would choose in folds of training patients, as in exercise 6.6, and test once.)"
 )
 display(Markdown(words))
 
@@ -626,9 +629,9 @@ print("\nrecipes whose whole interval of the Dice gap lies above 0:", ", ".join(
 #
 # <details><summary>Answer</summary>
 #
-# (b). The next slice but one is nearly as similar (notebook 1 measures it), and the scanner, the
-# missing sequences and the anatomy are the same in all slices of a patient. What leaks is the
-# patient, not only the neighbouring slice.
+# (b). The next slice but one is less similar, but still far more so than a slice of somebody else
+# (notebook 1 measures it), and the scanner, the missing sequences and the anatomy are the same in
+# all slices of a patient. What leaks is the patient, not only the neighbouring slice.
 #
 # </details>
 #

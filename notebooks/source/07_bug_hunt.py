@@ -288,7 +288,7 @@ pd.DataFrame(lines, columns=columns).round(1)
 # only at the images, you find nothing wrong. Six training pairs, images with their masks:
 
 # %% tags=["hide-input"]
-rows = train.table.groupby("patient")["tumour_px"].idxmax().to_numpy()[:6]
+rows = bug_symptoms.standing_out(train, 6)
 pairs = [
     bugs.augment_pair(train.images[row, ..., 1], train.masks[row], bool(place % 2), place % 4)
     for place, row in enumerate(rows)
@@ -304,8 +304,9 @@ fits = [
     if np.array_equal(image[mask > 0], train.images[row, ..., 1][train.masks[row] > 0])
 ]
 alt = (
-    f"Six FLAIR slices with an outline each: {'; '.join(names)}. In {len(fits)} of them "
-    f"({'; '.join(fits)}) the outline runs around the bright tumour, in the others beside it."
+    f"Six FLAIR slices with a bright tumour and an outline each: {'; '.join(names)}. In "
+    f"{len(fits)} of them ({'; '.join(dict.fromkeys(fits))}) the outline runs around the tumour, "
+    "in the others it does not."
 )
 show(figure, alt, run.figures, "07_augmented")
 
@@ -447,9 +448,9 @@ print(inspect.getsource(bugs.standardise))
 called = [line[1] for line in lines]
 words = (
     f"**What the symptom shows.** Of the head, {min(called):.0f} to {max(called):.0f} % is called "
-    "tumour, because nearly every grey level in a file is above 2. With z-scores, as in "
-    f"training, it would be {min(over):.0f} to {max(over):.0f} %. With another seed these are "
-    "other patients; grey levels are above 2 in every one of them."
+    "tumour, because most grey levels of a head are above 2. With z-scores, as in training, it "
+    f"would be {min(over):.0f} to {max(over):.0f} %. With another seed these are other patients; "
+    "most grey levels of their heads are above 2, too."
 )
 display(Markdown(words))
 

@@ -43,7 +43,7 @@ def reporter(recipe: recipes.Recipe, folder: Path):
     """Note in ``epochs`` in the fold's folder, for each epoch, which process started this one."""
     count = 0
 
-    def report(values):
+    def report(epoch, values):
         nonlocal count
         count += 1
         with (folder / "epochs").open("a", encoding="utf-8") as file:

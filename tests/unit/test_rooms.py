@@ -45,7 +45,7 @@ MAY_IMPORT = {
         "runtime",
         "rendering",
     },
-    "sweep": {"cluster", "course", "runtime"},
+    "sweep": {"cluster", "course", "models", "runtime"},
     "notebooks": {"course", "evaluation", "plots", "runtime", "rendering"},
     "parallel": {"course", "models", "runtime"},
     # Commands, and the one name that notebooks use for all exercises.

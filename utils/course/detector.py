@@ -95,6 +95,7 @@ def fine_tune(
     rate: float = FINE_TUNING_RATE,
     penalty: float = HEAD_PENALTY,
     name: str = "detector_fine_tuned",
+    last_epoch: bool = False,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Return the detector with its last blocks fine-tuned too, and the table of its epochs.
 
@@ -108,6 +109,8 @@ def fine_tune(
     name : str
         Of the folder in the run folder that keeps the training. Another penalty needs another
         folder: it decides what the training begins with.
+    last_epoch : bool
+        Keep the last epoch rather than the best on validation.
     """
     model = train_head(run, penalty)
     blocks = resnet50.last_blocks_of(model)
@@ -121,6 +124,7 @@ def fine_tune(
         batch_plan(run, run.parameters.detector_epochs, BATCH_SIZE),
         name=name,
         rate=rate,
+        last_epoch=last_epoch,
     )
     return model, history
 
@@ -192,7 +196,7 @@ def train_from_scratch(run: Run) -> tuple[keras.Model, pd.DataFrame]:
     """Return the same network trained from random weights, and the table of its epochs.
 
     It goes through the training slices once for every three epochs of the fine-tuning, at least
-    once, and is validated four times on the way.
+    once, and is validated four times in each pass.
 
     Returns
     -------
@@ -242,7 +246,15 @@ def batch_plan(
 
 
 def fit_rows(
-    run: Run, model, inputs, rows, plan: BatchPlan, *, name: str, rate: float
+    run: Run,
+    model,
+    inputs,
+    rows,
+    plan: BatchPlan,
+    *,
+    name: str,
+    rate: float,
+    last_epoch: bool = False,
 ) -> pd.DataFrame:
     """Train a network whose output is a logit on some rows of `inputs`.
 
@@ -262,6 +274,8 @@ def fit_rows(
         Of the folder in the run folder that keeps the training.
     rate : float
         The highest learning rate, see `training.cosine_schedule`.
+    last_epoch : bool
+        Keep the last epoch rather than the best on validation.
 
     Returns
     -------
@@ -283,7 +297,7 @@ def fit_rows(
         configuration=run.identity
         | {"copies": COPIES, "batch_size": plan.batch_size, "steps": steps, "rate": rate},
         validate=validate_detector(inputs[np.flatnonzero(validation)], labels[validation]),
-        monitor="val_loss",
+        monitor=None if last_epoch else "val_loss",
         mode="min",
         title=name.replace("_", " "),
     )

@@ -78,7 +78,9 @@ def brain_pixels(images: np.ndarray) -> np.ndarray:
     if not core.any():
         core = inside  # too small a head to take a rim off
     # A little more than was taken off, so that notches close; holes are dark or bright brain.
-    near = [_depth(~each) <= 1.2 * rim if each.any() else each for each in core]
+    near = [
+        ndimage.distance_transform_edt(~each) <= 1.2 * rim if each.any() else each for each in core
+    ]
     brain = np.stack([ndimage.binary_fill_holes(each) for each in np.stack(near) & inside])
     return brain.repeat(step, axis=1).repeat(step, axis=2)[:, :height, :width]
 

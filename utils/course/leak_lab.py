@@ -196,9 +196,8 @@ def compare_splits(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-    penalty: float = PENALTY,
 ) -> pd.DataFrame:
-    """Train and test the same machine under the three splits, several times each.
+    """Train and test the same machine, with `PENALTY`, under the three splits, several times each.
 
     Parameters
     ----------
@@ -208,8 +207,6 @@ def compare_splits(
         From `kernel`, in the order of `table`.
     repeats, seed : int
         Each repeat deals anew.
-    penalty : float
-        C, see `scores_by_penalty`.
 
     Returns
     -------
@@ -226,7 +223,7 @@ def compare_splits(
             {
                 "split": split,
                 "repeat": repeat,
-                "auc": scores_by_penalty(likeness, labels, test, [penalty])[0],
+                "auc": scores_by_penalty(likeness, labels, test, [PENALTY])[0],
                 "test_slices": int(test.sum()),
                 "leaked": int(sides.duplicated().sum()),
                 "neighbours": float(neighbour_in_training(dealt)[test].mean()),
@@ -235,8 +232,8 @@ def compare_splits(
     return pd.DataFrame(rows)
 
 
-def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.95) -> Interval:
-    """Return by how much the AUC of a split exceeds the reference's, with its interval.
+def gap(scores: pd.DataFrame, split: str) -> Interval:
+    """Return by how much the AUC of a split exceeds that by patients, with its 95 % interval.
 
     The repeats share most of their training slices, so they are not independent; the corrected
     resampled t interval of Nadeau & Bengio (2003, doi:10.1023/A:1024068626366) allows for that.
@@ -245,10 +242,8 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
     ----------
     scores : DataFrame
         From `compare_splits`; needs `split, repeat, auc`.
-    split, reference : str
-        Names in its column `split`.
-    level : float
-        Of the interval, 0..1.
+    split : str
+        In its column `split`.
 
     Returns
     -------
@@ -270,14 +265,14 @@ def gap(scores: pd.DataFrame, split: str, reference: str = "patients", level=0.9
     0.20 (95 % CI 0.20 to 0.20)
     """
     by_repeat = scores.pivot_table(index="repeat", columns="split", values="auc")
-    differences = (by_repeat[split] - by_repeat[reference]).to_numpy()
+    differences = (by_repeat[split] - by_repeat["patients"]).to_numpy()
     count = len(differences)
     if count < 2:
         raise CourseError(f"{count} repeat of the split: an interval needs at least 2")
     spread = differences.std(ddof=1) * np.sqrt(1 / count + TEST_SHARE / (1 - TEST_SHARE))
-    reach = stats.t.ppf((1 + level) / 2, count - 1) * spread
+    reach = stats.t.ppf(0.975, count - 1) * spread
     mean = float(differences.mean())
-    return Interval(mean, float(mean - reach), float(mean + reach), level)
+    return Interval(mean, float(mean - reach), float(mean + reach))
 
 
 def auc_by_penalty(

@@ -117,11 +117,13 @@ class Trainer:
         data : tf.data.Dataset
             All batches of the training.
         """
+        import keras
+
         from utils.models import resunet
 
         self.model.set_weights(resunet.resunet(SIZE, FILTERS, seed=seed).get_weights())
         for variable in self.model.optimizer.variables:
-            variable.assign(0 * variable)
+            variable.assign(keras.ops.zeros_like(variable))  # also where one is no number
         for variable, value in zip(self.values, setting, strict=True):
             variable.assign(value)
         self.model.fit(
@@ -244,6 +246,8 @@ def _training() -> dict:
         "epochs": EPOCHS,
         "steps_per_epoch": segmenter.STEPS_PER_EPOCH,
         "batch_size": segmenter.BATCH_SIZE,
+        "learning_rate": segmenter.LEARNING_RATE,
+        "tumour_share": segmenter.TUMOUR_SHARE,
         "precision": resolve_precision("auto"),
     }
 

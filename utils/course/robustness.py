@@ -4,7 +4,7 @@ One patient, spoilt in ways that happen, and pictures of other things. Every mod
 them; here the answers are put beside two measures of doubt, agreement and distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from utils.evaluation.segmentation import dice
 from utils.models import resnet50
 from utils.models.files.settings import Postprocessing
 from utils.models.inference import predict_images
-from utils.models.test_time_augmentation import VIEWS, Spread, View, predict_views, spread
+from utils.models.test_time_augmentation import VIEWS, Spread, predict_views, spread
 from utils.patient import perturbations
 from utils.patient.axial import PIXEL_MM
 from utils.patient.read import Patient
@@ -101,9 +101,8 @@ def segment_in_views(
     model,
     patients: Mapping[str, Patient],
     settings: Postprocessing,
-    views: Sequence[View] = VIEWS[:3],
 ) -> dict[str, Answer]:
-    """Have every second slice of some patients segmented in several views.
+    """Have every second slice of some patients segmented in the first three views.
 
     Parameters
     ----------
@@ -111,13 +110,11 @@ def segment_in_views(
         A segmenter.
     patients : mapping
     settings : Postprocessing
-    views : sequence of View
-        The first one is the picture as it is.
     """
     size = model.input_shape[1]
     pictures = {name: patient.pictures(size)[::EVERY] for name, patient in patients.items()}
     # All together, so that only one batch has to be filled up.
-    maps = predict_views(model, np.concatenate(list(pictures.values())), views)
+    maps = predict_views(model, np.concatenate(list(pictures.values())), VIEWS[:3])
     ends = np.cumsum([len(each) for each in pictures.values()])
     answers = {}
     for (name, own), end in zip(pictures.items(), ends, strict=True):
@@ -129,19 +126,19 @@ def segment_in_views(
     return answers
 
 
-def agreement_and_dice(run: Run, model, settings: Postprocessing, part: str = "validation"):
-    """Return how well the members agree on the patients of a part, and how right they are.
+def agreement_and_dice(run: Run, model, settings: Postprocessing):
+    """Return how well the members agree on the validation patients, and how right they are.
 
     Returns
     -------
     pandas.DataFrame
         ``patient, agreement, dice``.
     ndarray of float16, shape (members, n, size, size)
-        What the members say about every second slice of the part.
+        What the members say about every second slice of them.
     ndarray of uint8, shape (n, size, size)
         The truth of these slices.
     """
-    volumes = run.part(part)
+    volumes = run.part("validation")
     table, truths = volumes.table[::EVERY], volumes.masks[::EVERY]
     maps = predict_views(model, volumes.images[::EVERY], VIEWS[:3])
     rows = []

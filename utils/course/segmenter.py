@@ -203,8 +203,9 @@ def _configuration(run: Run, loss: str) -> dict:
     return run.identity | {"loss": loss, "epochs": run.parameters.segmenter_epochs}
 
 
-def load_or_train(run: Run, loss: str = "focal_tversky"):
+def load_or_train(run: Run):
     """Return the finished segmenter of a run and its postprocessing; train what is missing."""
+    loss = "focal_tversky"
     kept = config.read_json(segmenter_file(run).with_suffix(".json"))
     if kept.get("configuration") == _configuration(run, loss) and segmenter_file(run).exists():
         return saving.load_model(segmenter_file(run)), segmenter_settings(segmenter_file(run))[0]

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 
 from utils import config
 from utils.course.run import Run, open_run
@@ -114,7 +113,7 @@ def _do_apart(run: Run, stage: str, cores: list[int]) -> None:
     """Do a stage in a process of its own, on these cores; on all if none are given."""
     parameters = asdict(run.parameters) | {"run_folder": str(run.folder)}
     if parameters["data"]:
-        parameters["data"] = str(Path(parameters["data"]).expanduser().absolute())
+        parameters["data"] = config.absolute(parameters["data"])
     done = subprocess.run(
         [
             sys.executable,

@@ -226,7 +226,8 @@ def clustering(table: pd.DataFrame, column: str) -> Clustering:
     Returns
     -------
     Clustering
-        The correlation is that of a one-way analysis of variance; NaN if nothing varies.
+        The correlation is that of a one-way analysis of variance; it and the factor are NaN if
+        nothing varies.
 
     Examples
     --------
@@ -247,5 +248,5 @@ def clustering(table: pd.DataFrame, column: str) -> Clustering:
     usual = (rows - weighted) / (patients - 1)
     total = between + (usual - 1) * within
     correlation = float((between - within) / total) if total else np.nan
-    factor = float(np.sqrt(max(0.0, 1 + (weighted - 1) * correlation)))
+    factor = float(np.sqrt(np.maximum(0.0, 1 + (weighted - 1) * correlation)))
     return Clustering(float(weighted), correlation, factor)

@@ -188,9 +188,14 @@ def _share(counts: pd.DataFrame) -> float:
 
 
 def _bins(probabilities: np.ndarray, bins: int) -> list[np.ndarray]:
-    """Return the places of the slices in each bin, from the lowest probabilities to the highest."""
-    order = np.argsort(probabilities, kind="stable")
-    return np.array_split(order, min(bins, len(order)))
+    """Return the places of the slices in each bin, from the lowest probabilities to the highest.
+
+    Equal probabilities stay together, so that no bin depends on the order of the slices.
+    """
+    parts = np.array_split(np.sort(probabilities), min(bins, len(probabilities)))
+    lowest = [part[0] for part in parts[1:]]
+    place = np.searchsorted(lowest, probabilities, side="right")
+    return [np.flatnonzero(place == each) for each in np.unique(place)]
 
 
 def expected_calibration_error(

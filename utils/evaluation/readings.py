@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.evaluation import segmentation
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.text import format_interval
 
 LOST = 0.1  # a patient with a lower Dice is lost
+FEW, HANDFUL = 20, 10  # patients: their interval is too narrow; they decide nothing
+SMALL = 0.001  # a smaller probability would be written as 0.000
 
 
 def sign_test(change: pd.Series) -> tuple[int, int, float]:
@@ -56,27 +59,81 @@ def paired_reading(
     """
     change = second - first
     below, above, chance = sign_test(change)
-    probability = f"of {chance:.3f}" if chance >= 0.001 else "below 0.001"
     farthest = change.abs().idxmax()
     rest = change.drop(farthest).mean()
     leader = names[0] if below > above else names[1]
     turns = rest * change.mean() < 0
-    disagree = (change.mean() > 0) != (above > below)
+    if below == above:
+        end = "By the count neither is ahead."
+    elif (change.mean() > 0) == (above > below):
+        end = f"By the count and by the mean, {leader} is ahead."
+    else:
+        end = f"By the count {leader} is ahead, by the mean the other."
     return (
         f"{names[0]} is better in {below} patients and {names[1]} in {above}, counting every "
         "difference, however small. If both were equally good, a count at least as uneven would "
-        f"come about with a probability {probability} (the *sign test*: toss a coin for each "
+        f"come about with a probability {_of(chance)} (the *sign test*: toss a coin for each "
         f"patient). The mean difference, {names[1]} minus {names[0]}, is "
         f"{format_interval(difference, sign=True)}. The largest single one is that of {farthest}: "
         f"{first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with {names[1]}. Without "
         f"this patient the mean difference would be {rest:+.3f}"
-        + (": **one patient turns the mean round.**" if turns else ", with the same sign.")
-        + (
-            f" By the count {leader} is ahead, by the mean the other."
-            if disagree
-            else f" By the count and by the mean, {leader} is ahead."
-        )
+        + (": **one patient turns the mean round.** " if turns else ", with the same sign. ")
+        + end
     )
+
+
+def mean_reading(difference: Interval, names: Sequence[str], patients: int) -> str:
+    """Say which of two methods the interval of a mean difference calls better, and how surely.
+
+    Parameters
+    ----------
+    difference : Interval
+        Of the mean of the second minus the first.
+    names : sequence of two str
+    patients : int
+        How many there are.
+
+    Examples
+    --------
+    >>> from utils.evaluation.bootstrap import Interval
+    >>> from utils.evaluation.readings import mean_reading
+    >>> mean_reading(Interval(0.02, 0.01, 0.03), ("one", "two"), patients=100)
+    'two is better than one'
+    """
+    if patients < HANDFUL:
+        return "too few patients to decide"
+    if not (difference.low > 0 or difference.high < 0):  # nor is an interval of NaN
+        return "these patients do not decide between the two"
+    worse, better = names if difference.low > 0 else reversed(names)
+    narrow = "; but with so few patients this interval is too narrow" if patients <= FEW else ""
+    return f"{better} is better than {worse}{narrow}"
+
+
+def count_reading(change: pd.Series) -> str:
+    """Say how many patients lose and gain by any difference, and how likely a count like that is.
+
+    Parameters
+    ----------
+    change : Series
+        A difference for each patient, of those of whom nothing has changed exactly 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from utils.evaluation.readings import count_reading
+    >>> print(count_reading(pd.Series([0.1, 0.2, -0.1, 0.0])).split(". ")[0])
+    Counting every difference, however small, the change is below 0 for 1, above 0 for 2 and 0 for 1
+    """
+    below, above, chance = sign_test(change)
+    return (
+        f"Counting every difference, however small, the change is below 0 for {below}, above 0 for "
+        f"{above} and 0 for {(change == 0).sum()}. If both were equally good, a count at least as "
+        f"uneven would come about with a probability {_of(chance)} (*sign test*)."
+    )
+
+
+def _of(probability: float) -> str:
+    return f"of {probability:.3f}" if probability >= SMALL else f"below {SMALL}"
 
 
 def training_reading(name: str, history: pd.DataFrame, baselines: Mapping[str, float]) -> str:
@@ -145,14 +202,57 @@ def worst_reading(patients: pd.DataFrame) -> str:
     worst = patients.loc[patients["dice"].idxmin()]
     missed = 1 - worst["overlap_px"] / worst["tumour_px"]
     extra = (worst["predicted_px"] - worst["overlap_px"]) / worst["tumour_px"]
+    verdict = (
+        "nothing that is left after post-processing lies on the tumour"
+        if worst["overlap_px"] == 0
+        else f"all in all, the network draws {'too little' if missed > extra else 'too much'}"
+    )
     rank = int((patients["tumour_px"] < worst["tumour_px"]).sum()) + 1
     return (
         f"The worst patient is {worst['patient']}, with a Dice of {worst['dice']:.2f}. Of the "
         f"tumour's pixels {100 * missed:.0f} % are missed, and an area of {100 * extra:.0f} % of "
-        f"its size is drawn beside it: all in all, the network draws "
-        f"{'too little' if missed > extra else 'too much'}. Counted from the smallest, this tumour "
-        f"is number {rank} of {len(patients)}."
+        f"its size is drawn beside it: {verdict}. Counted from the smallest, this tumour is number "
+        f"{rank} of {len(patients)}."
     )
+
+
+def pieces_reading(truth: np.ndarray, kept: np.ndarray, every: np.ndarray) -> str:
+    """Say, of a patient's mask, what it gained and lost by the pieces that were dropped from it.
+
+    Parameters
+    ----------
+    truth, kept, every : ndarray, of one shape
+        The true mask, with some pixels of tumour; the predicted one; and the predicted one before
+        pieces were dropped, with all that lies above the threshold.
+
+    Examples
+    --------
+    The larger piece of the two was kept, and it is the wrong one.
+
+    >>> import numpy as np
+    >>> from utils.evaluation.readings import pieces_reading
+    >>> truth, kept = np.array([0, 0, 0, 1]), np.array([1, 1, 0, 0])
+    >>> pieces_reading(truth, kept, every=np.array([1, 1, 0, 1])).endswith("throws it away.")
+    True
+    """
+    truth, kept, every = (np.asarray(mask) > 0 for mask in (truth, kept, every))
+    if (kept == every).all():
+        return "no piece was dropped from it."
+    scores = [segmentation.dice(truth, mask) for mask in (every, kept)]
+    found = [100 * (mask & truth).sum() / truth.sum() for mask in (every, kept)]
+    said = (
+        f"with all pieces above the threshold the Dice is {scores[0]:.2f}, and {found[0]:.0f} % of "
+        "the tumour's pixels are found; with those that the post-processing keeps, "
+        f"{scores[1]:.2f} and {found[1]:.0f} %. "
+    )
+    if found[0] == found[1]:
+        return said + "What was dropped lies beside the tumour."
+    if found[1] == 0:
+        part = "" if found[0] >= 50 else "a part of "
+        return (
+            said + f"The network finds {part}this tumour, and the choice of pieces throws it away."
+        )
+    return said + "Some of what was dropped is tumour."
 
 
 def losses_reading(table: pd.DataFrame, patients: pd.DataFrame) -> str:

@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_all(table, arguments)
     except TimeIsUp:
         print("The time is up; the same command goes on from here.")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return 0
 
 

@@ -56,15 +56,15 @@ def summary(runs: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``attempt, recipe, trainings, patients, dice_mean, dice_median, under_half, auc, minutes,
-        choice``: Dice of a patient is the mean over the seeds; ``under_half`` how many patients a
-        seed has below `statistics.FAILED`, on average.
+        choice``: Dice of a patient is the mean over folds and seeds; ``under_half`` how many
+        patients a seed has below `statistics.FAILED` in one of its folds, on average.
     """
     rows = []
     for name, own in patients.groupby("attempt", sort=False):
         of_name = runs[runs["attempt"] == name]
         choice = _best_choice(own)
         by_patient = own.groupby("patient")[choice].mean()
-        seeds = max(1, own["seed"].nunique())
+        seeds, failed = own["seed"].nunique(), own[own[choice] < FAILED]
         rows.append(
             {
                 "attempt": name,
@@ -73,7 +73,7 @@ def summary(runs: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
                 "patients": len(by_patient),
                 "dice_mean": by_patient.mean(),
                 "dice_median": by_patient.median(),
-                "under_half": (own[choice] < FAILED).sum() / seeds,
+                "under_half": failed.groupby("seed")["patient"].nunique().sum() / seeds,
                 "auc": of_name["auc"].mean(),
                 "minutes": of_name["minutes"].mean(),
                 "choice": choice,

@@ -206,14 +206,14 @@ def what_the_detector_adds(slices: pd.DataFrame) -> Pair:
     return _auc_pair((alone, slices), "p_tumour")
 
 
-def institutions_left_out(evidence: Evidence) -> dict[str, Comparison]:
+def institutions_left_out(evidence: Evidence) -> dict[str, Comparison | None]:
     """Return what leaving each institution out of the training changes for its patients.
 
     First is the model that knew other patients of the institution, second the one that knew none.
 
     Returns
     -------
-    dict of str to Comparison
+    dict of str to Comparison or None
         By institution, for those that are computed; with more than one of them, last of all
         together as `TOGETHER`, "so far" where some are missing. Until our recipe is there, of the
         earlier one, and named so. Empty if neither is there yet.
@@ -237,7 +237,7 @@ def since_the_earlier_recipe(evidence: Evidence) -> dict[str, Comparison | None]
 
     Returns
     -------
-    dict of str to Comparison
+    dict of str to Comparison or None
         Of all patients under the split by patient; then by institution, of models that knew no
         patient of it, for those that both experiments hold, as `institutions_left_out` does.
     """

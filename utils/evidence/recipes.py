@@ -5,7 +5,7 @@ chooses everything else on the validation part.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -266,7 +266,8 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     last_epoch : bool
         Keep the last epoch rather than the best on validation.
     report : callable, optional
-        Called with the values of the validation after each epoch.
+        Called after each epoch with its number, from 1 through all members, and with the values
+        of its validation.
 
     Returns
     -------
@@ -281,7 +282,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     set_precision()
     train, validation = (run.part(part) for part in ("train", "validation"))
     if recipe.tumour_only:
-        train = _rows(train, train.labels)
+        train = train.rows(train.labels)
     model = recipe.network(recipe.size, run.seed)
     total = recipe.epochs * recipe.steps
     optimizer = keras.optimizers.AdamW(
@@ -304,7 +305,7 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
     def validate_and_report(model):
         values = validate(model)
         if report is not None:
-            report(values)
+            report(int(model.optimizer.iterations) // recipe.steps, values)
         return values
 
     history = training.fit(
@@ -317,6 +318,10 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
         configuration=run.identity
         | {
             "recipe": recipe.description,
+            "view": asdict(recipe.view),
+            "channels": recipe.channels,
+            "slicewise": recipe.slicewise,
+            "tumour_only": recipe.tumour_only,
             "steps": recipe.steps,
             "batch_size": recipe.batch_size,
             "tumour_share": recipe.tumour_share,
@@ -330,17 +335,23 @@ def train_segmenter(run: Run, recipe: Recipe, folder, last_epoch=False, report=N
 
 
 def _train_members(run, recipe, folder, last_epoch, report):
-    models, histories = [], []
+    models, histories, before = [], [], 0
     for number, member in enumerate(recipe.members):
         images = run.volumes.images
         if member.channels != recipe.channels:
             images = images[..., FLAIR_OF_ALL]
         parameters = replace(run.parameters, seed=len(recipe.members) * run.seed + number)
         own = replace(run, parameters=parameters, volumes=replace(run.volumes, images=images))
-        model, history = train_segmenter(own, member, folder / str(number), last_epoch, report)
+        told = None if report is None else _counted_from(before, report)
+        model, history = train_segmenter(own, member, folder / str(number), last_epoch, told)
+        before += member.epochs
         models.append(model)
         histories.append(history.assign(member=number))
     return averaged(models, recipe.channels), pd.concat(histories, ignore_index=True)
+
+
+def _counted_from(before: int, report: Callable) -> Callable:
+    return lambda epoch, values: report(before + epoch, values)
 
 
 def averaged(models, channels: str) -> keras.Model:
@@ -367,16 +378,6 @@ def averaged(models, channels: str) -> keras.Model:
         outputs.append(member(inputs if model.input_shape == inputs.shape else flair))
     mean = layers.Average(name="mean_of_members", dtype="float32")(outputs)
     return keras.Model(inputs, mean, name="mean_of_segmenters")
-
-
-def _rows(volumes: Volumes, chosen: np.ndarray) -> Volumes:
-    """Return some rows of the volumes; `chosen` is bool, shape (n,)."""
-    return Volumes(
-        volumes.table[chosen].reset_index(drop=True),
-        volumes.images[chosen],
-        None if volumes.masks is None else volumes.masks[chosen],
-        volumes.squares,
-    )
 
 
 def patient_of_row(table):

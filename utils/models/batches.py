@@ -35,9 +35,6 @@ class Strength:
     drop : float
         Probability that the pre- or the post-contrast channel becomes a copy of FLAIR, as in the
         patients of the real cohort who lack a sequence.
-    alike : bool
-        Whether the three channels get the same factor and exponent, as where they are slices of
-        one sequence rather than three sequences.
     field : float
         Natural logarithm of the factor by which a sequence may be brighter at one end than in the
         mean, smoothly, as coils make it; in half of the sequences.
@@ -51,7 +48,6 @@ class Strength:
     gain: float = 0.15
     gamma: float = 0.25
     drop: float = 0.1
-    alike: bool = False
     field: float = 0.0
     cysts: float = 0.0
 
@@ -183,8 +179,6 @@ def draw_parameters(count, *, seed, epoch, strength=None) -> dict:
         [-1, 0, 2], count, p=[1 - strength.drop, strength.drop / 2, strength.drop / 2]
     )
     drawn = random.uniform(-1, 1, (2, count, 3))
-    if strength.alike:
-        drawn[...] = drawn[..., :1]
     gain, gamma = np.exp([strength.gain * drawn[0], strength.gamma * drawn[1]])
     parameters = {
         "transform": transform,

@@ -95,8 +95,8 @@ class FocalTversky(keras.losses.Loss):
     formula hard images pull more; this is what "focal" means in Lin et al. (2017, arXiv
     1708.02002). Abraham & Khan (arXiv 1810.07842) write the exponent as 1 / gamma with gamma = 4/3,
     that is 0.75, with which the slope grows without bound as an image becomes right. The loss is
-    therefore held constant where it is below `FLOOR`. Which exponent gives better masks does not
-    follow from this.
+    therefore held constant where 1 - index is below `FLOOR`. Which exponent gives better masks
+    does not follow from this.
 
     Parameters
     ----------

@@ -31,6 +31,8 @@ WIDTHS = (256, 128, 64, 32)
 # of one draw were -6 to -39, where the sigmoid is flat, and two of twelve trainings learned nothing
 # for six epochs and more.
 LOGIT_DEVIATION = 0.02
+# About the probability that an untrained segmenter gives to a pixel: the share of tumour.
+PRIOR = 0.02
 
 
 def detector(size=128, weights=None, seed=0) -> keras.Model:
@@ -130,7 +132,7 @@ def calibrated(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     return keras.Model(model.input, outputs, name="calibrated_detector")
 
 
-def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> keras.Model:
+def pretrained_unet(size=192, weights=None, seed=0, sequences=1) -> keras.Model:
     """Return a residual U-Net with the first stages of ResNet50 as its encoder.
 
     The decoder adds a skip connection at each resolution and a residual block after it, without
@@ -149,8 +151,6 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> 
         A file that `utils.models.files.imagenet.imagenet_resnet50` returned. None: random weights.
     seed : int
         Same seed, same random weights.
-    prior : float
-        About the probability that the untrained network gives to a pixel: the share of tumour.
     sequences : {1, 3}
         How many the picture holds, see `volumes.arrange_channels`.
 
@@ -175,7 +175,7 @@ def pretrained_unet(size=192, weights=None, seed=0, prior=0.02, sequences=1) -> 
         1,
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=LOGIT_DEVIATION),
-        bias_initializer=keras.initializers.Constant(float(np.log(prior / (1 - prior)))),
+        bias_initializer=keras.initializers.Constant(float(np.log(PRIOR / (1 - PRIOR)))),
         name="logit",
         dtype="float32",
     )(x)

@@ -7,8 +7,11 @@ import numpy as np
 from utils.evaluation.detection import auc
 from utils.evaluation.segmentation import count_pixels, patient_table
 
+# How many are predicted at once.
+BATCH_SIZE = 32
 
-def validate_segmenter(images, masks, patients, batch_size=32) -> Callable:
+
+def validate_segmenter(images, masks, patients, batch_size=BATCH_SIZE) -> Callable:
     """Return a `validate` for `fit`: the mean over the patients of the Dice of their volumes.
 
     Parameters
@@ -38,7 +41,7 @@ def validate_segmenter(images, masks, patients, batch_size=32) -> Callable:
     return validate
 
 
-def validate_detector(inputs, labels, batch_size=32) -> Callable:
+def validate_detector(inputs, labels) -> Callable:
     """Return a `validate` for `fit` of a network whose output is a logit.
 
     Parameters
@@ -47,8 +50,6 @@ def validate_detector(inputs, labels, batch_size=32) -> Callable:
         Pictures, or features.
     labels : array of bool, shape (n,)
         Whether each shows tumour.
-    batch_size : int
-        How many are predicted at once.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def validate_detector(inputs, labels, batch_size=32) -> Callable:
     labels = np.asarray(labels, dtype=bool)
 
     def validate(model):
-        logits = _predict(model, inputs, batch_size)[:, 0].astype("float64")
+        logits = _predict(model, inputs, BATCH_SIZE)[:, 0].astype("float64")
         entropy = np.logaddexp(0.0, np.where(labels, -logits, logits))
         ranked = auc(labels, logits)
         return {"val_loss": entropy.mean(), "val_auc": 0.5 if np.isnan(ranked) else ranked}

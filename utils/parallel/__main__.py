@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from utils.config import RUNS, command, hold_folder
+from utils.config import RUNS, absolute, command, hold_folder
 from utils.course.run import Parameters, check_values, open_run, parse_value, read_parameters
 from utils.parallel.launch import launch, places
 
@@ -56,10 +56,9 @@ def _parameters(options: argparse.Namespace) -> dict[str, object]:
     given |= {name: parse_value(text) for name, text in options.parameter}
     check_values(given, asdict(Parameters()), "utils.parallel")
     parameters = asdict(Parameters(**given))
-    folder = parameters["run_folder"] or RUNS / parameters["cohort"]
-    parameters["run_folder"] = str(Path(folder).expanduser().absolute())
+    parameters["run_folder"] = absolute(parameters["run_folder"] or RUNS / parameters["cohort"])
     if parameters["data"]:
-        parameters["data"] = str(Path(parameters["data"]).expanduser().absolute())
+        parameters["data"] = absolute(parameters["data"])
     return parameters
 
 

@@ -147,7 +147,7 @@ def run_together(commands: Sequence[Sequence[str]], environment: dict[str, str])
         while None in [child.poll() for child in children] and time.monotonic() < deadline:
             time.sleep(0.1)
         states = [child.poll() for child in children]
-        if (states[0] or 0) > 0:
+        if number == 0 and states[0] > 0:
             return states[0]
         raise CourseError(
             f"process {number} of {len(commands)} failed: "

@@ -23,7 +23,9 @@ def paired_dice(
     difference: Interval,
     source: str,
 ) -> Figure:
-    """Show each patient's Dice under two methods, joined by a line.
+    """Show each patient's Dice under two methods, joined by a line, and the differences sorted.
+
+    Lines and dots say by their colour who is better or worse off by more than 0.005.
 
     Parameters
     ----------
@@ -41,17 +43,21 @@ def paired_dice(
     title = f"{names[0]} or {names[1]}: Dice by patient"
     figure = new_figure(title[0].upper() + title[1:], source, 7.4, 4.4)
     lines, spread = figure.subplots(1, 2, width_ratios=(1, 1.3))
-    for row in joined.itertuples():
-        gain = row.dice_second - row.dice_first
-        color = BLUE if gain > 0.005 else VERMILION if gain < -0.005 else GREY
-        line = "-" if gain > 0.005 else "--"
+    looks = [
+        (BLUE, "-") if gain > 0.005 else (VERMILION, "--") if gain < -0.005 else (GREY, ":")
+        for gain in change
+    ]
+    for row, (color, line) in zip(joined.itertuples(), looks, strict=True):
         lines.plot([0, 1], [row.dice_first, row.dice_second], "o", linestyle=line, color=color,
                    markersize=4, linewidth=1)  # fmt: skip
+    words = "solid blue: better; dashed orange-red: worse;\ndotted grey: neither"
+    lines.set_title(words, fontsize=8)
     lines.set(xticks=[0, 1], xticklabels=names, xlim=(-0.3, 1.3), ylim=(-0.02, 1.02))
     lines.set_ylabel("Dice of the patient's volume")
     lines.grid(False, axis="x")
-    change = change.sort_values(ignore_index=True)
-    spread.plot(change, np.arange(len(change)), "o", color=BLUE, markersize=4)
+    order = change.to_numpy().argsort()
+    colors = [looks[place][0] for place in order]
+    spread.scatter(change.to_numpy()[order], range(len(order)), s=16, color=colors, zorder=3)
     spread.axvline(0, color=GREY, linewidth=0.8)
     spread.axvspan(difference.low, difference.high, color=ORANGE, alpha=0.25, lw=0)
     spread.axvline(difference.estimate, color=ORANGE, linestyle="--")

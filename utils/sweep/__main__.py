@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.cluster.options import add_options, run_tasks
-from utils.config import ROOT, RUNS, command
+from utils.config import ROOT, RUNS, absolute, command
 from utils.course.run import open_run, read_parameters
 from utils.course.titles import COHORTS
 from utils.sweep.grid import HYPERPARAMETERS, read_grid
@@ -41,10 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = arguments.network
     grid = read_grid(network, arguments.values, arguments.grid)
     parameters = read_parameters(ROOT / "notebooks" / "params" / f"{arguments.cohort}.yaml")
-    folder = arguments.run or RUNS / f"{arguments.cohort}-sweep"
-    parameters["run_folder"] = str(folder.expanduser().absolute())
+    parameters["run_folder"] = absolute(arguments.run or RUNS / f"{arguments.cohort}-sweep")
     if arguments.data:
-        parameters["data"] = str(Path(arguments.data).expanduser().absolute())
+        parameters["data"] = absolute(arguments.data)
     for name in ("seed", "patients", "size"):
         if getattr(arguments, name) is not None:
             parameters[name] = getattr(arguments, name)

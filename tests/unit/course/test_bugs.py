@@ -46,6 +46,20 @@ def test_the_order_of_a_set_differs_between_processes_and_a_sorted_one_does_not(
     assert sorted(first) == sorted(second) == ids
 
 
+def test_the_slices_whose_tumour_stands_out_come_first():
+    images, masks = np.full((12, 32, 32, 3), 80, np.uint8), MASKS.copy()
+    images[masks > 0] = 120
+    images[9, 8:20, 8:20] = 200
+    images[:, :4] = 0  # outside the head
+    masks[1, 20, 8:20] = 1  # the largest of its patient
+    masks[9, 20, 8:20] = masks[11, 20, 8:15] = 1
+    volumes = Volumes(TABLE, images, masks)
+    assert bug_symptoms.standing_out(volumes, 6) == [9, 1]
+    assert bug_symptoms.standing_out(volumes, 1) == [9]
+    masks[:6] = 0  # a patient without tumour
+    assert bug_symptoms.standing_out(Volumes(TABLE, images, masks), 6) == [9]
+
+
 def test_a_segmenter_that_saw_only_tumours_is_told_from_one_that_saw_all():
     found = bug_symptoms.segment(VOLUMES, np.arange(12), VOLUMES, fields=2000)
     assert found.shape == MASKS.shape  # as it is drawn, so it can be scored

@@ -60,6 +60,14 @@ def test_a_tumour_much_brighter_than_the_brain_stays_in_it():
     assert flair_baseline.brain_pixels(head(lesion=250))[TRUTH].all()
 
 
+def test_the_border_of_the_picture_is_no_brain():
+    """The scalp of a head that the picture cuts off touches it: 135 of its pixels were brain."""
+    cut = 12
+    found = flair_baseline.brain_pixels(head()[:, :, cut:])
+    assert not found[:, FROM_CENTRE[:, cut:] >= 46].any()
+    assert dice(BRAIN[:, cut:], found[0]) > 0.9
+
+
 def test_a_picture_twice_as_large_has_its_brain_in_the_same_place():
     large = head().repeat(2, axis=1).repeat(2, axis=2)
     brain = flair_baseline.brain_pixels(large)

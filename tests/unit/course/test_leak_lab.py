@@ -85,6 +85,8 @@ def test_the_freer_the_wider():
     means = leak_lab.auc_by_penalty(TABLE, leak_lab.kernel(FEATURES), (0.01, 10), repeats=3)
     assert means.index.tolist() == [0.01, 10]
     assert list(means) == ["random slices", "faulty patient_id", "patients"]
+    gap = means["random slices"] - means["patients"]
+    assert gap[10] > gap[0.01]
 
 
 def test_the_means_by_penalty_and_the_comparison_rest_on_the_same_deals(scores):

@@ -120,7 +120,9 @@ def test_patients_with_many_rows_count_more():
 
 
 def test_where_nothing_varies_there_is_no_correlation():
-    assert np.isnan(clustering(table_of([1.0, 1.0], rows=3), "value").correlation)
+    found = clustering(table_of([1.0, 1.0], rows=3), "value")
+    assert np.isnan(found.correlation)
+    assert np.isnan(found.factor)
 
 
 def test_the_formula_says_how_much_too_narrow_an_interval_over_rows_is():

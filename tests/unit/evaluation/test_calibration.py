@@ -69,6 +69,15 @@ def test_a_bin_with_slices_of_one_patient_has_no_interval():
     assert table["observed"].tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0]])
+def test_equal_probabilities_stay_in_one_bin_in_whatever_order_the_slices_come(labels):
+    # Two bins would hold two slices each; of four with one probability, half come true.
+    assert calibration.expected_calibration_error(labels, [0.5] * 4, bins=2) == 0
+    # The highest of five is alone, and the four others together: (4 |0.5 - 0.5| + |0.9 - 1|) / 5.
+    error = calibration.expected_calibration_error([*labels, 1], [0.5] * 4 + [0.9], bins=5)
+    assert error == pytest.approx(0.02)
+
+
 def test_fewer_slices_than_bins():
     assert len(calibration.reliability_table([0, 1], [0.2, 0.9], ["a", "b"], bins=10)) == 2
 

@@ -1,5 +1,6 @@
 """Sentences about tables: the numbers worked out by hand, and what is said about them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,6 +33,15 @@ def test_where_count_and_mean_agree_nobody_turns_it():
     said = readings.paired_reading(FIRST[:3], SECOND[:3], ("one", "two"), UNSURE)
     assert "turns the mean round" not in said and "with the same sign" in said
     assert "By the count and by the mean, one is ahead." in said
+
+
+@pytest.mark.parametrize("gains", [[0.3, -0.1, 0.0], [0.1, -0.3, 0.0], [0.0, 0.0, 0.0]])
+def test_where_as_many_gain_as_lose_neither_is_ahead_by_the_count(gains):
+    first = pd.Series([0.5, 0.5, 0.5], index=list("abc"))
+    said = readings.paired_reading(
+        first, first + gains, ("one", "two"), Interval(np.mean(gains), -1, 1)
+    )
+    assert said.endswith("By the count neither is ahead.")
 
 
 def test_a_probability_too_small_for_three_decimals_is_not_called_0():
@@ -70,6 +80,55 @@ def test_the_worst_patient_is_told_with_what_is_missed_and_what_is_extra():
     assert "The worst patient is b, with a Dice of 0.50" in said
     assert "60 % are missed" in said and "20 % of its size" in said and "too little" in said
     assert "number 1 of 2" in said
+
+
+def test_a_worst_patient_whose_tumour_is_in_no_mask_is_not_called_drawn_too_much():
+    table = pd.DataFrame(
+        [("a", 100, 100, 90, 0.9), ("b", 50, 200, 0, 0.0)],
+        columns=["patient", "tumour_px", "predicted_px", "overlap_px", "dice"],
+    )
+    said = readings.worst_reading(table)
+    assert "100 % are missed" in said and "400 % of its size" in said
+    assert "nothing that is left after post-processing lies on the tumour" in said
+    assert "too much" not in said
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ([1, 1, 1, 0, 0], "0.00 and 0 %. The network finds this tumour, and the choice of "
+         "pieces throws it away."),
+        ([0, 0, 0, 1, 1], "1.00 and 100 %. What was dropped lies beside the tumour."),
+        ([1, 1, 1, 0, 1], "0.33 and 50 %. Some of what was dropped is tumour."),
+    ],
+)  # fmt: skip
+def test_what_dropping_pieces_costs_is_told(kept, words):
+    truth, every = np.array([0, 0, 0, 1, 1]), np.ones(5, np.uint8)
+    said = readings.pieces_reading(truth, np.array(kept), every)
+    assert "the Dice is 0.57, and 100 % of the tumour's pixels are found" in said and words in said
+    found = np.array([1, 0, 0, 0, 0, 0, 0, 0])
+    said = readings.pieces_reading(np.array([1, 1, 1, 0, 0, 0, 0, 0]), 0 * found, found)
+    assert "33 % of" in said and "finds a part of this tumour" in said
+    assert readings.pieces_reading(truth, every, every) == "no piece was dropped from it."
+
+
+def test_the_interval_of_a_mean_says_which_is_better_and_how_surely():
+    names, up, down = ("one", "two"), Interval(0.1, 0.05, 0.2), Interval(-0.1, -0.2, -0.05)
+    assert readings.mean_reading(up, names, 21) == "two is better than one"
+    narrow = "; but with so few patients this interval is too narrow"
+    assert readings.mean_reading(up, names, 20) == "two is better than one" + narrow
+    assert readings.mean_reading(down, names, 20) == "one is better than two" + narrow
+    assert "do not decide" in readings.mean_reading(UNSURE, names, 100)
+    assert "do not decide" in readings.mean_reading(Interval(*[np.nan] * 3), names, 100)
+    assert "too few patients" in readings.mean_reading(up, names, 9)
+
+
+def test_every_difference_is_counted_and_patients_without_one_are_named():
+    said = readings.count_reading(pd.Series([-0.1] * 6 + [1e-9] + [0.0] * 7))
+    # 7 tosses that come out 6 to 1, or more unevenly: 16 of 128.
+    assert "the change is below 0 for 6, above 0 for 1 and 0 for 7." in said
+    assert "with a probability of 0.125" in said
+    assert "with a probability below 0.001" in readings.count_reading(pd.Series([0.1] * 13))
 
 
 def test_a_training_is_told_from_when_on_it_beats_what():

@@ -96,8 +96,8 @@ def test_pixel_counts_give_the_dice_of_the_masks(masks):
 
 @pytest.mark.parametrize("shift", [0, 1, 4])
 def test_hd95_of_a_square_against_itself_shifted(shift):
-    # 3 x 3 squares have outlines of 8 pixels. Shifted by 1, ten of the 16 distances are 0 and
-    # six are 1; shifted by 4, the far columns are 4 away and the percentile falls on them.
+    # 3 x 3 squares have outlines of 8 pixels. Shifted by 1, eight of the 16 distances are 0 and
+    # eight are 1; shifted by 4, the far columns are 4 away and the percentile falls on them.
     assert segmentation.hd95(square(2, 2), square(2, 2 + shift)) == pytest.approx(shift)
 
 

@@ -44,6 +44,12 @@ def test_each_attempt_stands_with_the_choice_that_suits_it():
     assert (a.trainings, a.patients, a.minutes) == (2, 3, 5)
 
 
+def test_a_patient_who_fails_in_several_folds_is_one_patient():
+    table = pd.concat([patients(a=[(0.4, 0.3), (0.9, 0.8)]).assign(fold=fold) for fold in "01"])
+    (found,) = attempts.summary(runs("a"), table).itertuples()
+    assert (found.patients, found.under_half) == (2, 1)
+
+
 def test_differences_are_in_pairs_over_shared_folds_whatever_the_seeds():
     table = patients(**{attempts.REFERENCE: [(0.5, 0), (0.6, 0)], "b": [(0.6, 0), (0.9, 0)]})
     alone = table[(table["attempt"] != "b") | (table["seed"] == 0)]

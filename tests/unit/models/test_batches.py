@@ -83,13 +83,6 @@ def test_parameters_follow_from_seed_and_epoch_and_stay_within_their_strength():
     assert first["flair"].sum(axis=1).max() == 1
 
 
-def test_channels_alike_get_one_factor_and_one_exponent_a_picture():
-    drawn = batches.draw_parameters(50, seed=0, epoch=0, strength=batches.Strength(alike=True))
-    for name in ("gain", "gamma"):
-        np.testing.assert_array_equal(drawn[name], np.repeat(drawn[name][:, :1], 3, axis=1))
-        assert len(np.unique(drawn[name])) == 50
-
-
 def test_nothing_changes_without_strength_but_the_mirror():
     none = batches.Strength(rotation=0, scale=0, shift=0, gain=0, gamma=0, drop=0)
     parameters = batches.draw_parameters(20, seed=0, epoch=0, strength=none)

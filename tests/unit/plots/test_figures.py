@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from utils.cohort import statistics
@@ -16,7 +17,7 @@ from utils.plots import (
     evaluation as plots_evaluation,
     segmentation as plots_segmentation,
 )
-from utils.plots.style import head_window
+from utils.plots.style import BLUE, GREY, VERMILION, head_window
 
 SOURCE = "simulated cohort, 4 patients, seed 0"
 RANDOM = np.random.default_rng(0)
@@ -171,6 +172,19 @@ def test_a_grad_cam_map_without_a_peak_says_so_and_has_no_cross():
     texts = [[text.get_text() for text in axes.texts] for axes in lower]
     assert [bool(each) for each in texts] == [True, False, True]
     assert texts[0][0].startswith("no peak")
+
+
+def test_lines_and_dots_of_a_paired_comparison_say_by_colour_who_is_better():
+    first = pd.DataFrame({"patient": list("abc"), "dice": [0.5, 0.5, 0.5]})
+    second = first.assign(dice=[0.504, 0.6, 0.4])  # neither, better, worse
+    figure = plots_evaluation.paired_dice(first, second, ("old", "new"), INTERVAL, SOURCE)
+    lines, spread = figure.axes
+    assert [line.get_color() for line in lines.lines] == [GREY, BLUE, VERMILION]
+    assert [line.get_linestyle() for line in lines.lines] == [":", "-", "--"]
+    dots = spread.collections[0]
+    np.testing.assert_allclose(dots.get_offsets()[:, 0], [-0.1, 0.004, 0.1])
+    assert [to_hex(color).upper() for color in dots.get_facecolors()] == [VERMILION, GREY, BLUE]
+    assert "solid blue: better" in lines.get_title()
 
 
 def test_an_institution_with_one_patient_is_no_distribution():

@@ -29,8 +29,8 @@ def collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         Gets ``slices.csv`` and ``patients.csv`` once every fold of ``ours`` is done,
         ``slices_<experiment>.csv`` of the others, ``folds.csv``, ``attempts.csv``,
         ``attempts_patients.csv`` and
-        ``provenance.json``, which also tells the seconds of all training, and with what the folds
-        were computed. What stands there of other folds and attempts stays: the work may be shared
+        ``provenance.json``, which also tells the seconds of all folds, and with what they were
+        computed. What stands there of other folds and attempts stays: the work may be shared
         among machines. HD95 alone does not stay where it
         was computed under another definition (``hd95`` of ``provenance.json``) than that of newer
         folds. Held while it is read and written, so that of two processes neither loses what the
@@ -97,7 +97,7 @@ def _collect(work: Path, out: Path, table: pd.DataFrame, folds: int) -> None:
         order = rows["experiment"].map(list(EXPERIMENTS).index)
         rows = rows.assign(order=order).sort_values(["order", "fold"]).drop(columns="order")
         # Whole numbers, also where a fold of before they were noted has none.
-        write_table(path, rows.astype({"threads": "Int64"}))
+        write_table(path, rows.astype(dict.fromkeys(("threads", "choosing_patients"), "Int64")))
     if settings or attempts:
         stays |= kept and not settings and path.exists()
         seconds = read_table(path)["seconds"].sum() if settings or (kept and path.exists()) else 0
@@ -221,6 +221,7 @@ def _setting(experiment: str, name: str, fold: dict) -> dict:
         **{f"{name}_weight": round(value, 6) for name, value in fold["combination"].items()},
         "epochs": fold["epochs"],
         "validation_dice": round(fold["validation_dice"], 6),
+        **{key: fold.get(key) for key in ("choosing_patients", "choosing_dice")},
         "seconds": fold["seconds"],
         **{key: note.get(key) for key in ("commit", "machine", "threads")},
     }

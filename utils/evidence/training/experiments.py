@@ -12,7 +12,7 @@ VALIDATING = 6  # one part in so many of those that are not tested validates
 SEED = 0
 
 
-def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> pd.DataFrame:
+def fold_split(table: pd.DataFrame, dealt: str, fold: str) -> pd.DataFrame:
     """Return who trains, validates and tests in one fold.
 
     Parameters
@@ -30,13 +30,13 @@ def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> 
     pandas.DataFrame
         ``patient, institution, part``. A sixth of those that are not tested validate.
     """
-    patients = patient_folds(table, FOLDS, seed)
+    patients = patient_folds(table, FOLDS, SEED)
     if dealt == "institutions":
         tested = patients["institution"] == fold
     else:
         tested = patients["fold"] == int(fold)
     rest = table[table["patient"].isin(patients.loc[~tested, "patient"])]
-    inner = patient_folds(rest, VALIDATING, seed + 1)
+    inner = patient_folds(rest, VALIDATING, SEED + 1)
     validating = set(inner.loc[inner["fold"] == 0, "patient"])
     patients["part"] = "train"
     patients.loc[patients["patient"].isin(validating), "part"] = "validation"
@@ -44,13 +44,13 @@ def fold_split(table: pd.DataFrame, dealt: str, fold: str, seed: int = SEED) -> 
     return patients[["patient", "institution", "part"]]
 
 
-def all_in_training(table: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
+def all_in_training(table: pd.DataFrame) -> pd.DataFrame:
     """Return the split of the models that are shipped: all train.
 
     A sixth is in the validation part too, which here only shows how far the training is; what is
     chosen for these models comes from the folds.
     """
-    patients = patient_folds(table, VALIDATING, seed + 1)
+    patients = patient_folds(table, VALIDATING, SEED + 1)
     repeated = patients[patients["fold"] == 0].assign(part="validation")
     split = pd.concat([patients.assign(part="train"), repeated], ignore_index=True)
     return split[["patient", "institution", "part"]]

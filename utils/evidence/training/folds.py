@@ -5,7 +5,6 @@ maps of its patients and the detector's answers stay in it too, so that what is 
 chosen again without training anew, see `utils.evidence.training.pooling`.
 """
 
-import itertools
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
@@ -58,6 +57,7 @@ NEIGHBOURS = (0.0, 0.25)
 OURS_BY_PATIENT = [
     name for name, one in EXPERIMENTS.items() if one.recipe == "ours" and one.dealt != "slices"
 ]
+SHIPPED = ("segmenter.keras", "segmenter.json", "detector.keras", "detector.json")
 # For the slice probability, the maps are always averaged over neighbouring slices.
 SCORE_NEIGHBOURS = 0.25
 
@@ -115,6 +115,8 @@ def run_fold(
 def write_fold(folder: Path, run: Run, maps: dict, rows: pd.DataFrame, settings: dict) -> None:
     """Write the rows of a fold's tested part, with what was chosen, and ``fold.json`` last.
 
+    One of before goes first: with rows of two choices, a fold is not done.
+
     Parameters
     ----------
     folder : Path
@@ -128,6 +130,7 @@ def write_fold(folder: Path, run: Run, maps: dict, rows: pd.DataFrame, settings:
         ``postprocessing``, ``detection_threshold`` and what else ``fold.json`` holds.
     """
     slices, patients = _tested(run, maps, rows, settings)
+    (folder / "fold.json").unlink(missing_ok=True)
     for name, frame in (("slices", slices), ("patients", patients)):
         write_table(folder / f"{name}.csv", frame)
     config.write_json(folder / "fold.json", settings)
@@ -155,12 +158,33 @@ def forget_models() -> None:
     release()
 
 
-def evidence_run(table, split, size, folder, recipe: Recipe | None = None) -> Run:
-    """Return the run that a fold is, with pictures as a recipe takes them."""
+def evidence_run(
+    table: pd.DataFrame,
+    split: pd.DataFrame | None,
+    size: int,
+    folder: Path,
+    recipe: Recipe | None = None,
+    cache: Path | None = None,
+) -> Run:
+    """Return the run that a fold is, with pictures as a recipe takes them.
+
+    Parameters
+    ----------
+    table, split : pandas.DataFrame
+        See `run_fold`.
+    size : int
+        Side of the pictures.
+    folder : Path
+        Of the fold.
+    recipe : Recipe, optional
+        None for the pictures of the detector.
+    cache : Path, optional
+        Holds the pictures for all folds; by default beside the folders of the experiments.
+    """
     parameters = Parameters(cohort="lgg", patients=0, size=size, detector_epochs=DETECTOR_EPOCHS)
     named = table.assign(patient=patient_of_row(table))
     view = View(size) if recipe is None else recipe.view
-    volumes = load_volumes(named, cache=folder.parent.parent / "cache", **asdict(view))
+    volumes = load_volumes(named, cache=cache or folder.parents[1] / "cache", **asdict(view))
     if recipe is not None:
         volumes = recipes.prepare(recipe, volumes)
     volumes = replace(volumes, table=table.reset_index(drop=True))
@@ -173,11 +197,11 @@ def reporter(recipe: Recipe, folder: Path):
     Epochs are counted through all networks of the recipe.
     """
     epochs = sum(one.epochs for one in recipe.members or [recipe])
-    name, count = f"{folder.parent.name}/{folder.name}", itertools.count(1)
+    name = f"{folder.parent.name}/{folder.name}"
 
-    def report(values: dict) -> None:
+    def report(epoch: int, values: dict) -> None:
         dice = f"{values['val_dice']:.3f}"
-        print(f"  {name}, epoch {next(count)} of {epochs}: validation Dice {dice}", flush=True)
+        print(f"  {name}, epoch {epoch} of {epochs}: validation Dice {dice}", flush=True)
 
     return report
 
@@ -362,12 +386,9 @@ def train_final(
         If no fold of our recipe is done yet.
     """
     temperature = float(_choices(out / "folds.csv", "temperature")["temperature"].median())
-    run = evidence_run(table, split, DETECTOR_SIZE, folder)
-    model, _ = detector.fine_tune(run)
-    shipped = resnet50.calibrated(resnet50.last_blocks_of(model), temperature)
     made = folder / "shipped"
     made.mkdir(parents=True, exist_ok=True)
-    saving.save_half(shipped, made / "detector.keras")
+    train_final_detector(table, split, temperature, folder, made / "detector.keras")
     forget_models()
     run = evidence_run(table, split, recipe.size, folder, recipe)
     model, _ = recipes.train_segmenter(
@@ -376,14 +397,58 @@ def train_final(
     saving.save_half(model, made / "segmenter.keras")
     # Read anew: other processes may have finished more of them meanwhile.
     folds = _choices(out / "folds.csv", "segmenter_weight")
+    patients = split["patient"].nunique()
+    write_final_settings(folds, recipe, patients, temperature, made)
+    # Only now, all four: for hours, a new model would else stand beside the settings of an old one.
+    for name in SHIPPED:
+        with config.atomic_path(out / name) as temporary:
+            shutil.copyfile(made / name, temporary)
+
+
+def train_final_detector(
+    table: pd.DataFrame, split: pd.DataFrame, temperature: float, folder: Path, file: Path
+) -> None:
+    """Train the detector that is shipped, on all patients, and write it.
+
+    Parameters
+    ----------
+    table, split, folder
+        See `train_final`.
+    temperature : float
+        That it is calibrated with.
+    file : Path
+        Gets the model.
+    """
+    run = evidence_run(table, split, DETECTOR_SIZE, folder)
+    model, _ = detector.fine_tune(run, last_epoch=True)
+    saving.save_half(resnet50.calibrated(resnet50.last_blocks_of(model), temperature), file)
+
+
+def write_final_settings(
+    folds: pd.DataFrame, recipe: Recipe, patients: int, temperature: float, folder: Path
+) -> None:
+    """Write ``detector.json`` and ``segmenter.json``: what the models that are shipped take over.
+
+    Parameters
+    ----------
+    folds : pandas.DataFrame
+        What the folds of our recipe chose.
+    recipe : Recipe
+        Of the segmenter.
+    patients : int
+        How many the models are trained on.
+    temperature : float
+        That the detector is calibrated with.
+    folder : Path
+    """
     combination = {
         name: float(folds[f"{name}_weight"].median())
         for name in ("detector", "segmenter", "intercept")
     }
     config.write_json(
-        made / "detector.json",
+        folder / "detector.json",
         {
-            "trained_on": len(run.split["patient"].unique()),
+            "trained_on": patients,
             "temperature": temperature,
             "threshold": float(folds["detection_threshold"].median()),
             "combination": combination,
@@ -391,9 +456,9 @@ def train_final(
         },
     )
     config.write_json(
-        made / "segmenter.json",
+        folder / "segmenter.json",
         {
-            "trained_on": len(run.split["patient"].unique()),
+            "trained_on": patients,
             "recipe": recipe.description,
             "channels": recipe.channels,
             "grey_levels": recipe.grey_levels,
@@ -403,10 +468,6 @@ def train_final(
             },
         },
     )
-    # Only now, all four: for hours, a new model would else stand beside the settings of an old one.
-    for file in sorted(made.iterdir()):
-        with config.atomic_path(out / file.name) as temporary:
-            shutil.copyfile(file, temporary)
 
 
 def _usual(chosen: pd.Series, kind: type) -> float | int | bool:

@@ -56,7 +56,7 @@ def run_attempt(
         Of the segmenter. One that is found whole there is read, not repeated.
     """
     note = made_with()
-    run = evidence_run(table, split, recipe.size, folder, recipe)
+    run = evidence_run(table, split, recipe.size, folder, recipe, folder.parents[2] / "cache")
     run = replace(run, parameters=replace(run.parameters, seed=seed))
     model, history = recipes.train_segmenter(run, recipe, training, report=reporter(recipe, folder))
     maps = patient_maps(run, model, ("validation",))

@@ -104,6 +104,27 @@ def test_what_a_fold_chooses_does_not_depend_on_whom_it_tests(table, written, tm
 
 
 @pytest.mark.long
+def test_a_fold_with_rows_of_two_choices_is_not_done(table, written, tmp_path, monkeypatch):
+    """Killed after it has written the slices anew, and before the patients."""
+    splits, _ = written
+    folder, split = next(iter(splits.items()))
+    copy = tmp_path / "ours" / folder.name
+    shutil.copytree(folder, copy)
+    run = folds_module.evidence_run(table, split, RECIPE.size, copy, RECIPE)
+    maps, rows, settings = folds_module.read_predicted(copy)
+    rows = rows.assign(p_tumour=0.5, p_segmenter=0.5)
+
+    def killed(path, frame):
+        if path.name == "patients.csv":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(folds_module, "write_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folds_module.write_fold(copy, run, maps, rows, settings)
+    assert not folds_module.is_done(tmp_path, "ours", folder.name)
+
+
+@pytest.mark.long
 def test_where_slices_are_dealt_a_fold_chooses_on_the_slices_that_the_others_test(table, tmp_path):
     units = experiments.slices_as_patients(table)
     place = tmp_path / "ours_random_split"
