@@ -237,7 +237,7 @@ def grad_cam_panels(
     grid[1, 0].set_ylabel("with map, x: its peak")
     scale = mpl.cm.ScalarMappable(drawn.norm, drawn.cmap)  # without the transparency
     bar = figure.colorbar(scale, ax=grid[1, :], shrink=0.8, pad=0.01)
-    bar.set_label("share of the map's maximum", fontsize=8)
+    bar.ax.set_title("share of\nmaximum", loc="left", fontsize=7)
     contour_legend(figure, prediction=False)
     return figure
 
