@@ -8,7 +8,9 @@ import hashlib
 import pandas as pd
 import pytest
 
+from utils.evidence.recipes import OURS
 from utils.evidence.tables import EXPERIMENTS, LGG, OTHERS, read_evidence
+from utils.evidence.training.folds import write_final_settings
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,15 @@ def test_other_experiments_hold_only_slices_of_the_80(evidence, name):
     assert set(map(tuple, slices[["patient", "slice"]].to_numpy())) <= ours
     if EXPERIMENTS[name].dealt != "slices":
         assert slices.groupby("patient")["fold"].nunique().max() == 1
+
+
+def test_the_shipped_settings_are_those_that_the_folds_by_patient_chose(evidence, tmp_path):
+    folds = evidence.folds
+    folds = folds[folds["experiment"] == "ours"]
+    temperature = float(folds["temperature"].median())
+    write_final_settings(folds, OURS, evidence.provenance["patients"], temperature, tmp_path)
+    for name in ("detector.json", "segmenter.json"):
+        assert (tmp_path / name).read_text() == (LGG / name).read_text()
 
 
 def test_everything_that_is_shipped_stays_small():

@@ -32,7 +32,6 @@ from utils.evidence.recipes import (
     Recipe,
     patient_of_row,
 )
-from utils.evidence.tables import EXPERIMENTS
 from utils.models import resnet50
 from utils.models.files import saving
 from utils.models.files.settings import Postprocessing
@@ -53,10 +52,6 @@ from utils.tables import read_table, write_table
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 PIECES = ((0, False), (100, False), (0, True))
 NEIGHBOURS = (0.0, 0.25)
-# Experiments with our recipe whose tested patients were held out whole.
-OURS_BY_PATIENT = [
-    name for name, one in EXPERIMENTS.items() if one.recipe == "ours" and one.dealt != "slices"
-]
 SHIPPED = ("segmenter.keras", "segmenter.json", "detector.keras", "detector.json")
 # For the slice probability, the maps are always averaged over neighbouring slices.
 SCORE_NEIGHBOURS = 0.25
@@ -476,9 +471,12 @@ def _usual(chosen: pd.Series, kind: type) -> float | int | bool:
 
 
 def _choices(path: Path, needed: str) -> pd.DataFrame:
-    """Return what the folds of our recipe chose that held out whole patients."""
+    """Return what the folds by patient of our recipe chose.
+
+    Not those that leave out an institution: what is shipped has seen patients of all.
+    """
     found = read_table(path) if path.exists() else pd.DataFrame({"experiment": []})
-    found = found[found["experiment"].isin(OURS_BY_PATIENT)]
+    found = found[found["experiment"] == "ours"]
     if needed not in found or found[needed].isna().all():
         raise config.CourseError(f"{path}: no fold done; run the experiment ours first")
     return found

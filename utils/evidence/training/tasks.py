@@ -111,7 +111,7 @@ def planned(work: Work, arguments: argparse.Namespace) -> list[Task]:
     CourseError
         For a fold or an attempt that is not known.
     """
-    from utils.evidence.training.folds import OURS_BY_PATIENT, is_done
+    from utils.evidence.training.folds import is_done
 
     pairs = [] if arguments.no_folds else chosen_folds(arguments)
     tasks, of_ours = [], []
@@ -131,7 +131,7 @@ def planned(work: Work, arguments: argparse.Namespace) -> list[Task]:
                       tuple(one.name for one in folds), CHOOSING_SECONDS)
             )  # fmt: skip
         tasks += folds
-        of_ours += [one.name for one in folds if experiment in OURS_BY_PATIENT]
+        of_ours += [one.name for one in folds if experiment == "ours"]
     if arguments.final:
         tasks.append(
             _task("models to ship, trained on all patients", "final", (work,),
