@@ -36,7 +36,7 @@ SPOILED = (
     "def {name}(*given):\n    raise ValueError('no idea')",
     "{name} = 1 / 0",
 )
-LOOK_SECONDS = 0.1
+LOOK_SECONDS, MEMORY_SECONDS = 0.1, 1.0  # adding up memory takes processor time
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def write_submissions(folder: Path, count: int, chance: random.Random) -> None:
         number = NUMBERS[place % len(NUMBERS)]
         names = [each.name for each in check.ALL if each.notebook == number]
         spoiled = {name: chance.choice(SPOILED) for name in names if chance.random() < 0.3}
-        cells = [_spoil(cell, spoiled) for cell in solutions[number]]
+        cells = [spoil(cell, spoiled) for cell in solutions[number]]
         path = folder / f"student-{place:03d}" / f"{number}.ipynb"
         path.parent.mkdir(parents=True)
         path.write_text(graded.notebook(*cells), encoding="utf-8")
@@ -67,7 +67,7 @@ def _cells(number: str) -> list[str]:
     return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
-def _spoil(cell: str, spoiled: dict[str, str]) -> str:
+def spoil(cell: str, spoiled: dict[str, str]) -> str:
     for name, how in spoiled.items():
         if f"check.{name}({name})" in cell:
             return how.format(name=name) + "\n" + cell
@@ -78,13 +78,14 @@ def run(folder: Path, out: Path, jobs: int, kill_after: float | None = None) -> 
     """Run the command; kill it after so many seconds, if it runs so long."""
     command = [sys.executable, "-m", "utils.grade", str(folder), "--out", str(out)]
     command += ["--jobs", str(jobs)]
-    began, peak = time.monotonic(), 0
+    began, peak, measured = time.monotonic(), 0, 0.0
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             if kill_after is not None and time.monotonic() - began > kill_after:
                 process.kill()
                 return Run(time.monotonic() - began, peak / 2**20, True)
-            peak = max(peak, _held(process.pid))
+            if time.monotonic() - measured > MEMORY_SECONDS:
+                peak, measured = max(peak, _held(process.pid)), time.monotonic()
             time.sleep(LOOK_SECONDS)
     if process.returncode:
         raise SystemExit(f"the marking ended with status {process.returncode}")
