@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Run:
 
 def write_submissions(folder: Path, count: int, chance: random.Random) -> None:
     """Write so many notebooks, one a student."""
-    solutions = {number: _cells(number) for number in NUMBERS}
+    solutions = {number: code_cells(number, instructors) for number in NUMBERS}
     for place in range(count):
         number = NUMBERS[place % len(NUMBERS)]
         names = [each.name for each in check.ALL if each.notebook == number]
@@ -61,13 +62,15 @@ def write_submissions(folder: Path, count: int, chance: random.Random) -> None:
         path.write_text(graded.notebook(*cells), encoding="utf-8")
 
 
-def _cells(number: str) -> list[str]:
+def code_cells(number: str, edition: Callable) -> list[str]:
+    """Return the code cells of a notebook in an edition, `editions.instructors` or `students`."""
     (source,) = SOURCE.glob(f"{number}_*.py")
-    cells = instructors(read_source(source)).cells
+    cells = edition(read_source(source)).cells
     return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def spoil(cell: str, spoiled: dict[str, str]) -> str:
+    """Return a cell with another answer before its check, if it checks one of these exercises."""
     for name, how in spoiled.items():
         if f"check.{name}({name})" in cell:
             return how.format(name=name) + "\n" + cell

@@ -18,25 +18,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import graded
-from killed_marking import SPOILED, run, spoil
+from killed_marking import SPOILED, code_cells, run, spoil
 
 from utils import check
-from utils.notebooks.build import SOURCE, read_source
 from utils.notebooks.editions import instructors, students
 
 
 def write_submissions(folder: Path, count: int, chance: random.Random) -> set[str]:
     """Write all notebooks of so many students, and return who handed in the solutions."""
-    sources = {path.name[:2]: read_source(path) for path in sorted(SOURCE.glob("[0-9]*.py"))}
-    solved = {number: _code(instructors(source)) for number, source in sources.items()}
-    stubs = {number: _code(students(source)) for number, source in sources.items()}
+    numbers = sorted({each.notebook for each in check.ALL})
+    solved = {number: code_cells(number, instructors) for number in numbers}
+    stubs = {number: code_cells(number, students) for number in numbers}
     right = set()
     for place in range(count):
         student, kind = f"student-{place:03d}", chance.random()
         if kind < 0.5:
             right.add(student)
         (folder / student).mkdir()
-        for number in sources:
+        for number in numbers:
             names = [each.name for each in check.ALL if each.notebook == number]
             often = 0.3 if kind >= 0.7 else 0.0
             spoiled = {name: chance.choice(SPOILED) for name in names if chance.random() < often}
@@ -45,10 +44,6 @@ def write_submissions(folder: Path, count: int, chance: random.Random) -> set[st
             path = folder / student / f"{number}.ipynb"
             path.write_text(graded.notebook(*cells), encoding="utf-8")
     return right
-
-
-def _code(notebook) -> list[str]:
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def main() -> None:
