@@ -969,9 +969,8 @@ say("**What this figure shows.** " + " ".join(lines))
 #
 # Now to the mistake from [notebook 1](01_explore.ipynb). Each recipe was trained again with the
 # slices dealt at random, so that every tested slice has neighbours of the same patient in training.
-# The **inflation** is what that adds. To be fair, both are scored on **the same slices**: those
-# that both experiments have predicted. (A fold costs about half an hour, and there are many, so
-# that not every experiment has all of them; the table says on how much each comparison rests.)
+# The **inflation** is what that adds. Both are scored on **the same slices**, each of which was
+# tested once under either split; the table says how many these are.
 #
 # *Predict before you run: how much does the random split add to the mean Dice? And to the AUC?*
 
@@ -1025,16 +1024,16 @@ def told(named, measure):
 
 
 added = {name: gap.estimate for name, gap in gains(compared.splits, "dice").items()}
-smallest = "baseline recipe"  # has the fewest weights of the three
+smaller = "baseline recipe"  # its network has fewer weights than ours
 say(
     "**What this figure shows.** A point to the right of 0 is a score that the random split makes "
     "look better than it is; where the line of the interval crosses 0, these patients do not "
     f"decide. **Answer to the prediction.** Added to the mean Dice: "
     f"{told(compared.splits, 'dice')}. Added to the AUC: {told(compared.splits, 'auc')}."
     + (
-        f" The largest inflation of the Dice is that of the {smallest}, whose network is the "
-        "smallest of the three: the size of a network does not tell how much a leak flatters it."
-        if len(added) == len(compared.splits) and max(added, key=added.get) == smallest
+        f" The larger inflation of the Dice is that of the {smaller}, whose network is the "
+        "smaller one: the size of a network does not tell how much a leak flatters it."
+        if len(added) == len(compared.splits) and max(added, key=added.get) == smaller
         else ""
     )
 )
@@ -1120,17 +1119,14 @@ say_who_leads(compared.recipes, "the baseline")
 # %% tags=["hide-input", "nbval-check-output"]
 say(
     "**What this figure shows.** A point to the right of 0 is a score that is higher with our "
-    f"recipe. Dice: {told(compared.recipes, 'dice')}. AUC: {told(compared.recipes, 'auc')}. A "
-    "split that is missing is not computed yet."
+    f"recipe. Dice: {told(compared.recipes, 'dice')}. AUC: {told(compared.recipes, 'auc')}."
 )
 
 # %% [markdown]
-# Which recipe would you have taken if you had seen one of these results only? They rest on
-# different slices: each takes what both recipes predicted under that split. Still, the table of
-# inflation above, for each recipe on its own slices, says that a leak does not add the same to
-# every model. Presumably it pays most to the one that memorises best; that is an explanation, not
-# something that these tables measure. Either way a leak can spoil more than a number: it can spoil
-# the choice between two models.
+# Which recipe would you have taken if you had seen one of these results only? The leak does not add
+# the same to every model, as the table of inflation above says. Presumably it pays most to the one
+# that memorises best; that is an explanation, not something that these tables measure. Either way a
+# leak can spoil more than a number: it can spoil the choice between two models.
 #
 # The interval belongs to the *difference* within patients
 # ([paired comparison](../docs/glossary.md#paired-comparison)).
@@ -1143,8 +1139,8 @@ say(
 # patients were predicted by the model that knew none of them.
 #
 # *Predict before you run: look up, in the output below "The tables", how many patients each
-# institution has. For which will leaving them out cost the most Dice?* (An institution that is not
-# in the table is not computed yet.)
+# institution has. For which will leaving them out cost the most Dice?* (EZ has one patient, and was
+# not left out.)
 
 # %% tags=["nbval-check-output"]
 columns = ["left out", "measure", "on", "known", "left out ", "difference"]
@@ -1176,11 +1172,8 @@ say(
 )
 
 # %% tags=["hide-input", "nbval-check-output"]
-names = "ours", "leave_institution_out"
-if names[1] not in evidence.others:
-    names = "earlier_patient_split", "earlier_institution_out"
 learnt = evidence.folds.set_index(["experiment", "fold"])["training_patients"]
-known, without = (learnt[name] for name in names)
+known, without = learnt["ours"], learnt["leave_institution_out"]
 no_fewer = without.index[without >= known.max()]
 say(
     "Two things change at once: the models have not seen the institution's scanners, and they "
@@ -1214,7 +1207,7 @@ say(
 # them a little or a few of them much?*
 
 # %% tags=["nbval-check-output"]
-columns = ["patients", "measure", "on", "earlier", "ours", "ours minus earlier"]
+columns = ["split", "measure", "on", "earlier", "ours", "ours minus earlier"]
 show_rows(compared.earlier, columns)
 say_who_leads(compared.earlier, "the earlier recipe")
 
@@ -1229,7 +1222,7 @@ print(f"the ten largest gains make {100 * ten / gain.sum():.0f} % of the sum of 
 print(f"below {FAILED}: {(pairs['dice_before'] < FAILED).sum()} before, {len(failed)} now")
 
 # %% tags=["hide-input", "nbval-check-output"]
-known = compared.earlier["known institutions"].dice.difference
+known = compared.earlier["split by patient"].dice.difference
 say(
     f"**Answer to the prediction.** By {format_interval(known, sign=True)}. {(gain > 0).sum()} of "
     f"{len(gain)} patients gain, half of all at most {gain.median():.3f}; the largest single gain "

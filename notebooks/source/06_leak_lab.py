@@ -561,11 +561,10 @@ check.choose_penalty(choose_penalty)
 #
 # Training real networks under both splits takes hours, so it is not part of this notebook. The
 # numbers below come from tables computed beforehand on patients of the real LGG cohort; [notebook
-# 5](05_evidence.ipynb) shows the same comparisons and says how many folds each rests on. Each
-# recipe was trained under both splits. "Our recipe" is the one described in notebook 5; the
-# baseline recipe is rebuilt from an earlier public course that this one started from: a smaller
-# network, trained from scratch on slices with tumour only. Each gap is computed over the slices
-# that both models predicted, with an interval over patients.
+# 5](05_evidence.ipynb) shows the same comparisons. Each recipe was trained under both splits. "Our
+# recipe" is the one described in notebook 5; the baseline recipe is rebuilt from an earlier public
+# course that this one started from: a smaller network, trained from scratch on slices with tumour
+# only. Each gap is computed over the same slices under both splits, with an interval over patients.
 #
 # *Predict before you run: will the gap of these networks lie above 0, too? For all recipes?*
 

@@ -23,13 +23,13 @@ from utils.evidence.tables import INSTITUTIONS, KEYS, OTHERS, Evidence, fold_nam
 # Name -> the experiment that the difference is measured from, and the other one.
 SPLITS = {
     "our recipe": ("ours", "ours_random_split"),
-    "earlier recipe": ("earlier_patient_split", "earlier_random_split"),
     "baseline recipe": ("baseline_patient_split", "baseline_random_split"),
 }
 RECIPES = {
     "split by patient": ("baseline_patient_split", "ours"),
     "random split of slices": ("baseline_random_split", "ours_random_split"),
 }
+EARLIER = {"split by patient": ("earlier_patient_split", "ours")}
 NOT_YET = "not computed yet"
 TOGETHER = "all"
 NAMES = {
@@ -38,8 +38,6 @@ NAMES = {
     "baseline_random_split": "baseline recipe, random split of slices",
     "leave_institution_out": "our recipe, one institution left out",
     "earlier_patient_split": "earlier recipe, split by patient",
-    "earlier_random_split": "earlier recipe, random split of slices",
-    "earlier_institution_out": "earlier recipe, one institution left out",
 }
 
 
@@ -193,7 +191,7 @@ def _pair(first: pd.DataFrame, second: pd.DataFrame, statistic) -> Pair:
 def compare_named(
     evidence: Evidence, pairs: dict[str, tuple[str, str]]
 ) -> dict[str, Comparison | None]:
-    """Return the comparisons of `SPLITS` or `RECIPES`, by name."""
+    """Return the comparisons of `SPLITS`, `RECIPES` or `EARLIER`, by name."""
     return {
         name: compare(experiment(evidence, first), experiment(evidence, second))
         for name, (first, second) in pairs.items()
@@ -215,55 +213,16 @@ def institutions_left_out(evidence: Evidence) -> dict[str, Comparison | None]:
     -------
     dict of str to Comparison or None
         By institution, for those that are computed; with more than one of them, last of all
-        together as `TOGETHER`, "so far" where some are missing. Until our recipe is there, of the
-        earlier one, and named so. Empty if neither is there yet.
+        together as `TOGETHER`, "so far" where some are missing. Empty if none is there yet.
     """
-    ours = _by_institution(evidence.slices, experiment(evidence, "leave_institution_out"))
-    if ours:
-        return ours
-    known, unknown = (
-        experiment(evidence, name) for name in ("earlier_patient_split", "earlier_institution_out")
-    )
-    if known is None:
+    left_out = experiment(evidence, "leave_institution_out")
+    if left_out is None:
         return {}
-    earlier = _by_institution(known, unknown)
-    return {f"{name}, earlier recipe": found for name, found in earlier.items()}
-
-
-def since_the_earlier_recipe(evidence: Evidence) -> dict[str, Comparison | None]:
-    """Return what our recipe changed, compared with the one before it.
-
-    First is the earlier recipe, second ours.
-
-    Returns
-    -------
-    dict of str to Comparison or None
-        Of all patients under the split by patient; then by institution, of models that knew no
-        patient of it, for those that both experiments hold, as `institutions_left_out` does.
-    """
-    known = compare(experiment(evidence, "earlier_patient_split"), evidence.slices)
-    first, second = (
-        experiment(evidence, name) for name in ("earlier_institution_out", "leave_institution_out")
-    )
-    if first is None or second is None:
-        return {"known institutions": known}
-    unknown = _by_institution(first, second[second["institution"].isin(first["institution"])])
-    return {"known institutions": known} | {
-        f"{name} left out": found for name, found in unknown.items()
-    }
-
-
-def _by_institution(
-    first: pd.DataFrame, second: pd.DataFrame | None
-) -> dict[str, Comparison | None]:
-    """Return the comparisons for the institutions in `second`, if there are several also of all."""
-    if second is None:
-        return {}
-    parts = dict(list(second.groupby("institution", sort=True)))
+    parts = dict(list(left_out.groupby("institution", sort=True)))
     if len(parts) > 1:
         together = TOGETHER if len(parts) == len(INSTITUTIONS) else f"{TOGETHER} so far"
-        parts[together] = second
-    return {name: compare(first, rows) for name, rows in parts.items()}
+        parts[together] = left_out
+    return {name: compare(evidence.slices, rows) for name, rows in parts.items()}
 
 
 def compare_all(evidence: Evidence) -> AllComparisons:
@@ -272,7 +231,7 @@ def compare_all(evidence: Evidence) -> AllComparisons:
         compare_named(evidence, SPLITS),
         compare_named(evidence, RECIPES),
         institutions_left_out(evidence) or {"any institution": None},
-        since_the_earlier_recipe(evidence),
+        compare_named(evidence, EARLIER),
     )
 
 

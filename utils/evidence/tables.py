@@ -34,8 +34,6 @@ EXPERIMENTS = {
     "baseline_random_split": Experiment("baseline", "slices"),
     "leave_institution_out": Experiment("ours", "institutions"),
     "earlier_patient_split": Experiment("earlier", "patients"),
-    "earlier_random_split": Experiment("earlier", "slices"),
-    "earlier_institution_out": Experiment("earlier", "institutions"),
 }
 FOLDS = 5  # of an experiment that deals patients or slices
 INSTITUTIONS = ("CS", "DU", "FG", "HT")  # EZ has one patient

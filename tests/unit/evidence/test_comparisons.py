@@ -127,32 +127,11 @@ def test_institutions_left_out_are_compared_one_by_one_and_together():
     assert comparisons.institutions_left_out(evidence()) == {}
 
 
-def test_until_ours_is_there_the_earlier_recipe_stands_for_it_by_name():
-    left_out = OTHER.assign(fold=OTHER["institution"])
-    earlier = {"earlier_patient_split": OURS, "earlier_institution_out": left_out}
-    found = comparisons.institutions_left_out(evidence(**earlier))
-    assert list(found) == [f"{name}, earlier recipe" for name in ("DU", "HT", "all so far")]
-    found = comparisons.institutions_left_out(evidence(**earlier, leave_institution_out=left_out))
-    assert list(found) == ["DU", "HT", "all so far"]
-    del earlier["earlier_patient_split"]
-    assert comparisons.institutions_left_out(evidence(**earlier)) == {}
-
-
-def test_the_earlier_recipe_is_compared_where_both_experiments_hold_the_patients():
-    ours = OTHER.assign(fold=OTHER["institution"])
-    before = OURS.assign(fold=OURS["institution"])
-    before = before[before["institution"] == "HT"]
-    found = comparisons.since_the_earlier_recipe(
-        evidence(leave_institution_out=ours, earlier_institution_out=before)
-    )
-    assert found["known institutions"] is None
-    assert list(found) == ["known institutions", "HT left out"]
-    # From the earlier recipe to ours: of B's tumour 10 of 20 pixels are met, then all.
-    assert (found["HT left out"].dice.first, found["HT left out"].dice.second) == (0.5, 1.0)
-
-    found = comparisons.since_the_earlier_recipe(evidence(earlier_patient_split=OTHER))
-    assert list(found) == ["known institutions"]
-    assert (found["known institutions"].dice.first, found["known institutions"].slices) == (1.0, 5)
+def test_the_earlier_recipe_is_compared_with_ours_under_the_split_by_patient():
+    found = comparisons.compare_named(evidence(earlier_patient_split=OTHER), comparisons.EARLIER)
+    # From the earlier recipe to ours: 1.0 to 0.5.
+    assert found["split by patient"].dice.difference.estimate == -0.5
+    assert found["split by patient"].slices == 5
 
 
 def test_the_folds_that_are_there():
@@ -164,6 +143,6 @@ def test_the_folds_that_are_there():
 
 def test_all_comparisons_have_their_names_before_they_are_made():
     found = comparisons.compare_all(evidence())
-    assert list(found.splits) == ["our recipe", "earlier recipe", "baseline recipe"]
+    assert list(found.splits) == ["our recipe", "baseline recipe"]
     assert list(found.recipes) == ["split by patient", "random split of slices"]
     assert {one for named in found for one in named.values()} == {None}
