@@ -58,7 +58,8 @@ def bootstrap_patients(
     doi 10.1111/j.1467-9868.2007.00593.x).
     The interval is the percentile one: it stays within the statistic's range and exists for
     medians and perfect scores, where BCa, whose correction divides by the spread of the
-    leave-one-out values, does not. With few patients (under 20, say) it is a little too narrow.
+    leave-one-out values, does not. With few patients (under 20, say) it is too narrow, the more so
+    the fewer they are: see the coverage in notebook 5.
 
     Parameters
     ----------
@@ -247,6 +248,7 @@ def clustering(table: pd.DataFrame, column: str) -> Clustering:
     weighted = (sizes**2).sum() / rows
     usual = (rows - weighted) / (patients - 1)
     total = between + (usual - 1) * within
-    correlation = float((between - within) / total) if total else np.nan
+    # Where nothing varies the total is not always 0: a mean may differ in the last digit.
+    correlation = float((between - within) / total) if values.min() < values.max() else np.nan
     factor = float(np.sqrt(np.maximum(0.0, 1 + (weighted - 1) * correlation)))
     return Clustering(float(weighted), correlation, factor)

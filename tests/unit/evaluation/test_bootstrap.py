@@ -119,8 +119,9 @@ def test_patients_with_many_rows_count_more():
     assert clustering(table, "value").rows == pytest.approx((1 + 9) / 4)
 
 
-def test_where_nothing_varies_there_is_no_correlation():
-    found = clustering(table_of([1.0, 1.0], rows=3), "value")
+@pytest.mark.parametrize("value", [1.0, 0.1])  # the mean of nine times 0.1 is not quite 0.1
+def test_where_nothing_varies_there_is_no_correlation(value):
+    found = clustering(table_of([value] * 3, rows=3), "value")
     assert np.isnan(found.correlation)
     assert np.isnan(found.factor)
 
