@@ -62,7 +62,15 @@ def paired_reading(
     farthest = change.abs().idxmax()
     rest = change.drop(farthest).mean()
     leader = names[0] if below > above else names[1]
-    turns = rest * change.mean() < 0
+    without = f"Without this patient the mean difference would be {rest:+.3f}"
+    if len(change) == 1:
+        without = "There is no other patient."
+    elif rest * change.mean() == 0:
+        without += "."
+    elif rest * change.mean() < 0:
+        without += ": **one patient turns the mean round.**"
+    else:
+        without += ", with the same sign."
     if below == above:
         end = "By the count neither is ahead."
     elif (change.mean() > 0) == (above > below):
@@ -75,10 +83,8 @@ def paired_reading(
         f"come about with a probability {_of(chance)} (the *sign test*: toss a coin for each "
         f"patient). The mean difference, {names[1]} minus {names[0]}, is "
         f"{format_interval(difference, sign=True)}. The largest single one is that of {farthest}: "
-        f"{first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with {names[1]}. Without "
-        f"this patient the mean difference would be {rest:+.3f}"
-        + (": **one patient turns the mean round.** " if turns else ", with the same sign. ")
-        + end
+        f"{first[farthest]:.2f} with {names[0]}, {second[farthest]:.2f} with {names[1]}. "
+        f"{without} {end}"
     )
 
 
@@ -200,6 +206,12 @@ def worst_reading(patients: pd.DataFrame) -> str:
         ``patient, tumour_px, predicted_px, overlap_px, dice``, as `patient_table` returns them.
     """
     worst = patients.loc[patients["dice"].idxmin()]
+    named = f"The worst patient is {worst['patient']}, with a Dice of {worst['dice']:.2f}"
+    if not worst["tumour_px"]:
+        return (
+            f"{named}: there is no tumour to be drawn, and the network draws "
+            f"{worst['predicted_px']:.0f} pixels."
+        )
     missed = 1 - worst["overlap_px"] / worst["tumour_px"]
     extra = (worst["predicted_px"] - worst["overlap_px"]) / worst["tumour_px"]
     verdict = (
@@ -209,10 +221,9 @@ def worst_reading(patients: pd.DataFrame) -> str:
     )
     rank = int((patients["tumour_px"] < worst["tumour_px"]).sum()) + 1
     return (
-        f"The worst patient is {worst['patient']}, with a Dice of {worst['dice']:.2f}. Of the "
-        f"tumour's pixels {100 * missed:.0f} % are missed, and an area of {100 * extra:.0f} % of "
-        f"its size is drawn beside it: {verdict}. Counted from the smallest, this tumour is number "
-        f"{rank} of {len(patients)}."
+        f"{named}. Of the tumour's pixels {100 * missed:.0f} % are missed, and an area of "
+        f"{100 * extra:.0f} % of its size is drawn beside it: {verdict}. Counted from the "
+        f"smallest, this tumour is number {rank} of {len(patients)}."
     )
 
 

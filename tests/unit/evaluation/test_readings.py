@@ -29,6 +29,14 @@ def test_one_patient_who_turns_the_mean_round_is_named():
     assert "By the count one is ahead, by the mean the other." in said
 
 
+def test_a_mean_that_one_patient_makes_alone_is_not_said_to_keep_its_sign_without_them():
+    second = FIRST.replace(0.0, 0.4)  # of d
+    said = readings.paired_reading(FIRST, second, ("one", "two"), UNSURE)
+    assert "Without this patient the mean difference would be +0.000. By the count" in said
+    said = readings.paired_reading(FIRST[3:], SECOND[3:], ("one", "two"), UNSURE)
+    assert "0.70 with two. There is no other patient. By the count" in said
+
+
 def test_where_count_and_mean_agree_nobody_turns_it():
     said = readings.paired_reading(FIRST[:3], SECOND[:3], ("one", "two"), UNSURE)
     assert "turns the mean round" not in said and "with the same sign" in said
@@ -91,6 +99,17 @@ def test_a_worst_patient_whose_tumour_is_in_no_mask_is_not_called_drawn_too_much
     assert "100 % are missed" in said and "400 % of its size" in said
     assert "nothing that is left after post-processing lies on the tumour" in said
     assert "too much" not in said
+
+
+def test_a_worst_patient_without_tumour_has_no_shares_of_it():
+    table = pd.DataFrame(
+        [("a", 100, 100, 90, 0.9), ("b", 0, 200, 0, 0.0)],
+        columns=["patient", "tumour_px", "predicted_px", "overlap_px", "dice"],
+    )
+    assert readings.worst_reading(table) == (
+        "The worst patient is b, with a Dice of 0.00: there is no tumour to be drawn, and the "
+        "network draws 200 pixels."
+    )
 
 
 @pytest.mark.parametrize(
