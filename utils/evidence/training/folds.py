@@ -98,6 +98,7 @@ def run_fold(
     settings |= {
         "training_patients": len(set(patient_of_row(run.part("train").table))),
         "validation_patients": len(set(patient_of_row(run.part("validation").table))),
+        # Of several networks, each of which keeps its best epoch, that of the one that is best.
         "epochs": int(history["epoch"][history["val_dice"].idxmax()]),
         "seconds": round(settings["seconds"] + history["seconds"].sum()),
         "hd95": HD95_NOW,
