@@ -937,8 +937,9 @@ print(f"  tumour slices not flagged: {missed.sum()} of {has_tumour.sum()}")
 # %% tags=["hide-input", "nbval-check-output"]
 tables, errors = statistics.reliability(slices), statistics.calibration_errors(slices)
 figure = plots_detection.reliability(tables, errors, SOURCE)
-alt = "Share of slices with tumour over the mean predicted probability, ten bins each. " + " ".join(
-    f"{words}: calibration error {error:.3f}." for words, error in errors.items()
+alt = "Share of slices with tumour over the mean predicted probability. " + " ".join(
+    f"{words}: {len(tables[words])} bins, calibration error {error:.3f}."
+    for words, error in errors.items()
 )
 show(figure, alt, FIGURES, "05_calibration")
 

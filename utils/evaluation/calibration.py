@@ -123,7 +123,8 @@ def reliability_table(
     patients : ndarray
         Whose slices they are.
     bins : int
-        Number of bins; fewer if there are fewer slices.
+        Number of bins; fewer if there are fewer slices, or if many have one probability: equal ones
+        share a bin.
     resamples, seed : int
         Of the bootstrap.
 
@@ -211,7 +212,8 @@ def expected_calibration_error(
     labels : array-like of bool or 0/1, shape (n,)
     probabilities : array-like of float, shape (n,), 0..1
     bins : int
-        Number of bins; fewer if there are fewer slices.
+        Number of bins; fewer if there are fewer slices, or if many have one probability: equal ones
+        share a bin.
 
     Returns
     -------
