@@ -28,8 +28,10 @@ class Strength:
     ----------
     rotation : float
         Degrees.
-    scale, shift : float
-        Shares of the picture's side.
+    scale : float
+        Natural logarithm of the factor.
+    shift : float
+        Share of the picture's side, across and down.
     gain, gamma : float
         Natural logarithms of the factor and of the exponent, for each sequence.
     drop : float

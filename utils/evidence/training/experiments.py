@@ -23,7 +23,6 @@ def fold_split(table: pd.DataFrame, dealt: str, fold: str) -> pd.DataFrame:
         What is dealt into folds.
     fold : str
         One of `fold_names`.
-    seed : int
 
     Returns
     -------
