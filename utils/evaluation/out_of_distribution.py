@@ -20,7 +20,8 @@ class Familiar:
     Attributes
     ----------
     mean, scale : ndarray of float, shape (features,)
-        Each feature is brought to mean 0 and standard deviation 1 first.
+        Each feature is brought to mean 0 and standard deviation 1 first; one that does not vary
+        stays in its own unit.
     covariance : sklearn.covariance.LedoitWolf
         Fitted to that; shrunk towards a multiple of the identity, without which the inverse of a
         covariance of many features from few slices is mostly noise (Ledoit and Wolf 2004, doi
@@ -76,7 +77,8 @@ def fit_familiar(features: np.ndarray) -> Familiar:
             "needed to learn what is familiar"
         )
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    # The deviation of equal values is not always 0: their mean may differ in the last digit.
+    scale = np.where(np.ptp(features, axis=0) > 0, scale, 1.0)
     covariance = LedoitWolf(assume_centered=True).fit((features - mean) / scale)
     return Familiar(mean, scale, covariance)
 

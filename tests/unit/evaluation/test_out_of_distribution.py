@@ -55,9 +55,13 @@ def test_units_do_not_matter(gain, offset):
     assert fam.fit_familiar(other).distance(other) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_constant_feature_is_no_division_by_zero():
-    features = np.column_stack([cloud(50), np.full(50, 7.0)])
-    assert np.isfinite(fam.fit_familiar(features).distance(features)).all()
+@pytest.mark.parametrize("value", [7.0, 0.1])  # the mean of fifty times 0.1 is not quite 0.1
+def test_a_constant_feature_counts_in_its_own_unit(value):
+    features = np.column_stack([cloud(50), np.full(50, value)])
+    familiar = fam.fit_familiar(features)
+    assert np.isfinite(familiar.distance(features)).all()
+    assert familiar.scale[2] == 1
+    assert familiar.distance(features[:1] + np.array([0, 0, 0.1]))[0] < 10
 
 
 def test_more_features_than_slices_can_be_inverted():
