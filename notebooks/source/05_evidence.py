@@ -640,7 +640,8 @@ overfits sooner |
 | Prediction | one network, asked once | two networks, each also asked about the mirror image | \
 what errs differently averages out |
 | Refinement | none | by the patient's own grey levels | this tumour, not tumours in general |
-| Pieces | all, or the largest | those with evidence | the largest may be the wrong one |
+| Pieces | all, those from some size on, or the largest | those with evidence | the largest may be \
+the wrong one |
 | Chosen on | validation patients | the patients that the other folds test | those who \
 validate in one fold are few |""")
 
