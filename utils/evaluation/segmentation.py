@@ -357,6 +357,7 @@ def dice_conventions(slices: pd.DataFrame, batch: int = BATCH) -> pd.DataFrame:
     >>> dict(zip(scores["convention"], scores["dice"].tolist()))["slices, empty = 0"]
     0.25
     """
+    slices = slices.reset_index(drop=True)  # tables that were put together repeat their labels
     patients = patient_table(slices)["dice"]
     counts = slices[["tumour_px", "predicted_px", "overlap_px"]].astype(float)
     one, zero, skipped = (_slice_dice(counts, empty) for empty in (1.0, 0.0, np.nan))

@@ -222,8 +222,11 @@ def test_dice_conventions_by_hand():
     assert table["largest slice"] == pytest.approx((0.5 + 1) / 2)
 
 
-def test_dice_conventions_keep_to_the_row_labels_of_a_filtered_table():
+@pytest.mark.parametrize("labels", [[1, 2, 3, 4], [3, 1, 4, 2], [0, 1, 0, 1]])
+def test_dice_conventions_do_not_depend_on_the_row_labels(labels):
+    # The last are those of two tables that were put together as they were.
     slices = slices_table(("a", 0, 5, 0), ("a", 10, 10, 5), ("b", 4, 4, 4), ("b", 0, 0, 0))
-    filtered = slices.iloc[1:]
-    expected = segmentation.dice_conventions(filtered.reset_index(drop=True))
-    pd.testing.assert_frame_equal(segmentation.dice_conventions(filtered), expected)
+    expected = segmentation.dice_conventions(slices)
+    assert expected.set_index("convention")["dice"]["largest slice"] == (0.5 + 1) / 2
+    found = segmentation.dice_conventions(slices.set_axis(labels))
+    pd.testing.assert_frame_equal(found, expected)
