@@ -1255,8 +1255,8 @@ say(
 #   taken on these very patients. That flatters both sides alike;
 # - **steps after the networks** (the rows with a name in brackets) need no training: the same maps
 #   are turned into masks in two ways, and the difference is that step's alone. They show a
-#   weaker refinement than the one that the folds chose in the end, and other thresholds; those
-#   stand in the model card;
+#   weaker refinement than the one that the folds chose in the end; what each fold chose stands in
+#   `results/lgg/folds.csv`;
 # - **a name is not all**: "all sequences" also has the grey levels changed in training, as the
 #   table of differences says, since no network that sees three sequences was trained without it.
 #
