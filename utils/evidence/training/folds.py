@@ -251,7 +251,8 @@ def _choose_on_validation(run: Run, maps: dict, rows: pd.DataFrame) -> dict:
 def choose_postprocessing(run: Run, maps: dict, chosen: np.ndarray):
     """Return the settings with the best mean patient Dice on some rows, and that Dice.
 
-    At the size of the maps, which is faster than at that of the files.
+    At the size of the maps, which is faster than at that of the files. A ``minimum_px`` is counted
+    in pixels of the maps here and in those of the files later, where a piece has more of them.
 
     Parameters
     ----------
