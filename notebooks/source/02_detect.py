@@ -299,12 +299,13 @@ from utils.models.inference import predict_images
 from utils.plots import detection as plots_detection
 from utils.plots.style import new_figure, show, styled
 
+rightly = "means removed, blue-green-red\n(right)"
 prepared = {
     "0 to 255, as stored": example,
     "divided by 255\n(wrong for this network)": example / 255,
-    "means removed, blue-green-red\n(right)": preprocess(example.copy()),
+    rightly: preprocess(example.copy()),
 }
-figure = plots_detection.preprocessing(prepared, run.describe("train"))
+figure = plots_detection.preprocessing(prepared, run.describe("train"), turned_round=[rightly])
 
 # %% tags=["hide-input"]
 show(
@@ -318,10 +319,11 @@ show(
 )
 
 # %% [markdown]
-# The three images look alike, because a plotting program stretches whatever it is given. The
-# network does not: compare the ranges above the images and the histograms below them. Divided by
-# 255, the whole slice lies between 0 and 1, where the network was trained on differences of
-# hundreds.
+# The three images look alike, because a plotting program stretches whatever it is given. (On the
+# right the channels were turned back for the drawing, so that a colour means the same sequence
+# everywhere.) The network does not: compare the ranges above the images and the histograms below
+# them. Divided by 255, the whole slice lies between 0 and 1, where the network was trained on
+# differences of hundreds.
 #
 # What does the mistake do to the features? We send a sample of slices through the network both
 # ways. (`preprocess_input` changes an array of floats in place, so we give it a copy.)

@@ -1,6 +1,6 @@
 """Figures of notebook 02: training, ROC, calibration, and what the detector looks at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -273,7 +273,9 @@ def error_gallery(
 
 
 @styled
-def preprocessing(variants: Mapping[str, np.ndarray], source: str) -> Figure:
+def preprocessing(
+    variants: Mapping[str, np.ndarray], source: str, turned_round: Collection[str] = ()
+) -> Figure:
     """Show what a network is given under several ways of preparing the same slice.
 
     Parameters
@@ -281,6 +283,9 @@ def preprocessing(variants: Mapping[str, np.ndarray], source: str) -> Figure:
     variants : mapping of str to ndarray (height, width, 3)
         By name, the float values that reach the first layer.
     source : str
+    turned_round : collection of str
+        Names of the variants whose channels are in reverse order. They are drawn in the order of
+        the files, so that a colour stands for the same sequence in every panel.
     """
     columns = len(variants)
     title = "The same slice, prepared in different ways: the values a network sees"
@@ -289,6 +294,7 @@ def preprocessing(variants: Mapping[str, np.ndarray], source: str) -> Figure:
     low = min(variant.min() for variant in variants.values())
     high = max(variant.max() for variant in variants.values())
     for column, (name, variant) in enumerate(variants.items()):
+        variant = variant[..., ::-1] if name in turned_round else variant
         spread = max(float(np.ptp(variant)), 1e-9)
         draw_slice(grid[0, column], (variant - variant.min()) / spread)
         grid[0, column].set_title(f"{name}\n{variant.min():.1f} to {variant.max():.1f}", fontsize=9)

@@ -174,6 +174,17 @@ def test_a_grad_cam_map_without_a_peak_says_so_and_has_no_cross():
     assert texts[0][0].startswith("no peak")
 
 
+def test_a_colour_stands_for_the_same_sequence_however_the_channels_are_ordered():
+    slice_ = np.zeros((4, 4, 3)) + np.array([10.0, 100.0, 200.0])  # pre-contrast, FLAIR, post
+    variants = {"as stored": slice_, "reversed": slice_[..., ::-1]}
+    figure = plots_detection.preprocessing(variants, SOURCE, turned_round=["reversed"])
+    *_, left, right = figure.axes
+    assert [each.get_label() for each in left.patches] == ["pre-contrast", "FLAIR", "post-contrast"]
+    for one, other in zip(left.patches, right.patches, strict=True):
+        assert to_hex(one.get_edgecolor()) == to_hex(other.get_edgecolor())
+        assert np.array_equal(one.get_xy(), other.get_xy())
+
+
 def test_lines_and_dots_of_a_paired_comparison_say_by_colour_who_is_better():
     first = pd.DataFrame({"patient": list("abc"), "dice": [0.5, 0.5, 0.5]})
     second = first.assign(dice=[0.504, 0.6, 0.4])  # neither, better, worse
