@@ -398,9 +398,9 @@ check.patient_of(patient_of)
 # %% [markdown]
 # ## Six patients
 #
-# From the smallest tumour to the largest, each in the slice where it is largest. These are the
-# images that the models of the next notebooks will see: brought to a smaller size and to one common
-# scale of grey, which is explained below.
+# From the smallest tumour to the largest, by the pixels in all slices together, each in the slice
+# where it is largest. These are the images that the models of the next notebooks will see: brought
+# to a smaller size and to one common scale of grey, which is explained below.
 
 # %%
 by_patient = summarise_patients(run.table).sort_values("tumour_px", ignore_index=True)
@@ -414,16 +414,16 @@ figure = plots_cohort.gallery(images, outlines, names, run.describe())
 area = run.table.tumour_px[largest].to_numpy()
 alt = (
     "Six patients, one per column, in three channels. The tumour's border is drawn on FLAIR, where "
-    f"the tumour is brighter than its surroundings; from left to right its area grows from "
-    f"{area[0]} to {area[-1]} pixels."
+    "the tumour is brighter than its surroundings; from left to right its area is "
+    f"{', '.join(map(str, area))} pixels."
 )
 show(figure, alt, run.figures, "01_gallery")
 bright = [np.median(one[..., 1][shape > 0]) for one, shape in zip(images, outlines, strict=True)]
 order = np.argsort(bright)
 display(
     Markdown(
-        f"**What it shows.** The largest of the six areas is {area[-1] / area[0]:.0f} times the "
-        f"smallest. On FLAIR the tumour's median grey level goes from {bright[order[0]]:.0f} in "
+        f"**What it shows.** The largest of the six areas is {area.max() / area.min():.0f} times "
+        f"the smallest. On FLAIR the tumour's median grey level goes from {bright[order[0]]:.0f} in "
         f"{chosen.iloc[order[0]]} to {bright[order[-1]]:.0f} in {chosen.iloc[order[-1]]}, on a "
         "scale on which the mean of every head is 96: some tumours shine, others are only a shade "
         "lighter than the brain around them."
