@@ -202,10 +202,12 @@ check.area_under_roc(area_under_roc)
 # %% [markdown]
 # ## A network that has seen a million photographs
 #
-# **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) has 50 layers with weights,
-# arranged in five stages. `keras.applications` has the network, and weights that were trained on
-# ImageNet: 1.3 million photographs of dogs, ships and teapots. `weights="imagenet"` would download
-# them; we give the path of a file, because the course keeps them on your machine.
+# **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) is called after the 50
+# convolutions and dense layers that an image passes on its way through it, in five stages. (Keras
+# gives every step a layer of its own, additions too, and so will count more.) `keras.applications`
+# has the network, and weights that were trained on ImageNet: 1.3 million photographs of dogs, ships
+# and teapots. `weights="imagenet"` would download them; we give the path of a file, because the
+# course keeps them on your machine.
 #
 # What is all of that worth? To know it, the same network is also trained from random weights. That
 # takes longest, so `start_apart` begins it now, in a process of its own, and we go on meanwhile; we

@@ -1505,8 +1505,10 @@ display(Markdown(readings.paired_reading(first, second, names, difference)))
 # seed the losses may change places, since this was one training each. Three seeds of every setting,
 # as in the table further up, are the least that "this loss is better" takes. The course goes on
 # with focal Tversky, whatever came out here: choosing the loss by the held-out patients would be
-# fitting to them. By the validation patients one could choose; where they prefer the other by a
-# hundredth, as they may, ten patients and one training each do not decide it.
+# fitting to them. By the validation patients one could choose, and with some seeds, the default one
+# among them, they prefer the other. But ten patients and one training each do not decide a
+# difference of a few hundredths: in the table further up, the three seeds of one and the same
+# setting lie up to five hundredths apart.
 
 # %% [markdown]
 # ### Exercise 3.10 · On whom does a comparison rest?

@@ -640,8 +640,9 @@ print("\nrecipes whose whole interval of the Dice gap lies above 0:", ", ".join(
 # <details><summary>Answer</summary>
 #
 # (c). In the last figure the order of two values of C under a random split is not their order by
-# patient. (b) would be right if the leak added the same amount to both models; but it adds more to
-# the one that memorises more, which may be P.
+# patient. (a) would be right, and the lead the same, if the leak added the same amount to both
+# models; but it adds more to the one that memorises more, which may be P. Then P's lead shrinks, as
+# (b) says, or turns into a lag, and the random split does not tell which.
 #
 # </details>
 
