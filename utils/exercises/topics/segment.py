@@ -151,9 +151,10 @@ DECODER_STEP = Exercise(
 
 
 def _coarsest(output) -> str | None:
-    shape = tuple(int(length) for length in output)
-    if len(shape) != 3:
-        return f"you give {len(shape)} lengths; three are asked for: height, width, channels"
+    lengths = list(output)
+    if len(lengths) != 3:  # counted first: of a batch's shape, as Keras tells it, one is None
+        return f"you give {len(lengths)} lengths; three are asked for: height, width, channels"
+    shape = tuple(int(length) for length in lengths)
     if shape[0] != shape[1]:
         return "height and width differ; the image is a square and stays one"
     if shape[0] in (4, 16):

@@ -143,6 +143,7 @@ WRONG = {
         "five halvings": ((4, 4, 512), "one step off"),
         "channels stay": ((8, 8, 32), "32 channels"),
         "side only": ((8, 8), "2 lengths"),
+        "of a batch, as Keras tells it": ((None, 8, 8, 256), "4 lengths"),
         "no halving": ((128, 128, 256), "128 is not"),
         "one number": (8, "not the kind"),
         "a word": ("8x8", "not the kind"),
