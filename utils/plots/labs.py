@@ -95,8 +95,8 @@ def split_scores(scores: pd.DataFrame, source: str) -> Figure:
         )
         axes.plot(values.mean(), place, "D", color=ORANGE, markeredgecolor=BLACK, markersize=9,
                   label="mean" if not place else None)  # fmt: skip
-    axes.set_yticks(range(len(groups)), [f"split by\n{name}" for name, _ in groups])
-    axes.set(xlabel="AUC of the tested slices", ylabel="what stays together")
+    axes.set_yticks(range(len(groups)), [name.replace(" ", "\n") for name, _ in groups])
+    axes.set(xlabel="AUC of the tested slices", ylabel="split by")
     axes.legend(loc="upper left")
     return figure
 
