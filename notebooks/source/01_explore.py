@@ -424,9 +424,9 @@ display(
     Markdown(
         f"**What it shows.** The largest of the six areas is {area.max() / area.min():.0f} times "
         "the smallest. On FLAIR the tumour's median grey level goes from "
-        f"{bright[order[0]]:.0f} in {chosen.iloc[order[0]]} to {bright[order[-1]]:.0f} in {chosen.iloc[order[-1]]}, on a "
-        "scale on which the mean of every head is 96: some tumours shine, others are only a shade "
-        "lighter than the brain around them."
+        f"{bright[order[0]]:.0f} in {chosen.iloc[order[0]]} to {bright[order[-1]]:.0f} in "
+        f"{chosen.iloc[order[-1]]}, on a scale on which the mean of every head is 96: some tumours "
+        "shine, others are only a shade lighter than the brain around them."
     )
 )
 

@@ -23,9 +23,9 @@
 # matter? For which patients does the network fail?
 #
 # **You need** [notebook 1](01_explore.ipynb) (slices, masks, the split by patient); [notebook
-# 2](02_detect.ipynb) helps but is not needed. The notebook takes about 2 minutes on two processor
-# cores, and 2 GB of memory. With the ten exercises, plan two hours. The top of notebook 1 explains
-# how exercises work, and the [glossary](../docs/glossary.md) explains the terms.
+# 2](02_detect.ipynb) helps but is not needed. The notebook takes two to three minutes on two
+# processor cores, and 2 GB of memory. With the ten exercises, plan two hours. The top of notebook 1
+# explains how exercises work, and the [glossary](../docs/glossary.md) explains the terms.
 
 # %% tags=["parameters"]
 cohort = "simulated"
@@ -283,10 +283,10 @@ display(
 # normalisation](../docs/glossary.md#batch-normalisation) and a [ReLU](../docs/glossary.md#relu),
 # with a **shortcut** around them, so that the block only has to learn what to *change* about its
 # input ([He et al. 2016](https://arxiv.org/abs/1603.05027)). With `stride=2` it halves the
-# resolution. Two tensors that are added must have the same shape: where resolution or channels
-# change, a 1 x 1 convolution in the shortcut sees to that. To keep the code short, ours has one
-# everywhere; the paper leaves the shortcut alone where it can. The convolutions need no bias: the
-# normalisation that follows would take it off again.
+# resolution. Two tensors (as Keras calls its arrays) that are added must have the same shape: where
+# resolution or channels change, a 1 x 1 convolution in the shortcut sees to that. To keep the code
+# short, ours has one everywhere; the paper leaves the shortcut alone where it can. The convolutions
+# need no bias: the normalisation that follows would take it off again.
 
 # %%
 import keras
