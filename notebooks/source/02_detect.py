@@ -25,7 +25,7 @@
 # 3. *Preprocessing*: done wrongly, nothing fails, and the score falls.
 # 4. *Freeze and build*: of many million weights about a thousand are left to train.
 # 5. *Compile and fit* the last layer: seconds. The network learns its training patients by heart.
-# 6. *Unfreeze and fine-tune*: half a minute, and worth measuring against all that came before.
+# 6. *Unfreeze and fine-tune*: about a minute, and worth measuring against all that came before.
 # 7. *Threshold, curves, calibration, errors*: from a score to an answer that one can rely on, or
 #    not.
 #
@@ -864,7 +864,7 @@ print({name: round(value, 3) for name, value in at_start.items()})
 # A training that takes long should survive a crash. `progress` gives `fit` callbacks that write a
 # log (`CSVLogger`), the weights of the epoch with the lowest validation loss (`ModelCheckpoint`),
 # and the state after each epoch; if the notebook is run again, it goes on from there. With the
-# default budget this takes seconds, with the real cohort minutes.
+# default budget this takes about a minute, with the real cohort many.
 
 # %%
 progress = training.Resume(
