@@ -202,12 +202,12 @@ check.area_under_roc(area_under_roc)
 # %% [markdown]
 # ## A network that has seen a million photographs
 #
-# **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) is called after the 50
-# convolutions and dense layers that an image passes on its way through it, in five stages. (Keras
-# gives every step a layer of its own, additions too, and so will count more.) `keras.applications`
-# has the network, and weights that were trained on ImageNet: 1.3 million photographs of dogs, ships
-# and teapots. `weights="imagenet"` would download them; we give the path of a file, because the
-# course keeps them on your machine.
+# **ResNet50** ([He et al. 2016](https://arxiv.org/abs/1512.03385)) is called after the 50 layers
+# that an image passes on its way through it: 49 [convolutions](../docs/glossary.md#convolution), in
+# five stages, and the last layer. (Keras gives every step a layer of its own, additions too, and so
+# counts more.) `keras.applications` has the network, and weights that were trained on ImageNet: 1.3
+# million photographs of dogs, ships and teapots. `weights="imagenet"` would download them; we give
+# the path of a file, because the course keeps them on your machine.
 #
 # What is all of that worth? To know it, the same network is also trained from random weights. That
 # takes longest, so `start_apart` begins it now, in a process of its own, and we go on meanwhile; we
@@ -457,7 +457,8 @@ print(f"base_model.trainable = … {trained(base_model):>10,}")
 #
 # Now put the parts together. The preprocessing goes into the network as its first layers, so that
 # nobody can forget it. The base is frozen. The last layer weighs the 1024 maxima and gives one
-# number, the [*logit*](../docs/glossary.md#logit); a sigmoid makes it a probability.
+# number, the [*logit*](../docs/glossary.md#logit); a [sigmoid](../docs/glossary.md#sigmoid) makes
+# it a probability.
 #
 # In the call of `ResNet50`, `include_top=False` leaves out ImageNet's classes, `weights` is the
 # file of what ImageNet taught, and `input_tensor` puts our preprocessing in front. Each layer of
@@ -537,9 +538,9 @@ check.frozen_detector(frozen_detector)
 # What is frozen gives the same output for the same image, in every epoch. So the frozen part, up
 # to the middle of the fourth stage, runs over the cohort once, and the output is stored; what is
 # trained on top reads it. The price: images cannot be changed at random in every epoch
-# (augmented), because the stored output belongs to one version of each. So each training slice is
-# stored twice: as it is, and in a copy that was mirrored, turned, shifted, and made brighter or
-# darker at random.
+# ([augmented](../docs/glossary.md#augmentation)), because the stored output belongs to one version
+# of each. So each training slice is stored twice: as it is, and in a copy that was mirrored,
+# turned, shifted, and made brighter or darker at random.
 #
 # A frozen [batch normalisation](../docs/glossary.md#batch-normalisation) is one factor and one
 # offset for each channel. For the stored output both were multiplied into the convolution before
@@ -575,7 +576,8 @@ print(scaled[in_training].shape, "to train on,", scaled[in_validation].shape, "t
 
 # %% [markdown]
 # A model is trained in three steps. **Build** it. **Compile** it: say which
-# [optimiser](../docs/glossary.md#optimiser) changes the weights, which
+# [optimiser](../docs/glossary.md#optimiser) changes the weights, how far it moves them in a step
+# (the [learning rate](../docs/glossary.md#learning-rate)), which
 # [loss](../docs/glossary.md#loss) it makes smaller, and which metrics are reported. **Fit** it to
 # the training data. The loss is the [cross-entropy](../docs/glossary.md#cross-entropy): small if
 # the probability of what is true is high.
