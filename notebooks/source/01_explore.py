@@ -285,10 +285,14 @@ display(
     Markdown(
         f"**What you see.** The tumours run through {counts[0]}, {counts[1]} and {counts[2]} "
         "slices. On FLAIR the border is easiest to follow; before contrast agent a tumour is a "
-        "darker patch in some patients, and hardly visible in others. In "
-        f"{brightest}, {100 * share:.0f} % of the tumour lights up after contrast agent: compare "
-        "the first sequence with the third. The outline follows what is bright on FLAIR in all "
-        "three."
+        "darker patch in some patients, and hardly visible in others. "
+        + (
+            f"In {brightest}, {100 * share:.0f} % of the tumour lights up after contrast agent: "
+            "compare the first sequence with the third. "
+            if share >= 0.005
+            else "In none of them does the contrast agent light anything up. "
+        )
+        + "The outline follows what is bright on FLAIR in all three."
     )
 )
 
