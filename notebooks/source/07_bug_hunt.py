@@ -757,9 +757,9 @@ words = (
     f"**What the symptom shows.** The indices of the six images are {each[0]:.2f} for the large "
     f"tumour and at most {max(each[1:]):.2f} for the others; their mean is {np.mean(each):.2f}, "
     f"and {score:.2f} is reported. The large tumour has {100 * areas[0] / areas.sum():.0f} % of "
-    "the batch's tumour pixels, so it decides the pooled ratio nearly alone. With another seed "
-    "the areas differ, and the two numbers with them; the larger the largest tumour, the further "
-    "apart."
+    "the batch's tumour pixels and weighs as much in the pooled ratio; in a mean it is one image "
+    f"of {len(rows)}. With another seed the areas differ, and the two numbers with them; the "
+    "larger the largest tumour, the further apart."
 )
 display(Markdown(words))
 
@@ -826,7 +826,7 @@ from utils.cohort.features import simple_features
 model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
 model.fit(simple_features(train), train.labels)
 described = simple_features(test)
-sizes = [1, 16, 50, 100, 150, 200]
+sizes = [number for number in (1, 16, 50, 100, 150, 200) if number <= len(test)]
 accuracies = [
     100 * bugs_scores.accuracy_in_batches(model.predict, described, test.labels, batch_size)
     for batch_size in sizes
