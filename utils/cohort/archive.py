@@ -74,8 +74,26 @@ def unpack_cohort(
         target = _default_target(archive, folder, members, digest) if target is None else target
         target = Path(target)
         with tell_disk_errors(target):
-            _unpack(archive, source, members, target, digest)
+            _unpack(archive, source, members, behind_links(target), digest)
     return target
+
+
+def behind_links(folder: Path) -> Path:
+    """Return the folder that is meant: where a link is given, the one that it leads to.
+
+    Links to a larger disk are common, and a folder cannot be renamed to the name of a link.
+
+    Raises
+    ------
+    CourseError
+        If it leads nowhere: the disk may be missing.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise CourseError(
+            f"{folder}: is a link that leads nowhere; make the folder that it leads to, or remove "
+            "the link"
+        )
+    return Path(os.path.realpath(folder))
 
 
 def _unpack(archive, source, members, target: Path, digest: str) -> None:

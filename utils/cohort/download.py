@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cohort.archive import tell_disk_errors
+from utils.cohort.archive import behind_links, tell_disk_errors
 from utils.cohort.layout import PatientFiles, find_cohort_folder, list_patients
 from utils.cohort.tiff import read_mask
 from utils.config import DATA, CourseError, reason
@@ -50,8 +50,9 @@ EXPECTED = Counts(110, 3929, 1373)
 def download(root: str | os.PathLike = DATA / "lgg", expected: Counts = EXPECTED) -> Path:
     """Download the cohort with kagglehub and check that it is whole.
 
-    The archive and what is unpacked from it stand in a hidden folder beside `root`, where a
-    killed download is taken up again; only a complete, checked cohort gets the name `root`.
+    The archive and what is unpacked from it stand in a hidden folder beside `root` (beside what
+    it leads to, if it is a link), where a killed download is taken up again; only a complete,
+    checked cohort gets the name `root`.
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ def download(root: str | os.PathLike = DATA / "lgg", expected: Counts = EXPECTED
     with tell_disk_errors(root):
         if root.exists() and not (root.is_dir() and not any(root.iterdir())):
             return _check_present(root, expected)
-        kept = root.with_name(f".{root.name}.download")
+        place = behind_links(root)
+        kept = place.with_name(f".{place.name}.download")
         kept.mkdir(parents=True, exist_ok=True)
         try:
             found = find_cohort_folder(_fetch(kept))
@@ -90,7 +92,7 @@ def download(root: str | os.PathLike = DATA / "lgg", expected: Counts = EXPECTED
                 f"{found}: holds {counts}, not {expected}; delete {kept} and download again"
             )
         (found / "LICENCE.txt").write_text(LICENCE, encoding="utf-8")
-        os.replace(found, root)
+        os.replace(found, place)
         shutil.rmtree(kept)
     return root
 

@@ -117,6 +117,26 @@ def test_another_folder_is_never_overwritten(tmp_path, kaggle_zip):
     assert unpack_cohort(kaggle_zip, target) == target
 
 
+def test_a_link_to_an_empty_folder_on_another_disk_is_followed(tmp_path, kaggle_zip, cohort):
+    for name in ("large", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "large" / "mine").mkdir()
+    target = tmp_path / "data" / "lgg"
+    target.symlink_to(tmp_path / "large" / "mine")
+    assert unpack_cohort(kaggle_zip, target) == target
+    assert target.is_symlink()
+    assert names_of(tmp_path / "large" / "mine") == names_of(cohort)
+    assert os.listdir(tmp_path / "data") == ["lgg"]
+    assert os.listdir(tmp_path / "large") == ["mine"]
+
+
+def test_a_link_that_leads_nowhere_is_told_before_anything_is_unpacked(tmp_path, kaggle_zip):
+    target = tmp_path / "data"
+    target.symlink_to(tmp_path / "disk that was taken out" / "lgg")
+    assert_one_line([target, "leads nowhere", "remove the link"], unpack_cohort, kaggle_zip, target)
+    assert sorted(os.listdir(tmp_path)) == ["archive.zip", "data", "original"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

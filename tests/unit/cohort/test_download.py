@@ -81,6 +81,26 @@ def test_the_folder_to_download_to_may_be_given_by_dots(tmp_path, kaggle, monkey
         assert len(read_cohort(tmp_path / name)) == 5
 
 
+def test_a_link_to_an_empty_folder_on_another_disk_is_followed(tmp_path, kaggle):
+    kaggle()
+    for folder in ("large/mine", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    root = tmp_path / "data" / "lgg"
+    root.symlink_to(tmp_path / "large" / "mine")
+    assert download(root, COUNTS) == root
+    assert len(read_cohort(tmp_path / "large" / "mine")) == 5
+    assert os.listdir(root.parent) == ["lgg"]
+    assert os.listdir(tmp_path / "large") == ["mine"]
+
+
+def test_a_link_that_leads_nowhere_is_told_before_the_download(tmp_path, kaggle):
+    kaggle(error=AssertionError("downloaded"))
+    root = tmp_path / "lgg"
+    root.symlink_to(tmp_path / "disk that was taken out")
+    assert_one_line([root, "leads nowhere", "remove the link"], download, root, COUNTS)
+    assert os.listdir(tmp_path) == ["lgg"]
+
+
 def test_counts_are_those_of_the_files(tmp_path):
     write_small_cohort(tmp_path)
     assert count_cohort(tmp_path) == COUNTS
