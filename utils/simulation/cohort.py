@@ -150,7 +150,8 @@ def _claim(root: Path, description: dict) -> None:
             f"seed {found.get('seed')}); choose another folder or delete this one"
         )
     if not found:
-        if root.is_dir() and any(root.iterdir()):
+        # Hidden: what systems put into folders, and a marker that a killed run left half written.
+        if root.is_dir() and any(path.name[0] != "." for path in root.iterdir()):
             raise config.CourseError(f"{root}: not empty and no simulated cohort; choose another")
         config.write_json(marker, {**description, "complete": False})
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.config import CourseError
+from utils.config import CourseError, read_json
 from utils.simulation import cohort as cohort_module
 from utils.simulation.cohort import (
     INSTITUTIONS,
@@ -141,3 +141,11 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     with pytest.raises(CourseError, match="not empty"):
         simulate_cohort(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_run_killed_in_its_first_moment_left_does_not_stop_the_next(tmp_path):
+    # A marker under its temporary name, and what a Mac puts into a folder that was looked at.
+    for name in (".cohort-x1y2z3_4.json", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    cohort_module._claim(tmp_path, cohort_module._describe(1, seed=0))
+    assert not read_json(tmp_path / "cohort.json")["complete"]
