@@ -111,18 +111,15 @@ export function brainModeTables(volume) {
     const limit = SCALP * Math.max(height, width);
     addLevels(counts, thin, marks(deep, (one) => one > limit));
   }
-  const tables = [];
-  for (const [channel, count] of counts.entries()) {
-    count.fill(0, 0, Math.max(1, floors[channel]));
-    if (!count.some((n) => n > 0)) return headMeanTables(volume);
+  counts.forEach((count, channel) => count.fill(0, 0, Math.max(1, floors[channel])));
+  if (!counts.some((count) => count.some((n) => n > 0))) return headMeanTables(volume);
+  return counts.map((count) => {
+    if (!count.some((n) => n > 0)) return new Uint8Array(256); // black in the brain, and stays it
     const mode = argmax(gaussianFilter(count, SMOOTHED_LEVELS, "constant"));
-    tables.push(
-      Uint8Array.from(count, (_, level) =>
-        Math.min(255, Math.max(0, rint(level * (BRAIN_MODE / Math.max(1, mode))))),
-      ),
+    return Uint8Array.from(count, (_, level) =>
+      Math.min(255, Math.max(0, rint(level * (BRAIN_MODE / Math.max(1, mode))))),
     );
-  }
-  return tables;
+  });
 }
 
 /** utils.cohort.framing.head_square: {top, left, side} around the head in all slices. */

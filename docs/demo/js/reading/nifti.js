@@ -18,6 +18,11 @@ const LONGEST_AXIS = 2048;
 const MOST_VOXELS = 2 ** 27; // what a browser tab can hold as floats
 const LARGEST = 1e30;
 
+// Of 32-bit floats: what rounding may take from the length of a quaternion.
+const SLACK = 3 * 2 ** -23;
+// Two placements that differ by more are told: utils.patient.grid.
+const APART_MM = 1;
+
 const NOT_NIFTI = "is not a NIfTI volume, or only its beginning; copy it again, or convert the " +
   "DICOM series with dcm2niix";
 
@@ -26,10 +31,11 @@ export const isNiftiName = (name) => /\.nii(\.gz)?$/i.test(name);
 /** The name of a file without the suffix of NIfTI. */
 export const stemOf = (name) => name.replace(/\.nii(\.gz)?$/i, "");
 
-/** The matrix of the quaternion that a header holds. */
+/** The matrix of the quaternion that a header holds, or null where it is none of a turn. */
 function quaternAffine(float, pixdim) {
   let [b, c, d] = [float(256), float(260), float(264)];
   const rest = 1 - (b * b + c * c + d * d);
+  if (!(rest > -SLACK)) return null;
   const a = rest > 0 ? Math.sqrt(rest) : 0;
   const scale = rest < 0 ? 1 / Math.sqrt(b * b + c * c + d * d) : 1;
   [b, c, d] = [b * scale, c * scale, d * scale];
@@ -45,8 +51,7 @@ function quaternAffine(float, pixdim) {
 
 /** Where there is neither sform nor qform: NIfTI's fallback, as nibabel takes it. */
 function baseAffine(shape, pixdim) {
-  const sizes = pixdim.slice(1, 4).map((one) => one || 1);
-  sizes[0] = -sizes[0];
+  const sizes = [-pixdim[1], pixdim[2], pixdim[3]];
   return [0, 1, 2].map((i) => {
     const row = [0, 0, 0, (-sizes[i] * (shape[i] - 1)) / 2];
     row[i] = sizes[i];
@@ -57,13 +62,12 @@ function baseAffine(shape, pixdim) {
 /**
  * Read a file's header and check it.
  *
- * @returns {object} shape, volumes, affine (3 x 4, in mm), stated, and how the voxels are stored
+ * @returns {object} shape, volumes, affine (3 x 4, in mm), stated, apartMm (by how much sform and
+ *   qform disagree), and how the voxels are stored
  */
 function readHeader(bytes, name) {
-  if (bytes.length < 352) throw new InputError(`${name}: ${NOT_NIFTI}.`);
+  checkKind(bytes, name);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const mark = String.fromCharCode(...bytes.subarray(344, 347));
-  if (mark !== "n+1") throw new InputError(`${name}: ${NOT_NIFTI}.`);
   const little = view.getInt32(0, true) === 348;
   const float = (place) => view.getFloat32(place, little);
   const short = (place) => view.getInt16(place, little);
@@ -90,24 +94,69 @@ function readHeader(bytes, name) {
       `${name}: holds no plain grey values (type ${code}); save it as 16 bit whole numbers or as ` +
         "32 bit floats.",
     );
+  // Sizes are positive, whatever stands there, as nibabel mends them: no sign may mirror a head.
   const pixdim = Array.from({ length: 4 }, (_, i) => float(76 + 4 * i));
+  for (const i of [1, 2, 3]) pixdim[i] = Math.abs(pixdim[i]) || 1;
   const [qform, sform] = [short(252), short(254)];
-  let affine;
-  if (sform > 0)
-    affine = [0, 1, 2].map((i) => [0, 1, 2, 3].map((j) => float(280 + 16 * i + 4 * j)));
-  else affine = qform > 0 ? quaternAffine(float, pixdim) : baseAffine(shape, pixdim);
   const unit = UNIT_MM[bytes[123] & 7] ?? 1;
-  affine = affine.map((row) => row.map((one) => one * unit));
-  checkPlacement(name, affine);
+  const inMm = (rows) => rows?.map((row) => row.map((one) => one * unit)) ?? null;
+  const bySform =
+    sform > 0 && inMm([0, 1, 2].map((i) => [0, 1, 2, 3].map((j) => float(280 + 16 * i + 4 * j))));
+  const byQform = qform > 0 && inMm(quaternAffine(float, pixdim));
+  const affine = bySform || (qform > 0 ? byQform : inMm(baseAffine(shape, pixdim)));
+  const offset = float(108) || 352;
   let [slope, inter] = [float(112), float(116)];
   if (!Number.isFinite(slope) || slope === 0) [slope, inter] = [1, 0];
+  if (!affine || !(offset >= 352) || !Number.isFinite(inter))
+    throw new InputError(`${name}: its header is damaged; copy it again, or export it again.`);
+  checkPlacement(name, affine);
   return {
     name, shape, affine, code, little, slope, inter,
     volumes: more[0] ?? 1,
     stated: sform > 0 || qform > 0,
-    offset: Math.max(352, float(108)),
+    apartMm: sform > 0 && qform > 0 ? apartMm(shape, bySform, byQform) : 0,
+    offset: Math.trunc(offset),
     placing: bytes.slice(0, 348),
   };
+}
+
+/** Refuse what is no single file of NIfTI-1, saying what it is. */
+function checkKind(bytes, name) {
+  const [mark, mark2] = [344, 4].map((at) => String.fromCharCode(...bytes.subarray(at, at + 3)));
+  if (mark === "n+1" && bytes.length >= 352) return;
+  const other =
+    mark === "ni1" || mark2 === "ni2" ? "is the header of a pair" : mark2 === "n+2" && "is NIfTI-2";
+  throw new InputError(
+    other
+      ? `${name}: ${other}, which this page does not read; save it as one file of NIfTI-1.`
+      : `${name}: ${NOT_NIFTI}.`,
+  );
+}
+
+/** By how much two placements put the corners apart: utils.patient.axial.disagreement_mm. */
+function apartMm(shape, one, other) {
+  if (!other) return Infinity;
+  let most = 0;
+  for (let corner = 0; corner < 8; corner++) {
+    const at = [0, 1, 2].map((axis) => ((corner >> axis) & 1) * (shape[axis] - 1));
+    one.forEach((row, i) => {
+      const apart = row.map((value, j) => value - other[i][j]);
+      most = Math.max(
+        most, Math.abs(apart[0] * at[0] + apart[1] * at[1] + apart[2] * at[2] + apart[3]),
+      );
+    });
+  }
+  return most;
+}
+
+/** What a reader should know about where a file's voxels lie: utils.patient.grid.notes_on_space. */
+export function notesOnPlacement({ stated, apartMm: apart }) {
+  if (!stated) return ["The file does not say how it is oriented; NIfTI's fallback was taken."];
+  if (!(apart > APART_MM)) return [];
+  const told = Number.isFinite(apart) ? ` that lie up to ${Math.round(apart)} mm apart` : "";
+  return [
+    `The header places the voxels in two ways${told}; its sform was taken: check left and right.`,
+  ];
 }
 
 /** Length of each of the matrix's columns: the edges of a voxel, in mm. */
@@ -159,10 +208,17 @@ export async function readNifti(bytes, name) {
   const header = readHeader(plain, name);
   const [size, getter] = TYPES[header.code];
   const count = header.shape[0] * header.shape[1] * header.shape[2];
-  if (header.offset + count * size * header.volumes > plain.length)
+  const needed = header.offset + count * size * header.volumes;
+  if (needed > plain.length)
     throw new InputError(
-      `${name}: damaged or cut short (${plain.length} bytes, its header says ` +
-        `${header.offset + count * size * header.volumes}); copy it again.`,
+      `${name}: damaged or cut short (${plain.length} bytes, its header says ${needed}); copy it ` +
+        "again.",
+    );
+  const plane = header.shape[0] * header.shape[1] * size;
+  if (plain.length - needed >= Math.max(plane, 4096))
+    throw new InputError(
+      `${name}: holds ${plain.length - needed} bytes more than its header says; its size is stated ` +
+        "wrongly: export it again.",
     );
   const values = (volume) => {
     const start = plain.byteOffset + header.offset + volume * count * size;

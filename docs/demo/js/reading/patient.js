@@ -4,7 +4,7 @@ import { FRAME, PIXEL_MM, fromFrame, fromSlices, gridOf, placeFrame, toFrame, to
   "./axial.js";
 import { InputError } from "./errors.js";
 import { measure, to8Bit } from "./grey_levels.js";
-import { isNiftiName, readNifti, stemOf } from "./nifti.js";
+import { isNiftiName, notesOnPlacement, readNifti, stemOf } from "./nifti.js";
 import { isPng, readPng } from "./png.js";
 import { readTiff } from "./tiff.js";
 
@@ -91,6 +91,9 @@ function inOrder(files) {
   return { name, slices: slices.map(({ file }) => file), masks: parts.length - slices.length };
 }
 
+const notLookedAt = (masks) =>
+  masks === 1 ? "A mask file was not looked at." : `${masks} mask files were not looked at.`;
+
 async function fromSliceFiles(files) {
   const { name, slices, masks } = inOrder(files);
   let volume = null;
@@ -115,22 +118,73 @@ async function fromSliceFiles(files) {
   if (empty)
     throw new InputError(`${name}: its FLAIR is empty, every pixel is ${flair}; export it again.`);
   const notes = ["Slices in TIFF or PNG do not say which side is left, nor how large a pixel is."];
-  if (masks) notes.push(`${masks} mask files were not looked at.`);
+  if (masks) notes.push(notLookedAt(masks));
   if (slices.length === 1)
     notes.push("One slice alone: the network was trained to see its neighbours as well.");
   return { name, volume, grid: null, start: null, spacing: null, notes };
 }
 
-/** Which sequence a file's name says, in the words that nobody can misread; null: none of them. */
+/** Words about contrast that utils.patient.sequences weighs up; here they leave it open. */
+const OF_CONTRAST = new RegExp(
+  "^(?:(?:with|mit)?(?:contrast\\w*|kontrast\\w*|gd\\w*|gad\\w*|dotarem|magnevist|prohance|" +
+    "multihance|dtpa|ce|m?km|mdc|enh|enhanced|inj\\w*)|after|nach|post\\w+)$",
+);
+/** So only beside a T1; alone they may be anything. */
+const BESIDE_T1 = ["c", "cm", "pc", "plus"];
+/** When a picture was taken says nothing about contrast: "T1_post_op". */
+const WHEN = new RegExp(
+  "(?<![a-z])(?:session|ses|visit|timepoint|tp)[-_ ]?(?:pre|post)?(?![a-z])|(?<![a-z])" +
+    "(?:pre|post|peri|intra)[-_ ]?(?:op|operative?|operation|operatory|surg[a-z]*|tx|rt|rx|crt|" +
+    "treatment|treat|therapy|radio[a-z]*|radiation|chemo[a-z]*|resection|biopsy)(?![a-z])",
+  "g",
+);
+/** Words, and the signs of "w/o" and "C-", that deny it. */
+const DENIED = new RegExp(
+  "(?<![a-z0-9])(?:no|non?[a-z]*|not|un|vor|sin|sem|without|wo|w[-_ ]o|ohne|okm|sans|senza|minus|" +
+    "native?|plain|unenhanced|before|pre[a-z]*)(?![a-z0-9])|(?<![a-z0-9])-[a-z]|[a-z]-(?=$|[_. ])",
+);
+/** What is no sequence of ours, whatever else its name says, and T1s named by their method. */
+const OTHERS = new Set([
+  "dce", "dsc", "perf", "perfusion", "subtraction", "subtracted", "subtr", "phase", "real", "imag",
+  "imaginary", "ktrans", "map", "mapping", "t1map", "dwi", "adc", "swi", "asl", "dti", "pd", "pdw",
+  "bold", "mra", "tof", "ct", "pet", "mprage", "mpr", "mp2rage", "spgr", "fspgr", "bravo",
+]);
+/** Drawn, where no sequence is named beside it. */
+const DRAWN = /^(?:tumou?rs?|lesions?|glioma?|wt|oedema|edema)/;
+/** "FLAIR_to_T1" is a FLAIR that lies on the grid of a T1. */
+const TARGET = new RegExp(
+  "[-_. ](?:to|in|on|onto|into|space)[-_ ]?(?:t1|t2|flair|mni|sri)[a-z0-9]*|" +
+    "(?<![t_. -])2(?:t1|flair|mni)[a-z0-9]*",
+  "g",
+);
+
+/**
+ * Which sequence a file's name says, in the words that nobody can misread.
+ *
+ * @returns {string|null} "pre", "flair", "post" or "mask"; "other": something else; "unclear": it
+ *   can be read in two ways; null: no sequence at all
+ */
 function kindOf(name) {
-  const words = stemOf(name).toLowerCase().split(/[^a-z0-9]+/);
+  const plain = stemOf(name).toLowerCase().replace(WHEN, "_").replace(TARGET, "_");
+  const words = plain.split(/[^a-z0-9]+/);
   const has = (...wanted) => words.some((word) => wanted.includes(word));
-  const found = [];
   if (has("mask", "seg", "label", "segmentation")) return "mask";
-  if (has("flair", "t2f")) found.push("flair");
-  if (has("post", "t1ce", "t1c", "t1gd", "t1post")) found.push("post");
-  else if (has("pre", "t1", "t1n", "t1w", "t1pre")) found.push("pre");
-  return found.length === 1 ? found[0] : null;
+  const last = words.length > 1 ? words[words.length - 1] : "";
+  if (words.some((word) => OTHERS.has(word)) || ["ph", "sub"].includes(last)) return "other";
+  const flair = has("flair", "t2f", "tirm") || (has("dark") && has("fluid"));
+  const t1 = words.filter((word) => word.startsWith("t1"));
+  if (flair) return t1.length ? "unclear" : "flair";
+  if (words.some((word) => word.startsWith("t2"))) return "other";
+  if (!t1.length && words.some((word) => DRAWN.test(word))) return "unclear";
+  const post = has("post", "t1ce", "t1c", "t1gd", "t1post");
+  const pre = has("pre", "t1n", "t1pre");
+  const told = plain.includes("+") || words.some((word) => OF_CONTRAST.test(word));
+  if (post) return pre || DENIED.test(plain) ? "unclear" : "post";
+  if (pre) return words.some((word) => /^(?:after|nach|post)/.test(word)) ? "unclear" : "pre";
+  if (told) return "unclear";
+  if (!t1.length) return null;
+  const plainly = t1.every((word) => word === "t1" || word === "t1w");
+  return plainly && !has(...BESIDE_T1) ? "pre" : "unclear";
 }
 
 /** Tell the files of a patient apart by their names: pre, flair and post -> file. */
@@ -139,8 +193,15 @@ function tellApart(files) {
   for (const file of files) {
     const kind = kindOf(file.name);
     if (kind === "mask") continue;
-    if (!kind)
-      throw new InputError(`${file.name}: its name does not say which sequence it is; ${HOW_TO_NAME}.`);
+    if (kind === "other")
+      throw new InputError(
+        `${file.name}: its name says another sequence than the network knows; leave it out, or ` +
+          `${HOW_TO_NAME}.`,
+      );
+    if (!NAMES[kind])
+      throw new InputError(
+        `${file.name}: its name does not say for certain which sequence it is; ${HOW_TO_NAME}.`,
+      );
     if (sources[kind])
       throw new InputError(
         `${file.name}: a second file for ${NAMES[kind]}, beside ${sources[kind].name}; keep one.`,
@@ -152,6 +213,21 @@ function tellApart(files) {
   return sources;
 }
 
+/** Refuse a single file whose name says something else than what its volumes are taken as. */
+function checkNameSays({ name, volumes }) {
+  const kind = kindOf(name);
+  if (kind === null || (volumes === 1 ? kind === "flair" : kind === "unclear")) return;
+  const said =
+    { mask: "mask", other: "another sequence", unclear: "something else" }[kind] ?? NAMES[kind];
+  const taken =
+    volumes === 1
+      ? "a single volume is taken as FLAIR"
+      : "its 3 volumes are taken as pre-contrast, FLAIR and post-contrast";
+  throw new InputError(
+    `${name}: ${taken}, and its name says ${said}; give the FLAIR, or a file for each sequence.`,
+  );
+}
+
 async function openSequences(files) {
   if (files.length === 1) {
     const file = await readNifti(await files[0].bytes(), files[0].name);
@@ -160,12 +236,7 @@ async function openSequences(files) {
         `${file.name}: holds ${file.volumes} volumes, 3 are expected (pre-contrast, FLAIR, ` +
           "post-contrast, in this order); keep these, or give a file for each.",
       );
-    const kind = kindOf(file.name);
-    if (file.volumes === 1 && kind && kind !== "flair")
-      throw new InputError(
-        `${file.name}: a single volume is taken as FLAIR, and its name says ` +
-          `${NAMES[kind] ?? "mask"}; give the FLAIR, or a file for each sequence.`,
-      );
+    checkNameSays(file);
     const kinds = file.volumes === 3 ? ["pre", "flair", "post"] : ["flair"];
     const sequences = kinds.map((one, volume) => [one, { file, volume }]);
     return { name: stemOf(file.name), sequences: Object.fromEntries(sequences) };
@@ -175,7 +246,8 @@ async function openSequences(files) {
     sequences[kind] = { file: await readNifti(await file.bytes(), file.name), volume: 0 };
   const flair = sequences.flair.file;
   for (const { file } of Object.values(sequences)) checkSameGrid(file, flair);
-  return { name: stemOf(flair.name), sequences };
+  const masks = files.length - Object.keys(sequences).length;
+  return { name: stemOf(flair.name), sequences, masks };
 }
 
 function checkSameGrid(file, flair) {
@@ -216,11 +288,9 @@ function checkExtent(name, grid) {
     );
 }
 
-function notesOnSpace(grid) {
-  const notes = [];
+function notesOnSpace(file, grid) {
+  const notes = notesOnPlacement(file);
   const [, down, across] = grid.voxelMm;
-  if (!grid.stated)
-    notes.push("The file does not say how it is oriented; NIfTI's fallback was taken.");
   if (Math.max(across, down) > LONGEST_IN_PLANE_MM)
     notes.push(
       `Voxels are ${across.toFixed(1)} x ${down.toFixed(1)} mm in the axial plane: the volume was ` +
@@ -244,10 +314,11 @@ function framed({ file, volume }, levels, grid, start) {
 }
 
 async function fromNifti(files) {
-  const { name, sequences } = await openSequences(files);
+  const { name, sequences, masks } = await openSequences(files);
   const grid = gridOf(sequences.flair.file);
   checkExtent(sequences.flair.file.name, grid);
-  const notes = notesOnSpace(grid);
+  const notes = notesOnSpace(sequences.flair.file, grid);
+  if (masks) notes.push(notLookedAt(masks));
   const levels = {};
   for (const [kind, { file, volume }] of Object.entries(sequences)) {
     const data = toSlices(file.values(volume), grid);
@@ -277,8 +348,8 @@ async function fromNifti(files) {
   const { start, cutMm } = placeFrame(grid, box);
   if (cutMm > CUT_MM)
     notes.push(
-      `The head is larger than the frame of 240 mm: up to ${Math.round(cutMm)} mm of it are cut ` +
-        "off, and nothing is predicted there.",
+      `The ${box ? "head" : "file"} is larger than the frame of 240 mm: up to ` +
+        `${Math.round(cutMm)} mm of it are cut off, and nothing is predicted there.`,
     );
   const channels = {};
   for (const kind of ["pre", "flair", "post"])

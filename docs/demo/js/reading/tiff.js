@@ -60,14 +60,20 @@ function understand(tags, name) {
         "read; export the slice as the scanner made it.",
     );
   const samples = value(277, 1);
-  if ((tags.get(258) ?? [1]).some((bits) => bits !== 8) || value(339, 1) !== 1)
+  const other = (tags.get(258) ?? [1]).find((bits) => bits !== 8);
+  const signed = (tags.get(339) ?? [1]).some((format) => format !== 1);
+  if (other !== undefined || signed)
     throw new InputError(
-      `${name}: has ${value(258, 1)} bit pixels, 8 bit are expected; scale them to 0..255 and ` +
-        "save again.",
+      `${name}: has ${other ? `${other} bit` : "signed"} pixels, 8 bit without a sign are ` +
+        "expected; scale them to 0..255 and save again.",
     );
   if (samples < 3) throw oneChannel(name);
   if (samples > 3)
     throw new InputError(`${name}: has ${samples} channels, three are expected; ${WANTED}.`);
+  if ((tags.get(338) ?? []).some((kind) => kind === 1 || kind === 2))
+    throw new InputError(
+      `${name}: has an alpha channel among its three, so no post-contrast; ${WANTED}.`,
+    );
   const photometric = value(262, -1);
   if (photometric !== 2 && photometric !== 1)
     throw new InputError(
