@@ -348,6 +348,39 @@ def test_slices_are_scrolled_with_slider_wheel_and_keys(opened):
     assert opened.locator("#slice-canvas").evaluate("canvas => canvas.toDataURL()") != before
 
 
+def test_keys_and_wheel_of_the_browser_itself_are_left_to_it(opened):
+    opened.locator(".patient").first.click()
+    number = opened.locator("#slice-number")
+    expect(number).to_have_text("14 of 27")
+    prevented = """(kind, more) => {
+        const [place, made] = kind === "wheel"
+            ? [".picture", new WheelEvent(kind, {bubbles: true, cancelable: true, ...more})]
+            : ["h1", new KeyboardEvent(kind, {bubbles: true, cancelable: true, ...more})];
+        return !document.querySelector(place).dispatchEvent(made);
+    }"""
+    ask = f"([kind, more]) => ({prevented})(kind, more)"
+    for modifier in ("altKey", "ctrlKey", "metaKey", "shiftKey"):
+        assert not opened.evaluate(ask, ["keydown", {"key": "ArrowLeft", modifier: True}])
+    assert not opened.evaluate(ask, ["wheel", {"deltaY": 100, "ctrlKey": True}])
+    assert not opened.evaluate(ask, ["wheel", {"deltaX": 100}])
+    expect(number).to_have_text("14 of 27")
+    assert opened.evaluate(ask, ["keydown", {"key": "ArrowLeft"}])
+    expect(number).to_have_text("13 of 27")
+
+
+def test_the_distance_of_the_slices_is_one_that_slices_have(opened, patients):
+    give(opened, sorted(next(patients.iterdir()).iterdir()))
+    segment(opened)
+    field, volume = opened.locator("#distance"), opened.locator("#volume")
+    usual = volume.inner_text()
+    for typed, used in (("-3", "0.5"), ("500", "20"), ("", "6")):
+        field.fill(typed)
+        assert "-" not in volume.inner_text()
+        field.blur()
+        expect(field).to_have_value(used)
+    expect(volume).to_have_text(usual)
+
+
 def test_the_network_can_be_stopped_and_started_again(opened, patients):
     folder = next(patients.iterdir())
     give(opened, sorted(folder.iterdir()))

@@ -255,6 +255,7 @@ export function view(root, data) {
   }
 
   canvas.addEventListener("wheel", (event) => {
+    if (event.ctrlKey || !event.deltaY) return; // who enlarges the page, or scrolls it sideways
     turned += event.deltaY;
     if (Math.abs(turned) < 30) return event.preventDefault(); // a touchpad sends many small turns
     if (step(Math.sign(turned))) event.preventDefault(); // at the ends the page scrolls on

@@ -115,6 +115,7 @@ element("stage").addEventListener(
   "wheel",
   (event) => {
     if (!state.patient || !event.target.closest(".picture")) return;
+    if (event.ctrlKey || !event.deltaY) return; // who enlarges the page, or scrolls it sideways
     event.preventDefault();
     goTo(state.slice + (event.deltaY > 0 ? 1 : -1));
   },
@@ -123,6 +124,8 @@ element("stage").addEventListener(
 document.addEventListener("keydown", (event) => {
   const step = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key];
   if (!step || !state.patient || event.target.matches("input, #space-canvas")) return;
+  // With these the browser goes back, to an end of the page, or marks text.
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   goTo(state.slice + step);
 });
@@ -132,8 +135,11 @@ new ResizeObserver(() => drawProfile(element("profile"), state.counts, state.sli
 
 // Numbers
 
+/** The assumed distance of the slices in mm: what is in the field, as far as slices can have it. */
 function distance() {
-  return Number(element("distance").value) || USUAL_DISTANCE_MM;
+  const { min, max, valueAsNumber } = element("distance");
+  if (!Number.isFinite(valueAsNumber)) return USUAL_DISTANCE_MM;
+  return Math.min(Number(max), Math.max(Number(min), valueAsNumber));
 }
 
 function tellNumbers() {
@@ -189,6 +195,9 @@ function askForMasks() {
 element("threshold").addEventListener("input", askForMasks);
 element("refinement").addEventListener("change", askForMasks);
 element("distance").addEventListener("input", tellNumbers);
+element("distance").addEventListener("change", (event) => {
+  event.target.value = distance(); // the field says with what is reckoned
+});
 
 function save(kind) {
   if (state.asking) state.saving = kind;
