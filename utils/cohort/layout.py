@@ -218,8 +218,7 @@ def _patient_files(folder: Path, masks: bool, listings: Listings) -> PatientFile
 def _check_name(folder: Path) -> None:
     """Check that tables and masks can be written under the patient's name."""
     patient = folder.name
-    # Control characters, line breaks, and surrogates, as which bytes that are no letters arrive.
-    if {unicodedata.category(letter) for letter in patient} & {"Cc", "Cs", "Zl", "Zp"}:
+    if not can_be_shown(patient):
         raise CourseError(
             f"{folder}: its name holds a line break or another character that cannot be shown; "
             "rename the folder and its files"
@@ -230,6 +229,13 @@ def _check_name(folder: Path) -> None:
             f"{folder}: <patient>_<n>_mask.tif would have {length} bytes, a name may have "
             f"{LONGEST_NAME}; give the folder and its files a shorter name"
         )
+
+
+def can_be_shown(name: str) -> bool:
+    """Return whether a name can be printed and stands in one line, as in a table it has to."""
+    # Control characters, line breaks, and surrogates, as which bytes that are no letters arrive.
+    unshown = {"Cc", "Cs", "Zl", "Zp"}
+    return unshown.isdisjoint(map(unicodedata.category, name))
 
 
 def _check_numbers(folder: Path, slices: dict[int, str], masks: dict[int, str]) -> None:

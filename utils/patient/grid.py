@@ -106,9 +106,11 @@ def notes_on_space(grid: Grid) -> list[str]:
         notes.append("the file does not say how it is oriented; NIfTI's fallback was taken")
     apart = disagreement_mm(grid)
     if apart > 1.0:
+        # Not told where the qform places nothing at all.
+        told = f" that lie up to {apart:.0f} mm apart" if math.isfinite(apart) else ""
         notes.append(
-            f"the header places the voxels in two ways that lie up to {apart:.0f} mm apart; its "
-            "sform was taken: check left and right"
+            f"the header places the voxels in two ways{told}; its sform was taken: check left and "
+            "right"
         )
     if max(across, down) > LONGEST_IN_PLANE_MM:
         notes.append(

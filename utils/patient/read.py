@@ -15,6 +15,7 @@ from PIL import Image
 from utils.cohort.layout import (
     Listings,
     PatientFiles,
+    can_be_shown,
     find_cohort_folder,
     list_patients,
     patient_files,
@@ -333,7 +334,7 @@ def _from_one_file(path: Path) -> Patient:
         sources = {"flair": path.name}
     sequences = {kind: Sequence(file, place, file.grid.axes) for place, kind in enumerate(sources)}
     name = stem_of(path.name)
-    if says_only_sequence(name):
+    if not name or says_only_sequence(name):
         name = _name_of(path.parent)
     return _assemble(name, path, sequences, sources, [])
 
@@ -455,7 +456,12 @@ _SHORT = {"pre": "pre-contrast", "flair": "FLAIR", "post": "post-contrast"}
 
 
 def check_name(path: Path, name: str) -> None:
-    """Refuse a name that leaves no room for what is added to it in the names of files."""
+    """Refuse a name that cannot be shown, or leaves no room for what is added to it in files'."""
+    if not can_be_shown(name):
+        raise CourseError(
+            f"{path}: its name holds a line break or another character that cannot be shown; "
+            "rename the file or its folder"
+        )
     if len(os.fsencode(name)) > LONGEST_NAME:
         raise CourseError(
             f"{path}: a name of {len(os.fsencode(name))} bytes is too long for the files that are "
@@ -478,7 +484,8 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
     list of pathlib.Path
         ``<out>/<name>/<name>_<n>_mask.png`` (0 or 255) for every slice; for a patient from NIfTI
         then also ``<out>/<name>/<name>_mask.nii.gz`` (0 or 1) on the grid of the patient's files.
-        Masks of further slices, which an earlier patient of this name had, are removed.
+        Masks of further slices, which an earlier patient of this name had, are removed, and so is
+        that patient's ``.nii.gz`` where this one has none.
 
     Raises
     ------
@@ -497,10 +504,12 @@ def save_masks(patient: Patient, masks: np.ndarray, out: str | Path) -> list[Pat
         with atomic_path(file) as temporary:
             Image.fromarray(mask * np.uint8(255)).save(temporary)
         written.append(file)
-    if patient.grid is not None:
+    volume = folder / f"{patient.name}_mask.nii.gz"
+    if patient.grid is None:
+        volume.unlink(missing_ok=True)
+    else:
         own = from_slices(from_frame(masks, patient.grid, patient.start), patient.grid)
-        file = folder / f"{patient.name}_mask.nii.gz"
-        written.append(write_like(file, own, patient.grid))
+        written.append(write_like(volume, own, patient.grid))
     number_of = re.compile(re.escape(patient.name) + r"_([0-9]+)_mask\.png")
     for file in folder.iterdir():
         match = number_of.fullmatch(file.name)

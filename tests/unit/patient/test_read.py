@@ -7,6 +7,7 @@ from cohort_files import assert_one_line, picture, save, write_patient
 from PIL import Image
 
 from utils.cohort.volumes import normalise_volume
+from utils.config import CourseError
 from utils.patient import perturbations as examples
 from utils.patient.axial import PIXEL_MM
 from utils.patient.nifti import write_nifti
@@ -118,6 +119,7 @@ def test_a_folder_of_slices_is_read_alone_or_below_its_parent(tmp_path):
     ("Anna/FLAIR/ax_flair.nii", "Anna", "Anna"),
     ("all/Anna_flair.nii", "all/Anna_flair.nii", "Anna_flair"),
     ("all/Anna.nii", "all/Anna.nii", "Anna"),
+    ("Anna/.nii", "Anna/.nii", "Anna"),
 ])  # fmt: skip
 def test_a_patient_is_named_after_what_was_given_unless_that_names_nobody(
     tmp_path, file, given, name
@@ -144,6 +146,35 @@ def test_masks_of_a_longer_patient_of_that_name_do_not_stay(tmp_path):
         others.touch()
     left = sorted(file.name for file in (tmp_path / "Anna").iterdir())
     assert left == [*(f"Anna_{number}_mask.png" for number in (1, 2, 3)), others.name]
+
+
+def test_the_volume_of_an_earlier_patient_of_that_name_does_not_stay(tmp_path, folder):
+    patient = read_patient(folder)
+    masks, out = np.zeros(patient.images.shape[:3], np.uint8), tmp_path / "out"
+    assert save_masks(patient, masks, out)[-1].name == f"{patient.name}_mask.nii.gz"
+    save_masks(Patient(patient.name, patient.images), masks, out)
+    assert {file.suffix for file in (out / patient.name).iterdir()} == {".png"}
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\udcfc of another alphabet"])
+def test_a_name_that_cannot_be_printed_is_told_as_for_slices(tmp_path, name):
+    write_nifti(tmp_path / name / "flair.nii", head()[0][..., 1].T, AFFINE)
+    with pytest.raises(CourseError, match="cannot be shown; rename the file or its folder"):
+        read_patient(tmp_path / name)
+
+
+def test_a_qform_that_places_nothing_is_told_without_a_distance(tmp_path):
+    image = nibabel.Nifti1Image(head()[0][..., 1].T.astype(np.float32), AFFINE)
+    content = bytearray(image.to_bytes())
+    header = nibabel.Nifti1Header(bytes(content[:348]))
+    header["qform_code"] = 1
+    header["quatern_b"] = header["quatern_c"] = 0.9  # squared together 1.62, at most 1 is a turn
+    content[:348] = header.binaryblock
+    (tmp_path / "flair.nii").write_bytes(content)
+    assert (
+        "the header places the voxels in two ways; its sform was taken: check left and right"
+        in read_patient(tmp_path / "flair.nii").notes
+    )
 
 
 def test_names_tell_the_sequence():
