@@ -32,8 +32,9 @@ VENDOR = {
     "niivue.js": "@niivue/niivue/dist/index.js",
 }
 VIEWER = "niivue.js"
-# By it a folder is known to be a page that was built.
+# By it a folder is known to be a page that was built, if it holds nothing but what a page does.
 MARK = "sizes.json"
+MADE = ("model", "patients", "vendor")
 # Numbers in the simulated cohort of seed 0 -> what the page calls them.
 PATIENTS = {36: "Small tumour", 12: "Middle-sized tumour", 23: "Large tumour"}
 SEED = 0
@@ -66,7 +67,7 @@ def build(out: Path, model: Path, packages: Path) -> dict[str, int]:
     for name in ("segmenter.onnx", "segmenter.json"):
         config.regular_file(model / name, "make it with python -m utils.export")
     if out.exists():
-        if not (out / MARK).exists() and any(out.iterdir()):
+        if not _is_page(out) and any(out.iterdir()):
             raise CourseError(f"{out}: holds other things than the page; name a folder of its own")
         shutil.rmtree(out)
     write_json(out / MARK, {})  # so that what a killed build left is known as well
@@ -82,6 +83,13 @@ def build(out: Path, model: Path, packages: Path) -> dict[str, int]:
     sizes = measure(out)
     write_json(out / MARK, sizes)
     return sizes
+
+
+def _is_page(folder: Path) -> bool:
+    """Return whether a folder is a page that was built, so that it may be deleted."""
+    # The last is what a Mac leaves where somebody looked.
+    known = {MARK, *MADE, *(path.name for path in SOURCE.iterdir()), ".DS_Store"}
+    return (folder / MARK).is_file() and known >= {path.name for path in folder.iterdir()}
 
 
 def fetch_packages(folder: Path) -> Path:

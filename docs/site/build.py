@@ -11,7 +11,7 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx_build
 from sphinx.ext.napoleon import Config, NumpyDocstring
 
-from course_site.stage import add_demo, stage
+from course_site.stage import add_demo, may_be_replaced, stage
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -23,7 +23,13 @@ def converted(docstring: str) -> str:
 
 
 def main(site: Path) -> int:
-    """Build the site; return 1, and leave what was there, if Sphinx warns of anything."""
+    """Build the site; return 1, and leave what was there, if Sphinx warns of anything.
+
+    Return 2 if what was there is something else.
+    """
+    if not may_be_replaced(site):
+        print(f"error: {site}: holds other things than the site; name another", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         pages, built = Path(folder, "pages"), Path(folder, "html")
         stage(ROOT, pages, converted)

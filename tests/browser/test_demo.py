@@ -410,12 +410,14 @@ def test_all_is_fetched_in_40_mb(built):
     assert sizes["first"] > 1_000_000
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path):
-    for name in ("segmenter.onnx", "segmenter.json", "thesis.txt"):
+@pytest.mark.parametrize("own", ["thesis.txt", "sizes.json"])
+def test_a_folder_with_other_things_is_left_alone(tmp_path, own):
+    # Also one that has a sizes.json of its own, by which a page is known.
+    for name in ("segmenter.onnx", "segmenter.json", own):
         (tmp_path / name).write_text("{}")
     with pytest.raises(CourseError, match="holds other things than the page"):
         demo.build(tmp_path, tmp_path, tmp_path)
-    assert (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / own).exists()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

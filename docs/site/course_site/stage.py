@@ -1,5 +1,6 @@
 """Everything that Sphinx reads, laid out as the site is."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +52,25 @@ def add_demo(root: Path, site: Path, sources: Path) -> bool:
     """
     built, target = root / "runs" / "demo", site / "demo"
     shutil.rmtree(target, ignore_errors=True)
-    if (built / "index.html").is_file():
+    if _is_whole(built):
         shutil.copytree(built, target)
         return True
     _copy(sources / "no_demo.html", target / "index.html")
     return False
+
+
+def _is_whole(demo: Path) -> bool:
+    """Return whether the demo was built to its end: what it has in bytes is written last."""
+    try:
+        return bool(json.loads((demo / "sizes.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
+def may_be_replaced(folder: Path) -> bool:
+    """Return whether nothing but a site that Sphinx built is lost with a folder."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or (folder / "objects.inv").is_file()

@@ -12,7 +12,7 @@ import pytest
 
 from course_site import api, diagrams, links, notebooks, pages
 from course_site.links import Site, pictures, relink
-from course_site.stage import add_demo
+from course_site.stage import add_demo, may_be_replaced
 from utils.config import ROOT
 from utils.evaluation import segmentation
 
@@ -124,6 +124,25 @@ def test_bars_and_plurals_are_escaped_outside_examples_only():
     assert api.escaped(text) == "\\|a\\| of `b`\\ s\n\n>>> c | d\n| e |\n\n\\|f\\|"
 
 
+def test_only_a_folder_that_holds_a_site_or_nothing_is_replaced(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "index.html").touch()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "site" / "objects.inv").touch()  # which Sphinx writes
+    expected = {"thesis": False, "thesis/index.html": False, "site": True, "empty": True, "no": True}
+    assert {name: may_be_replaced(tmp_path / name) for name in expected} == expected
+
+
+def test_a_demo_whose_building_was_cut_off_is_not_put_into_the_site(tmp_path):
+    built = tmp_path / "runs" / "demo"
+    built.mkdir(parents=True)
+    (built / "index.html").touch()
+    (built / "sizes.json").write_text("{}\n")  # so until all is there
+    assert not add_demo(tmp_path, tmp_path / "site", ROOT / pages.HERE)
+    assert "make demo site" in (tmp_path / "site" / "demo" / "index.html").read_text()
+
+
 def test_a_missing_demo_is_a_page_that_says_how_to_build_it(tmp_path):
     assert not add_demo(tmp_path / "no course", tmp_path / "site", ROOT / pages.HERE)
     assert "make demo site" in (tmp_path / "site" / "demo" / "index.html").read_text("utf-8")
@@ -133,10 +152,10 @@ def test_a_demo_that_was_built_is_copied_whole(tmp_path):
     built = tmp_path / "runs" / "demo"
     built.mkdir(parents=True)
     (built / "index.html").write_text("demo", encoding="utf-8")
-    (built / "model.bin").write_bytes(b"1")
+    (built / "sizes.json").write_text('{"first": 1}', encoding="utf-8")
     assert add_demo(tmp_path, tmp_path / "site", ROOT / pages.HERE)
     copied = tmp_path / "site" / "demo"
-    assert sorted(path.name for path in copied.iterdir()) == ["index.html", "model.bin"]
+    assert sorted(path.name for path in copied.iterdir()) == ["index.html", "sizes.json"]
 
 
 def test_the_locks_pin_with_hashes_and_name_no_index():
