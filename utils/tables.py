@@ -52,3 +52,8 @@ def read_table(path: str | os.PathLike, remedy: str = "make it anew") -> pd.Data
         return table
     except ValueError as error:  # those of pandas, and of what is no UTF-8, are ValueErrors
         raise CourseError(f"{path}: not readable as a table; {remedy}") from error
+    # Where rows have more fields than the header, pandas takes the first for names of the rows, and
+    # every value would stand in the column before its own.
+    if not isinstance(table.index, pd.RangeIndex):
+        raise CourseError(f"{path}: its rows have more fields than its header has names; {remedy}")
+    return table

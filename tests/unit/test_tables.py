@@ -55,6 +55,14 @@ def test_numbers_stay_numbers_and_only_they_can_be_missing(tmp_path):
     assert set(TEXT) >= {"patient", "institution", "fold"}
 
 
+@pytest.mark.parametrize("row", ["7,0.5,3", "7,0.5,"])
+def test_rows_longer_than_the_header_are_told_instead_of_shifted(tmp_path, row):
+    # pandas would read patient 0.5 and dice 3, as a table that a spreadsheet saved may have it.
+    (tmp_path / "table.csv").write_text(f"patient,dice\n{row}\n")
+    with pytest.raises(CourseError, match="more fields than its header has names; make it anew"):
+        read_table(tmp_path / "table.csv")
+
+
 def test_no_table_in_utils_is_read_or_written_elsewhere():
     others = [
         path.name
