@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,8 @@ def simulate_cohort(
     Raises
     ------
     CourseError
-        If an argument is out of range, or `root` holds another cohort.
+        If an argument is out of range, `root` holds another cohort, or the system ends a worker
+        process.
     """
     root = Path(root)
     description = _describe(patients, seed)
@@ -188,6 +190,12 @@ def _write_all(root: Path, seed: int, numbers: list[int], processes: int) -> Ite
         try:
             for job in as_completed(jobs):
                 yield job.result()
+        except BrokenProcessPool as error:
+            raise config.CourseError(
+                f"{root}: a process that simulated patients was ended by the system, most often "
+                "because memory ran out; close other programs and run again, it goes on from "
+                "there (with python -m utils.simulate also in one process: --processes 1)"
+            ) from error
         finally:
             for job in jobs:
                 job.cancel()

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
 
-from utils.config import ROOT
+from utils.config import ROOT, CourseError
 from utils.simulation import cohort
 from utils.simulation.cohort import PROCESS_BYTES, simulate_cohort
 
@@ -41,6 +43,27 @@ def test_what_a_killed_run_left_of_a_patient_is_deleted_after_an_hour(tmp_path, 
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     simulate_cohort(tmp_path, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".SIM_DU_0001-new", "cohort.json"]
+
+
+def test_a_process_that_the_system_ends_is_told_in_one_line(tmp_path, monkeypatch):
+    class Pool:
+        def __init__(self, *given, **named):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def submit(self, *given):
+            job = Future()
+            job.set_exception(BrokenProcessPool("terminated abruptly"))
+            return job
+
+    monkeypatch.setattr(cohort, "ProcessPoolExecutor", Pool)
+    with pytest.raises(CourseError, match=r"memory ran out.*run again, it goes on.*--processes 1"):
+        simulate_cohort(tmp_path, 2, processes=2)
 
 
 def test_the_processes_end_with_the_command_that_is_killed(tmp_path):
