@@ -23,11 +23,17 @@ def main(argv: list[str] | None = None) -> int:
     if options.processes is not None and options.processes < 1:
         raise config.CourseError(f"--processes {options.processes}: must be at least 1")
 
+    counted = []
+
     def show(done, total):
+        counted.append(done)
         print(f"\rsimulating patients: {done}/{total}", end="", file=sys.stderr, flush=True)
 
-    root = simulate_cohort(options.out, options.patients, options.seed, show, options.processes)
-    print(file=sys.stderr)
+    try:
+        root = simulate_cohort(options.out, options.patients, options.seed, show, options.processes)
+    finally:
+        if counted:  # an error has a line of its own
+            print(file=sys.stderr)
     print(json.dumps(config.read_json(root / "cohort.json")))
     return 0
 

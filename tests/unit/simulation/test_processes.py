@@ -10,7 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 import psutil
 import pytest
 
-from utils.config import ROOT, CourseError
+from utils import simulate
+from utils.config import ROOT, CourseError, command
 from utils.simulation import cohort
 from utils.simulation.cohort import PROCESS_BYTES, simulate_cohort
 
@@ -64,6 +65,18 @@ def test_a_process_that_the_system_ends_is_told_in_one_line(tmp_path, monkeypatc
     monkeypatch.setattr(cohort, "ProcessPoolExecutor", Pool)
     with pytest.raises(CourseError, match=r"memory ran out.*run again, it goes on.*--processes 1"):
         simulate_cohort(tmp_path, 2, processes=2)
+
+
+def test_an_error_does_not_stand_behind_the_progress(tmp_path, monkeypatch, capsys):
+    def full(*given):
+        raise CourseError("the disk is full")
+        yield
+
+    monkeypatch.setattr(cohort, "_write_all", full)
+    assert command(lambda: simulate.main([str(tmp_path / "cohort"), "--patients", "2"])) == 2
+    assert capsys.readouterr().err == "\rsimulating patients: 0/2\nerror: the disk is full\n"
+    assert command(lambda: simulate.main([str(tmp_path / "cohort"), "--patients", "0"])) == 2
+    assert capsys.readouterr().err.startswith("error: patients=0")
 
 
 def test_the_processes_end_with_the_command_that_is_killed(tmp_path):
