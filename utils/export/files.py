@@ -48,7 +48,9 @@ def export_models(segmenter_file: Path, detector_file: Path, out: Path) -> Itera
 
 def _write(model, file: Path, target: Path, settings: dict) -> Path:
     whole = onnx_of(model, file)
-    # The settings first: a model that is there always has its settings.
+    # A model that is there always has its settings: the old one goes before they are replaced, and
+    # the new one comes after them.
+    target.unlink(missing_ok=True)
     write_json(settings_file(target), settings | {"size": model.input_shape[1]})
     with atomic_path(target) as temporary:
         onnx.save(whole, temporary)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -160,3 +161,21 @@ def test_the_shipped_segmenter_answers_alike_in_both(tmp_path):
     assert by_keras.max() > 0.5
     np.testing.assert_allclose(by_onnx, by_keras, atol=1e-4)
     np.testing.assert_array_equal(by_onnx >= 0.4, by_keras >= 0.4)
+
+
+def test_a_killed_export_leaves_no_model_beside_the_settings_of_another(tmp_path, monkeypatch):
+    from utils.export import files
+
+    target = tmp_path / "segmenter.onnx"
+    target.write_bytes(b"the old model")
+    target.with_suffix(".json").write_text('{"threshold": 0.5}')
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "onnx_of", lambda model, file: None)
+    monkeypatch.setattr(files.onnx, "save", killed)
+    model = SimpleNamespace(input_shape=(None, 32, 32, 3))
+    with pytest.raises(KeyboardInterrupt):
+        files._write(model, tmp_path / "segmenter.keras", target, {"threshold": 0.4})
+    assert not target.exists()
