@@ -199,8 +199,12 @@ def export(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=RUNS / "demo", help="default: runs/demo")
-    parser.add_argument("--model", type=Path, help="default: runs/export, made if it is missing")
+    parser.add_argument(
+        "--out", type=config.user_path, default=RUNS / "demo", help="default: runs/demo"
+    )
+    parser.add_argument(
+        "--model", type=config.user_path, help="default: runs/export, made if it is missing"
+    )
     arguments = parser.parse_args()
     packages = fetch_packages(RUNS / "demo-npm")
     sizes = build(arguments.out, arguments.model or export(RUNS / "export"), packages)

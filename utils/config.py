@@ -150,7 +150,8 @@ def hold_folder(
 def _noted(path: Path) -> list[str]:
     """Return who holds, or last held, a folder, and the words left there."""
     try:
-        return path.read_text(encoding="ascii").split() or [""]
+        # Whatever a disk that lost power has made of it.
+        return path.read_text(encoding="ascii", errors="replace").split() or [""]
     except FileNotFoundError:
         return [""]
 
@@ -296,6 +297,14 @@ def read_json(
 def absolute(path: str | os.PathLike) -> str:
     """Return a path that means the same in every process, ``~`` being the home folder."""
     return str(Path(path).expanduser().absolute())
+
+
+def user_path(words: str) -> Path:
+    """Return a path that a user typed, with ``~`` as the home folder: no shell may have read it.
+
+    Shells leave it as it is in ``--out=~/results``.
+    """
+    return Path(os.path.expanduser(words))
 
 
 def write_json(path: str | os.PathLike, values: dict) -> None:

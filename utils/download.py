@@ -5,10 +5,9 @@ python -m utils.download [OUT]
 
 import argparse
 import sys
-from pathlib import Path
 
 from utils.cohort.download import EXPECTED, LICENCE, download
-from utils.config import DATA, command
+from utils.config import DATA, command, user_path
 
 
 def main() -> None:
@@ -16,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m utils.download", description="Download the LGG cohort from Kaggle."
     )
-    parser.add_argument("out", nargs="?", default=DATA / "lgg", type=Path, metavar="OUT")
+    parser.add_argument("out", nargs="?", default=DATA / "lgg", type=user_path, metavar="OUT")
     out = parser.parse_args().out
     print(LICENCE, flush=True)
     root = download(out)

@@ -10,18 +10,17 @@ needs no masks. With ``--engine onnx`` neither Keras nor TensorFlow is needed, b
 
 import argparse
 import sys
-from pathlib import Path
 
-from utils.config import ROOT, command
+from utils.config import ROOT, command, user_path
 from utils.models.predict import SUFFIXES, check_file, default_models, predict_cohort
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m utils.predict", description=__doc__)
-    parser.add_argument("cohort", type=Path, help="folder or zip in the cohort layout")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--detector", type=Path, help="model file (default: the course's)")
-    parser.add_argument("--segmenter", type=Path, help="model file (default: the course's)")
+    parser.add_argument("cohort", type=user_path, help="folder or zip in the cohort layout")
+    parser.add_argument("--out", type=user_path, required=True, help="folder to write to")
+    parser.add_argument("--detector", type=user_path, help="model file (default: the course's)")
+    parser.add_argument("--segmenter", type=user_path, help="model file (default: the course's)")
     parser.add_argument(
         "--engine",
         choices=SUFFIXES,

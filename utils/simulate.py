@@ -6,7 +6,6 @@ python -m utils.simulate OUT [--patients 60] [--seed 0] [--processes N]
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from utils import config
 from utils.simulation.cohort import simulate_cohort
@@ -15,7 +14,7 @@ from utils.simulation.cohort import simulate_cohort
 def main(argv: list[str] | None = None) -> int:
     """Write a cohort from the command line."""
     parser = argparse.ArgumentParser(prog="python -m utils.simulate", description=__doc__)
-    parser.add_argument("out", type=Path, help="folder to write the cohort to")
+    parser.add_argument("out", type=config.user_path, help="folder to write the cohort to")
     parser.add_argument("--patients", type=int, default=60, help="how many (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--processes", type=int, help="by default one a core, if memory allows")

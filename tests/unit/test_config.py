@@ -3,11 +3,12 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from holding import held_elsewhere
 
-from utils import config
+from utils import config, predict
 from utils.config import (
     CourseError,
     atomic_path,
@@ -203,3 +204,22 @@ def test_a_name_that_cannot_be_shown_does_not_end_a_command(monkeypatch):
     assert command(lambda: print("wrote out\udcff/slices.csv")) == 0
     strict.flush()
     assert strict.buffer.getvalue() == b"wrote out\\udcff/slices.csv\n"
+
+
+def test_a_tilde_is_the_home_folder_where_no_shell_has_read_it(tmp_path, monkeypatch):
+    # As in --out=~/results, of which a shell leaves the ~ as it is.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {}
+    monkeypatch.setattr(predict, "check_file", lambda *_: None)
+    monkeypatch.setattr(predict, "default_models", lambda *_: (Path("a"), Path("b")))
+    monkeypatch.setattr(predict, "predict_cohort", lambda cohort, out, *_: given.update(out=out))
+    monkeypatch.setattr(sys, "argv", ["predict", "cohort", "--out=~/results"])
+    predict.main()
+    assert given["out"] == tmp_path / "results"
+    assert config.user_path("~nobody here/x") == Path("~nobody here/x")
+
+
+def test_what_a_disk_made_of_the_holder_of_a_folder_does_not_stop_the_next(tmp_path):
+    (tmp_path / ".holder").write_bytes(b"\xff\xfe\x00")
+    with config.hold_folder(tmp_path, "choose another"):
+        assert (tmp_path / ".holder").read_text() == str(os.getpid())

@@ -7,18 +7,19 @@ writes ``segmenter.onnx`` and ``detector.onnx``, each with its settings in a ``.
 
 import argparse
 import sys
-from pathlib import Path
 
-from utils.config import ROOT, RUNS, command
+from utils.config import ROOT, RUNS, command, user_path
 from utils.models.files.checks import check_kind
 from utils.models.predict import default_models
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m utils.export", description=__doc__)
-    parser.add_argument("--out", type=Path, default=RUNS / "export", help="default: runs/export")
-    parser.add_argument("--detector", type=Path, help="a .keras file (default: the course's)")
-    parser.add_argument("--segmenter", type=Path, help="a .keras file (default: the course's)")
+    parser.add_argument(
+        "--out", type=user_path, default=RUNS / "export", help="default: runs/export"
+    )
+    parser.add_argument("--detector", type=user_path, help="a .keras file (default: the course's)")
+    parser.add_argument("--segmenter", type=user_path, help="a .keras file (default: the course's)")
     arguments = parser.parse_args()
     detector, segmenter = arguments.detector, arguments.segmenter
     if detector is None or segmenter is None:
