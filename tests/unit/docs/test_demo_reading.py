@@ -18,7 +18,10 @@ from utils.config import ROOT, CourseError
 from utils.patient.read import read_patient
 from utils.patient.sequences import kind_of
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js"),
+]
 
 SIDE, SLICES = 96, 4
 
