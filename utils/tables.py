@@ -45,11 +45,6 @@ def read_table(path: str | os.PathLike, remedy: str = "make it anew") -> pd.Data
             na_values={name: _MISSING for name in columns if name not in TEXT},
             encoding="utf-8",
         )
-        # Of rows longer than the head, pandas makes the first values labels, and moves the others
-        # into the wrong columns.
-        if not table.index.equals(pd.RangeIndex(len(table))):
-            raise ValueError("rows with more values than there are columns")
-        return table
     except ValueError as error:  # those of pandas, and of what is no UTF-8, are ValueErrors
         raise CourseError(f"{path}: not readable as a table; {remedy}") from error
     # Where rows have more fields than the header, pandas takes the first for names of the rows, and
