@@ -61,6 +61,22 @@ def number(
     return judge
 
 
+def member(judge: Judge, value, verb: str = "you return") -> str | None:
+    """Judge one of several values that came back together.
+
+    If it is of another kind, that is said of it alone: what holds it is of the kind asked for.
+    """
+    try:
+        return judge(value)
+    except AnotherKindError as error:
+        return f"{verb} a {type(value).__name__}, not {error}"
+
+
+def any_number(output) -> None:
+    """Judge nothing but that it is one number."""
+    _number(output)
+
+
 def numbers(
     right: Sequence[float],
     names: Sequence[str],
@@ -81,9 +97,15 @@ def numbers(
     """
 
     def judge(output):
+        if isinstance(output, str | Mapping):
+            raise AnotherKindError(f"{len(right)} numbers")
         if len(output) != len(right):
             return f"you return {len(output)} values; {len(right)} are asked for"
-        values = [_number(value) for value in output]
+        for value, name in zip(output, names, strict=True):
+            fault = member(any_number, value)
+            if fault is not None:
+                return f"{fault} ({name})"
+        values = [float(value) for value in output]
         for slip, words in (slips or {}).items():
             if all(_alike(*pair, within) for pair in zip(values, slip, strict=True)):
                 return words
@@ -196,7 +218,10 @@ def _number(output) -> float:
     strange = str | bytes | bool | np.bool_ | complex | np.complexfloating | None
     if isinstance(output, strange) or np.ndim(output) != 0:
         raise AnotherKindError("one number")
-    return float(output)
+    try:
+        return float(output)
+    except TypeError as error:  # an object that is no number at all
+        raise AnotherKindError("one number") from error
 
 
 def _alike(value: float, right: float, within: float) -> bool:

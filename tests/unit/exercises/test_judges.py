@@ -57,6 +57,8 @@ def test_what_is_no_number(output):
         ((0.6, NAN), "you return 0.6, which is too high (sensitivity)"),
         ((0.5, 1), "you return 1; decide what it should be and say why (specificity)"),
         ((0.5,), "you return 1 values; 2 are asked for"),
+        ((0.5, None), "you return a NoneType, not one number (specificity)"),
+        (("0.5", NAN), "you return a str, not one number (sensitivity)"),
     ],
 )
 def test_numbers_together(output, fault):

@@ -4,6 +4,7 @@ import numpy as np
 
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import Classifier
+from utils.exercises.judges import any_number, member
 
 
 def _focal_judge(output) -> str | None:
@@ -109,6 +110,10 @@ def _report_judge(dice: np.ndarray, tumour: np.ndarray, predicted: np.ndarray):
         for name in ("dice", "slices"):
             if name not in output:
                 return f"your report has no '{name}'"
+        for name in ("dice", "slices", "false_positives"):
+            fault = member(any_number, output[name]) if name in output else None
+            if fault is not None:
+                return f"{name}: {fault}"
         given = float(output["dice"])
         if not np.isclose(given, right, equal_nan=True):
             if np.isnan(right):
@@ -117,7 +122,7 @@ def _report_judge(dice: np.ndarray, tumour: np.ndarray, predicted: np.ndarray):
                 f"your dice is {given:.2f} for {there.sum()} slices with tumour and "
                 f"{(~there).sum()} without; only outlines of tumours are to count, as they are"
             )
-        if int(output["slices"]) != there.sum():
+        if float(output["slices"]) != there.sum():
             return f"you say {output['slices']} slices, but {there.sum()} have a tumour"
         if "false_positives" not in output:
             return "the report says nothing of the tumour-free slices: add `false_positives`"
@@ -150,7 +155,8 @@ mend_report = Exercise(
                      (10, 5, 5), (20, 10, 10), (0, 7, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)),
         _report_case("two tumours missed and six tumour-free slices left empty",
                      (9, 0, 0), (20, 0, 0), *[(0, 0, 0)] * 6),
-        _report_case("slices that all have a tumour", (10, 10, 10), (20, 10, 10)),
+        # Dice 1, 2/3 and 1/4, of which mean and median differ.
+        _report_case("slices that all have a tumour", (10, 10, 10), (20, 10, 10), (30, 10, 5)),
         _report_case("slices without any tumour", (0, 0, 0), (0, 3, 0)),
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import ReadOnly
-from utils.exercises.judges import Judge, mask, number, same
+from utils.exercises.judges import Judge, mask, member, number, same
 
 # --- cascade -----------------------------------------------------------------------------------
 
@@ -84,7 +84,8 @@ def _three(right: tuple[float, float, float], slips: Mapping[str, dict] | None =
         for name, value in wanted.items():
             if name not in given:
                 return f"your dictionary has no {name!r}"
-            fault = number(value, slips=(slips or {}).get(name))(given[name])
+            judged = number(value, slips=(slips or {}).get(name))
+            fault = member(judged, given[name])
             if fault is not None:
                 return f"{name!r}: {fault}"
         return None

@@ -7,7 +7,7 @@ import pandas as pd
 
 from utils.exercises.exercise import Case, Exercise
 from utils.exercises.inputs import two_methods
-from utils.exercises.judges import Judge, number, refusal, same
+from utils.exercises.judges import Judge, any_number, member, number, refusal, same
 from utils.exercises.readings import judge_readings
 
 # --- bootstrap_means ---------------------------------------------------------------------------
@@ -106,9 +106,14 @@ def _dice(**of_patients: float) -> pd.DataFrame:
 
 def _by_patient(right: dict[str, float], by_place: dict[str, float] | None = None) -> Judge:
     def judge(output) -> str | None:
-        given = {name: float(value) for name, value in dict(output).items()}
+        given = dict(output)
         if set(given) != set(right):
             return f"you return differences for {sorted(map(str, given))}, not {sorted(right)}"
+        for name, value in given.items():
+            fault = member(any_number, value)
+            if fault is not None:
+                return f"{fault} (patient {name})"
+        given = {name: float(value) for name, value in given.items()}
         values, exact = ([each[name] for name in right] for each in (given, right))
         if same(values, exact):
             return None
@@ -226,7 +231,8 @@ def _conventions(output) -> str | None:
     for name, right in _RIGHT.items():
         if name not in given:
             return f"your dictionary has no {name!r}"
-        fault = number(right, within=0.005, slips=_HOW[name], verb="you say")(given[name])
+        judged = number(right, within=0.005, slips=_HOW[name], verb="you say")
+        fault = member(judged, given[name], verb="you give")
         if fault is not None:
             return f"{name}: {fault}"
     return None

@@ -272,6 +272,19 @@ WRONG = {
             "your dice is 0.22 for 2 slices with tumour",
         ),
         "silent": (lambda *given: report(*given, alarms=False), "says nothing of the tumour-free"),
+        "the median": (
+            lambda dice, tumour_px, predicted_px: (
+                report(dice, tumour_px, predicted_px)
+                | {"dice": np.median(dice[tumour_px > 0]) if tumour_px.any() else np.nan}
+            ),
+            "for slices that all have a tumour your dice is 0.67",
+        ),
+        "each dice": (
+            lambda dice, tumour_px, predicted_px: (
+                report(dice, tumour_px, predicted_px) | {"dice": dice[tumour_px > 0]}
+            ),
+            "dice: you return a ndarray, not one number",
+        ),
         "no tumour is 0": (lambda *given: report(*given, empty=0.0), "for slices without any tum"),
     },
     "mend_batches": {

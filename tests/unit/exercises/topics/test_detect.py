@@ -298,6 +298,10 @@ WRONG = {
             "too high (specificity)",
         ),
         "one number": (lambda y, f: both(y, f)[0], "you return a float64"),
+        "a dictionary": (
+            lambda y, f: dict(zip(("sensitivity", "specificity"), both(y, f), strict=True)),
+            "you return a dict, which is not the kind of value asked for, 2 numbers",
+        ),
     },
     "calibration_error": {
         "signed": (lambda y, p, b: weighted(bins_of(y, p, b), float), "a gap up and a gap down"),

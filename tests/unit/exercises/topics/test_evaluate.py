@@ -103,6 +103,10 @@ WRONG = {
         "fixed threshold": (lambda m, p, t: veto(m, p, 0.5), "a single slice", "is emptied"),
     },
     "three_dice": {
+        "a column": (
+            lambda slices: three(slices) | {"slices": ratio(slices)},
+            "'slices': you return a Series, not one number",
+        ),
         "patients by slices": (
             changed(patients=lambda slices: ratio(slices).groupby(slices["patient"]).mean().mean()),
             "large tumour", "'patients'", "average its slices' Dice",

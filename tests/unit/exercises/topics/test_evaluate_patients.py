@@ -126,6 +126,10 @@ WRONG = {
         "always 200": (lambda s, d, rng: quick_means(s, 200, rng), "a single patient", "each time"),
     },
     "paired_differences": {
+        "in words": (
+            lambda a, b: {name: str(gain) for name, gain in differences(a, b).items()},
+            "you return a str, not one number (patient A)",
+        ),
         "sign": (lambda a, b: differences(b, a), "same order", "signs"),
         "by place": (by_place, "sorted another way", "row from row"),
         "by index": (by_index, "numbered anew", "row from row"),
@@ -151,7 +155,8 @@ WRONG = {
         "divided by five": (MEANS | {"empty = 0": 0.8}, "empty = 0", "all ten"),
         "missing": ({"empty = 1": 0.82}, "no 'empty = 0'"),
         "a number": (0.82, "not the kind"),
-        "in words": (dict.fromkeys(MEANS, "high"), "not the kind"),
+        "in words": (dict.fromkeys(MEANS, "high"), "empty = 1: you give a str, not one number"),
+        "one still open": (MEANS | {"left out": ...}, "left out: you give a ", "not one number"),
     },
 }  # fmt: skip
 
