@@ -503,8 +503,8 @@ display(Markdown(words))
 # ### Exercise 7.6 · Move both
 #
 # Write `mend_augmentation(image, mask, mirrored, quarter_turns)`, which returns image and mask,
-# both turned by so many quarter turns and *then*, if `mirrored`, mirrored left to right. Neither
-# array need be square.
+# both turned anticlockwise by so many quarter turns and *then*, if `mirrored`, mirrored left to
+# right. Neither array need be square.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -556,7 +556,8 @@ display(Markdown(words))
 # ### Exercise 7.7 · Show it what is no tumour
 #
 # Write `mend_rows(has_tumour, seed)`: the numbers of the rows to train on. All slices with tumour,
-# and as many tumour-free ones drawn at random; if there are fewer, all of them. No row twice.
+# and as many tumour-free ones drawn at random; if there are fewer, all of them. No row twice. The
+# same seed takes the same rows, another seed others.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -1030,8 +1031,8 @@ display(Markdown(words))
 # ### Exercise 7.15 · Choose here, measure there
 #
 # Write `mend_threshold(validation, test)`. Each is a pair (labels, scores) of arrays; a slice is
-# flagged if its score is at least the threshold. Return the threshold, one of the scores, and the
-# accuracy that may be reported.
+# flagged if its score is at least the threshold. Return the threshold, one of the scores among
+# which it is chosen, and the accuracy that may be reported.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.exercises.bugs import SUSPECTS
-from utils.exercises.exercise import Case, Exercise
+from utils.exercises.exercise import AnotherKindError, Case, Exercise
 from utils.exercises.inputs import renamed
 
 # Letter of `SUSPECTS`, and what the symptom of the case asks to explain.
@@ -69,10 +69,13 @@ def _tested(output, patients: list[str]) -> dict[str, set[str]]:
     }
 
 
-def _stages_judge(patients: list[str]):
+def _stages_judge(patients: list[str], share: float):
     names = set(patients)
+    wanted = round(share * len(names))
 
     def judge(output) -> str | None:
+        if not hasattr(output, "items"):
+            raise AnotherKindError("a dictionary of two stages")
         if set(output) != STAGES:
             return f"the stages are {sorted(output)}; they should be detector and segmenter"
         for stage, parts in output.items():
@@ -91,10 +94,10 @@ def _stages_judge(patients: list[str]):
                     f"{len(both)} of {len(names)} patients are on both sides of the {stage}'s "
                     "split, so that a copied answer is right by recognising the patient"
                 )
-            if len(tested) != round(0.25 * len(names)):
+            if len(tested) != wanted:
                 return (
                     f"the {stage} is tested on {len(tested)} of {len(names)} patients, where a "
-                    f"quarter is {round(0.25 * len(names))}"
+                    f"share of {share:g} is {wanted}"
                 )
         tested = _tested(output, patients)
         if seen := tested["segmenter"] - tested["detector"]:
@@ -134,13 +137,15 @@ def _same_patients(outputs: list) -> str | None:
     for other, reason in zip(others, reasons, strict=True):
         if other != first:
             return f"with one seed, the patients that are tested depend on {reason}"
-    if _tested(outputs[-1], _UNEVEN) == _tested(outputs[-2], _UNEVEN):
+    if _tested(outputs[4], _UNEVEN) == _tested(outputs[5], _UNEVEN):
         return "seeds 7 and 8 test the same patients; draw them at random"
     return None
 
 
-def _stages_case(said: str, patients: list[str], seed: int) -> Case:
-    return Case(said, (patients, seed), _stages_judge(patients))
+def _stages_case(said: str, patients: list[str], seed: int, share: float | None = None) -> Case:
+    """Return a case; without a share it is left to the function, whose default is a quarter."""
+    given = () if share is None else (share,)
+    return Case(said, (patients, seed, *given), _stages_judge(patients, *(given or (0.25,))))
 
 
 mend_stages = Exercise(
@@ -153,6 +158,9 @@ mend_stages = Exercise(
         _stages_case("as many patients with other names again", _RENAMED_AGAIN, 0),
         _stages_case("8 patients of 2 to 30 slices in mixed order", _UNEVEN, 7),
         _stages_case("these with another seed", _UNEVEN, 8),
+        # 2.8 and 16.2 patients: who cuts off, rounds up, or draws somebody twice has others.
+        _stages_case("7 patients and a share of 0.4", _slices_of(*[2] * 7), 0, 0.4),
+        _stages_case("27 patients and a share of 0.6", _slices_of(*[1] * 27), 0, 0.6),
     ),
     together=_same_patients,
 )

@@ -56,6 +56,8 @@ def _volume_judge(volume: np.ndarray):
         answer = np.asarray(output, dtype=float)
         if volume.any() and answer.shape == volume.shape and np.allclose(answer, right):
             return "you return what the model should be given; call it, and return its answer"
+        if not volume.any() and answer.shape == volume.shape and not answer.any():
+            return "you answer in the model's place; a black volume is the model's to judge, too"
         seen = (answer - 1) / 2  # undoes `doubled`
         if seen.shape != volume.shape:
             return f"you return shape {seen.shape} for a volume of shape {volume.shape}"
@@ -67,7 +69,10 @@ def _volume_judge(volume: np.ndarray):
                 "around 0, and calls everything bright tumour"
             )
         if not np.allclose(seen, right, atol=1e-4):
-            return "the model is given other values than `standardise` makes of the whole volume"
+            return (
+                "you return something else than what the model says of the whole volume after "
+                "`standardise`"
+            )
         return None
 
     return judge
@@ -129,6 +134,8 @@ def _rows_judge(has_tumour: np.ndarray):
         if rows.dtype == bool:
             return "you return True and False; the numbers of the rows are asked for"
         with_tumour, without = np.count_nonzero(has_tumour), np.count_nonzero(~has_tumour)
+        if len(rows) and rows.dtype.kind not in "iu":
+            return f"you return {rows.dtype}; the numbers of rows are whole numbers"
         if len(np.unique(rows)) != len(rows):
             return "some slices are taken twice"
         if len(rows) and not set(rows.tolist()) <= set(range(len(has_tumour))):
@@ -159,8 +166,10 @@ def _rows_case(said: str, tumour: int, free: int, seed: int = 0) -> Case:
 
 
 def _other_rows(outputs: list) -> str | None:
-    """Judge whether the seed decides which tumour-free slices are used (the first two)."""
-    first, second = (set(np.asarray(output).tolist()) for output in outputs[:2])
+    """Judge whether the seed decides which tumour-free slices are used (the first three)."""
+    first, again, second = (set(np.asarray(output).tolist()) for output in outputs[:3])
+    if first != again:
+        return "seed 0 takes other tumour-free slices the second time; draw them by the seed"
     if first == second:
         return "seeds 0 and 1 take the same tumour-free slices; draw them at random"
     return None
@@ -171,6 +180,7 @@ mend_rows = Exercise(
     "07",
     (
         _rows_case("10 slices with tumour and 30 without", 10, 30),
+        _rows_case("the same once more", 10, 30),
         _rows_case("the same slices and another seed", 10, 30, seed=1),
         _rows_case("10 slices with tumour and 4 without", 10, 4),
         _rows_case("slices that all have a tumour", 6, 0),

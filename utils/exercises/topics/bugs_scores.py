@@ -64,6 +64,7 @@ def _tversky(truth: np.ndarray, prediction: np.ndarray, alpha: float, beta: floa
 def _tversky_judge(truths, predictions, alpha, beta):
     each = [_tversky(*pair, alpha, beta) for pair in zip(truths, predictions, strict=True)]
     pooled = _tversky(truths, predictions, alpha, beta)
+    of_tumours = [index for index, truth in zip(each, truths, strict=True) if truth.any()]
 
     def judge(output) -> str | None:
         values = np.asarray(output, dtype=float)
@@ -71,6 +72,11 @@ def _tversky_judge(truths, predictions, alpha, beta):
             return f"you return {values.size} values; give their mean"
         if np.isclose(values, np.mean(each)):
             return None
+        if np.isclose(values, np.mean(of_tumours)):
+            return (
+                f"you return {values:.2f}, the mean over the images with tumour; an image without, "
+                "in which nothing is drawn, counts 1"
+            )
         if np.isclose(values, pooled):
             return (
                 f"you return {values:.2f}, one ratio of all pixels, in which a large tumour hides "
@@ -200,6 +206,7 @@ mend_batches = Exercise(
         _accuracy_case("8 images in batches of 4", [True] * 6 + [False] * 2, 4),
         _accuracy_case("3 images in batches of 16", [True, False, False], 16),
         _accuracy_case("9 images in batches of 8", [True] * 8 + [False], 8),
+        _accuracy_case("5 images in batches of 2", [True, False, True, True, False], 2),
     ),
 )
 
@@ -221,6 +228,11 @@ def _tuned_judge(validation: tuple, test: tuple):
             return (
                 f"your threshold is right in {on_validation:.2f} of the validation slices, and "
                 f"another in {best:.2f}{reason}"
+            )
+        if not np.isclose(validation[1], threshold, rtol=0, atol=1e-9).any():
+            return (
+                f"your threshold {threshold:g} is none of the validation scores; candidates are "
+                "the scores themselves"
             )
         if not np.isclose(accuracy, _accuracy(*test, threshold)):
             return (
@@ -255,10 +267,15 @@ mend_threshold = Exercise(
 
 def _examples_judge(dice: np.ndarray, count: int):
     def judge(output) -> str | None:
-        rows = [int(row) for row in output]
+        given = np.asarray(list(output))
+        if len(given) and given.dtype.kind not in "iu":
+            return f"you return {given.dtype}; the numbers of rows are whole numbers"
+        rows = [int(row) for row in given]
         wanted = min(count, len(dice))
-        if len(rows) != wanted or len(set(rows)) != len(rows):
-            return f"you show {len(set(rows))} different slices, where {wanted} are wanted"
+        if len(set(rows)) != len(rows):
+            return "you show a slice more than once"
+        if len(rows) != wanted:
+            return f"you show {len(rows)} different slices, where {wanted} are wanted"
         if not set(rows) <= set(range(len(dice))):
             return "you show slices that do not exist"
         shown, low = dice[rows], float(np.min(dice))

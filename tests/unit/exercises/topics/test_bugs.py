@@ -1,5 +1,6 @@
 """Notebook 07: what is mended passes; what is broken is refused, in words that name the symptom."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -39,6 +40,22 @@ def tilted(patients, seed):
     names = sorted(set(patients))
     heads = np.random.default_rng(seed).random(len(names)) < 0.6
     drawn = [name for name, head in zip(names, heads, strict=True) if head]
+    return dict.fromkeys(["detector", "segmenter"], parts_of(patients, drawn))
+
+
+def rounded(how):
+    """Return a function that makes a whole number of the share in another way."""
+
+    def answer(patients, seed, share=0.25):
+        count = len(set(patients))
+        return stages(patients, seed, share=how(share * count) / count)
+
+    return answer
+
+
+def with_replacement(patients, seed, share=0.25):
+    names = sorted(set(patients))
+    drawn = np.random.default_rng(seed).choice(names, round(share * len(names)))
     return dict.fromkeys(["detector", "segmenter"], parts_of(patients, drawn))
 
 
@@ -152,10 +169,10 @@ RIGHT = {
 WRONG = {
     "mend_stages": {
         "the first ones, whatever the seed": (
-            lambda patients, seed: dict.fromkeys(
+            lambda patients, seed, share=0.25: dict.fromkeys(
                 ("detector", "segmenter"),
                 np.where(
-                    np.isin(patients, np.unique(patients)[: round(len(set(patients)) / 4)]),
+                    np.isin(patients, np.unique(patients)[: round(share * len(set(patients)))]),
                     "test",
                     "train",
                 ),
@@ -165,17 +182,30 @@ WRONG = {
         "by slice": (by_slice, "9 of 12 patients are on both sides of the detector's split"),
         "stages apart": (apart, "were training patients of the detector"),
         "the order of a set": (
-            lambda patients, seed: stages(patients, seed, names=list(set(patients))),
+            lambda patients, seed, share=0.25: stages(patients, seed, share, list(set(patients))),
             "the patients that are tested depend on",
         ),
         "as they come": (
-            lambda patients, seed: stages(patients, seed, names=list(dict.fromkeys(patients))),
+            lambda patients, seed, share=0.25: stages(
+                patients, seed, share, list(dict.fromkeys(patients))
+            ),
             "depend on in which order the slices come",
         ),
-        "share": (tilted, "patients, where a quarter is 3"),
+        "share": (tilted, "patients, where a share of 0.25 is 3"),
         "no test": (
             lambda patients, seed: stages(patients, seed, share=0),
             "tested on 0 of 12 patients",
+        ),
+        "cut off": (rounded(int), "is tested on 2 of 7 patients, where a share of 0.4 is 3"),
+        "rounded up": (rounded(math.ceil), "17 of 27 patients, where a share of 0.6 is 16"),
+        "always a quarter": (
+            lambda patients, seed, share=0.25: stages(patients, seed),
+            "tested on 2 of 7 patients",
+        ),
+        "somebody drawn twice": (with_replacement, "of 27 patients, where a share of 0.6 is 16"),
+        "a stage alone": (
+            lambda patients, seed: stages(patients, seed)["detector"],
+            "you return a list, which is not the kind of value asked for, a dictionary",
         ),
         "one a patient": (
             lambda patients, seed: dict.fromkeys(["detector", "segmenter"], ["train"] * 12),
@@ -201,9 +231,19 @@ WRONG = {
         "broken": (bugs.predict_volume, "the model is given grey levels up to 47"),
         "by slice": (
             lambda model, volume: model(np.stack([standardise(each) for each in volume])),
-            "for a volume of three slices the model is given other values",
+            "for a volume of three slices you return something else than what the model says",
         ),
-        "0 to 1": (lambda model, volume: model(volume / 255), "other values than `standardise`"),
+        "0 to 1": (lambda model, volume: model(volume / 255), "after `standardise`"),
+        "a threshold behind it": (
+            lambda model, volume: model(standardise(volume)) > 0,
+            "something else than what the model says",
+        ),
+        "black is no tumour": (
+            lambda model, volume: (
+                model(standardise(volume)) if volume.any() else np.zeros(volume.shape)
+            ),
+            "for a volume without a head you answer in the model's place",
+        ),
         "divides by 0": (
             lambda model, volume: model(
                 standardise(volume) / (1.0 if volume.any() else np.float64("nan"))
@@ -223,6 +263,14 @@ WRONG = {
                 np.flatnonzero(has_tumour), np.flatnonzero(~has_tumour)[: has_tumour.sum()]
             ],
             "seeds 0 and 1 take the same",
+        ),
+        "no seed": (
+            lambda has_tumour, seed: with_both_kinds(has_tumour, None),
+            "seed 0 takes other tumour-free slices the second time",
+        ),
+        "floats": (
+            lambda has_tumour, seed: with_both_kinds(has_tumour, seed).astype(float),
+            "you return float64; the numbers of rows are whole numbers",
         ),
         "a mask": (lambda has_tumour, seed: has_tumour, "you return True and False"),
         "broken": (bugs.training_rows, "never learns to leave eyes, skin and skull alone"),
@@ -256,6 +304,12 @@ WRONG = {
         "weights ignored": (
             lambda truths, predictions, alpha, beta: mean_of_each(truths, predictions),
             "for the same with alpha 0.2 and beta 0.8",
+        ),
+        "images with tumour": (
+            lambda truths, predictions, alpha, beta: mean_of_each(
+                *(each[truths.any(axis=(1, 2))] for each in (truths, predictions)), alpha, beta
+            ),
+            "an empty mask left empty beside a missed tumour you return 0.07, the mean over the",
         ),
         "another ratio": (pooled_without_smoothing, "which is not the mean over the images"),
     },
@@ -294,6 +348,10 @@ WRONG = {
         ),
         "broken": (bugs_scores.accuracy_in_batches, "the last 2 of 10 images are left out"),
         "mean of means": (mean_of_batches, "for 10 images in batches of 4 you return 0.67"),
+        "batches of 4": (
+            lambda predict, images, labels, batch_size: accuracy(predict, images, labels, 4),
+            "for 5 images in batches of 2 it stops with ValueError: 4 images at once, 2 fit",
+        ),
         "zero-padded": (zero_padded, "8 of 10 images are right"),
         "all at once": (all_at_once, "10 images at once, 4 fit in memory"),
     },
@@ -302,6 +360,13 @@ WRONG = {
         "scored on validation": (
             lambda validation, test: tuned(validation, test, of=validation),
             "you report 1.00, but on the test slices",
+        ),
+        "between the scores": (
+            lambda validation, test: (
+                threshold := tuned(validation, test)[0] - 0.01,
+                right_share(*test, threshold),
+            ),
+            "your threshold 0.59 is none of the validation scores",
         ),
         "a half": (
             lambda validation, test: (0.5, right_share(*test, 0.5)),
@@ -323,6 +388,20 @@ WRONG = {
         ),
         "the first": (lambda dice, count: list(range(min(count, len(dice)))), "nobody sees"),
         "too many": (lambda dice, count: along_the_ranks(dice, count + 1), "6 different slices"),
+        "a short list twice": (
+            lambda dice, count: np.argsort(dice)[
+                np.linspace(0, len(dice) - 1, count).round().astype(int)
+            ],
+            "for 3 slices and room for 6 you show a slice more than once",
+        ),
+        "their dice": (
+            lambda dice, count: dice[along_the_ranks(dice, count)],
+            "you return float64; the numbers of rows",
+        ),
+        "a mask": (
+            lambda dice, count: np.isin(np.arange(len(dice)), along_the_ranks(dice, count)),
+            "you return bool; the numbers of rows",
+        ),
         "best and worst": (
             lambda dice, count: (
                 along_the_ranks(dice, count)
