@@ -5,7 +5,7 @@ must therefore lie elsewhere, such as here.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -126,7 +126,8 @@ class Network:
         Numbers that training would change, and all.
     output_shape : tuple
     layers : list of str
-        Their classes, in order.
+        The classes of layers and of other operations (`keras.ops`), in order; of a model within
+        the model, those that it is made of.
     activation : str
         Of the last layer; empty if it has none.
     """
@@ -135,9 +136,19 @@ class Network:
         self.trained = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
         self.weights = int(model.count_params())
         self.output_shape = tuple(model.output_shape)
-        self.layers = [type(layer).__name__ for layer in model.layers]
-        last = getattr(model.layers[-1], "activation", None)
+        steps = list(_steps(model))
+        self.layers = [type(step).__name__ for step in steps]
+        last = getattr(steps[-1], "activation", None)
         self.activation = getattr(last, "__name__", "")
+
+
+def _steps(model) -> Iterator:
+    """Yield layers and operations of a model; `model.layers` holds nothing of `keras.ops`."""
+    for step in getattr(model, "operations", model.layers):
+        if hasattr(step, "layers"):
+            yield from _steps(step)
+        else:
+            yield step
 
 
 def is_network(value) -> bool:

@@ -157,7 +157,10 @@ def _network_judge(maps: int) -> judges.Judge:
                 "weights and a bias: what "
                 + ("else is trained?" if output.trained > maps + 1 else "is missing?")
             )
-        if output.layers[-1].endswith("Pooling2D"):
+        pooled = {"Sum", "Min", "GetItem"} & set(output.layers)
+        if pooled and not any("Max" in layer for layer in output.layers):
+            return f"the maximum of each map is asked for, not {min(pooled)}"
+        if any("Max" in layer for layer in output.layers[_place(output.layers, "Dense") :]):
             return "you weigh the maps before you take the maximum; of each map it is asked for"
         activation = output.activation or output.layers[-1].lower()
         if activation in ("sigmoid", "softmax", "tanh", "relu"):
@@ -165,6 +168,11 @@ def _network_judge(maps: int) -> judges.Judge:
         return None
 
     return judge
+
+
+def _place(layers: list[str], name: str) -> int:
+    """Return where a layer stands last, or how many there are if it is not among them."""
+    return max((place for place, layer in enumerate(layers) if layer == name), default=len(layers))
 
 
 def _fit_head() -> Exercise:
@@ -335,8 +343,9 @@ def _calibration_error() -> Exercise:
         NOTEBOOK,
         (
             case("four slices in two bins", [0, 1, 0, 1], [0.1, 0.3, 0.6, 0.8], 2, 0.25, first),
-            case("slices in no order", [1, 1, 0, 0], [0.8, 0.1, 0.6, 0.3], 2, 0.25,
-                 {0.5: unsorted, 0.75: apart, 0.05: apart}),
+            # In order 1, 0, 0, 1: gaps of 0.3 and 0.25. Labels sorted by themselves give 0.225.
+            case("slices in no order", [1, 1, 0, 0], [0.9, 0.1, 0.6, 0.3], 2, 0.275,
+                 {0.475: unsorted, 0.775: apart, 0.025: apart, 0.225: apart}),
             case("five slices in two bins", [0, 0, 0, 1, 0], [0.1, 0.2, 0.3, 0.8, 0.9], 2, 0.26,
                  {0.275: "the two bins do not hold equally many slices, so weigh them"}),
             case("most probabilities near 0", [0, 0, 0, 0, 1, 1],

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from utils.exercises.exercise import Case, Exercise
-from utils.exercises.judges import Judge, array, mask, number, refusal, same
+from utils.exercises.exercise import AnotherKindError, Case, Exercise
+from utils.exercises.judges import Judge, any_number, array, mask, member, number, refusal, same
 
 SQUARE = mask("....", ".##.", ".##.", "....")
 SHIFTED = mask("....", "..##", "..##", "....")
@@ -151,10 +151,19 @@ DECODER_STEP = Exercise(
 
 
 def _coarsest(output) -> str | None:
-    lengths = list(output)
-    if len(lengths) != 3:  # counted first: of a batch's shape, as Keras tells it, one is None
-        return f"you give {len(lengths)} lengths; three are asked for: height, width, channels"
-    shape = tuple(int(length) for length in lengths)
+    if isinstance(output, str):
+        raise AnotherKindError("three lengths")
+    shape = tuple(output)
+    if len(shape) != 3:  # counted first: of a batch's shape, as Keras tells it, one is None
+        return f"you give {len(shape)} lengths; three are asked for: height, width, channels"
+    for length in shape:
+        fault = member(any_number, length, verb="you give")
+        if fault is not None:
+            return fault
+    shape = tuple(float(length) for length in shape)
+    if any(length != round(length) for length in shape):
+        return "you give a length that is no whole number"
+    shape = tuple(round(length) for length in shape)
     if shape[0] != shape[1]:
         return "height and width differ; the image is a square and stays one"
     if shape[0] in (4, 16):
@@ -219,8 +228,9 @@ def _focal(truths, predictions, fn_weight, fp_weight, exponent) -> Judge:
         (pooled**exponent, "the sums run over the whole batch; each image has an index of its own"),
         ((1 - per_pixel) ** exponent, "take sums over the pixels, not means: s is one pixel"),
         ((1 - drawn) ** exponent, "FP is what is drawn beside the tumour, not all that is drawn"),
-        ((1 - _index(batch[0], batch[1] >= 0.5, fn_weight, fp_weight)) ** exponent,
-         "take the probabilities as they are, without a threshold"),
+        *(((1 - _index(batch[0], hard, fn_weight, fp_weight)) ** exponent,
+           "take the probabilities as they are, without a threshold")
+          for hard in (batch[1] >= 0.5, batch[1] > 0.5)),
         ((1 - _index(*batch, 0.7, 0.3)) ** exponent, "use the weights that are given"),
         ((1 - _index(*batch, fn_weight, fp_weight, 1e-9)) ** exponent,
          "s belongs above and below the line"),

@@ -281,9 +281,15 @@ _ONE_STAR = _scores(
         ("D", "validation"): (0.0, 0.65, 0.5),
     }
 )
-# The means are 0.45, 0.5 and 0.6; without patient C the first threshold would be the best.
+# The means are 0.54, 0.65 and 0.61. With 0 for NaN they would be 0.54, 0.43 and 0.2, with 1 for NaN
+# 0.54, 0.77 and 0.87; of patient B alone, who has no NaN, the first Dice is the highest.
+_NAN = float("nan")
 _UNDEFINED = _scores(
-    {("B", "validation"): (0.7, 0.5, 0.6), ("C", "validation"): (0.2, 0.5, float("nan"))}
+    {
+        ("B", "validation"): (0.62, 0.6, 0.61),
+        ("C", "validation"): (0.5, _NAN, _NAN),
+        ("D", "validation"): (0.5, 0.7, _NAN),
+    }
 )
 _EQUAL = _scores({("B", "validation"): (0.7, 0.8, 0.8)}, thresholds=(0.9, 0.5, 0.3))
 
@@ -296,9 +302,10 @@ CHOOSE_THRESHOLD = Exercise(
             0.2: "take the mean over patients, neither the best row nor the median",
             0.9: _A_DICE, 1.9 / 3: _A_DICE,
         })),
-        Case("a patient whose Dice is NaN at threshold 0.6", (_UNDEFINED,), number(0.6, slips={
-            0.4: "leave a NaN out of the mean, so that it neither spoils nor lowers it",
-            0.2: "leave out the row with the NaN, not the whole patient",
+        Case("patients of whom two have a NaN for a Dice", (_UNDEFINED,), number(0.4, slips={
+            0.2: "leave a NaN out of the mean, so that it neither spoils nor lowers it; the row, "
+            "not the whole patient",
+            0.6: "take the mean, and leave a NaN out of it: it is no 1",
         })),
         Case("thresholds 0.5 and 0.3 being equally good", (_EQUAL,), number(0.3, slips={
             0.5: "the lowest of the best is asked for",
@@ -311,8 +318,8 @@ CHOOSE_THRESHOLD = Exercise(
 
 def _turning(*right: str) -> Judge:
     def judge(output) -> str | None:
-        if isinstance(output, str):
-            raise TypeError  # it would be read letter by letter
+        if isinstance(output, str | set | frozenset):
+            raise TypeError  # text would be read letter by letter, and a set has no order
         names = list(output)
         kinds = [type(name).__name__ for name in names if not isinstance(name, str)]
         if kinds:

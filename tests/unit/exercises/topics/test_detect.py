@@ -136,6 +136,38 @@ def weighed_first(base):
     return keras.Model(base.input, keras.layers.GlobalMaxPooling2D()(logits))
 
 
+def with_operation(name, after=False):
+    """Return a function that pools by an operation of `keras.ops`, or weighs the maps before."""
+
+    def answer(base):
+        import keras
+
+        base.trainable = False
+        dense, pool = keras.layers.Dense(1), getattr(keras.ops, name)
+        steps = [dense, lambda x: pool(x, axis=(1, 2))]
+        x = base.output
+        for step in steps if after else steps[::-1]:
+            x = step(x)
+        return keras.Model(base.input, x)
+
+    return answer
+
+
+def sigmoid_behind(base):
+    import keras
+
+    model = detector_of(base)
+    return keras.Model(model.input, keras.ops.sigmoid(model.output))
+
+
+def nested(base):
+    import keras
+
+    base.trainable = False
+    head = keras.Sequential([keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(1)])
+    return keras.Sequential([base, head])
+
+
 def by_regression(features, labels, penalty):
     """Return what scikit-learn's regression, which is one dense layer, makes of the features."""
     C = 1 / (2 * len(labels) * max(penalty, 1e-3))
@@ -226,6 +258,10 @@ WRONG = {
         "every place": (lambda base: detector_of(base, pooling="Flatten"), "would change 393"),
         "a probability": (lambda base: detector_of(base, activation="sigmoid"), "a logit has none"),
         "weighed first": (weighed_first, "you weigh the maps before you take the maximum"),
+        "a mean of keras.ops": (with_operation("mean"), "the mean over the places"),
+        "a sum of keras.ops": (with_operation("sum"), "the maximum of each map is asked for"),
+        "weighed before keras.ops": (with_operation("max", after=True), "you weigh the maps"),
+        "a probability of keras.ops": (sigmoid_behind, "ends in the activation sigmoid"),
         "no bias": (lambda base: detector_of(base, use_bias=False), "8 numbers"),
         "the base": (lambda base: base, "ends in the shape"),
     },
@@ -310,11 +346,15 @@ WRONG = {
         "unsorted": (lambda y, p, b: weighted(bins_of(y, p, b, order=False)), "sort first"),
         "labels unsorted": (
             lambda y, p, b: weighted(bins_of(y, np.sort(p), b)),
-            "for slices in no order you return 0.75: the labels no longer belong",
+            "for slices in no order you return 0.775: the labels no longer belong",
         ),
         "probabilities unsorted": (
             lambda y, p, b: weighted(bins_of(y[np.argsort(p)], p, b, order=False)),
-            "for slices in no order you return 0.05: the labels no longer belong",
+            "for slices in no order you return 0.025: the labels no longer belong",
+        ),
+        "each sorted by itself": (
+            lambda y, p, b: weighted(bins_of(np.sort(y), np.sort(p), b)),
+            "for slices in no order you return 0.225: the labels no longer belong",
         ),
         "unweighted": (
             lambda y, p, b: np.mean([abs(gap) for _, gap in bins_of(y, p, b)]),
@@ -361,6 +401,8 @@ def course_threshold(labels, probabilities, sensitivity):
         ("area_under_roc", detection.auc),
         ("threshold_for", course_threshold),
         ("sensitivity_specificity", binary_counts),
+        ("frozen_detector", with_operation("max")),
+        ("frozen_detector", nested),
         ("calibration_error", calibration.expected_calibration_error),
         ("fit_head", by_regression),
         ("fit_head", in_bfloat16),

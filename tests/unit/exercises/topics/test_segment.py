@@ -147,6 +147,10 @@ WRONG = {
         "no halving": ((128, 128, 256), "128 is not"),
         "one number": (8, "not the kind"),
         "a word": ("8x8", "not the kind"),
+        "the batch too": ((None, 8, 8, 256), "you give 4 lengths; three are asked for"),
+        "open lengths": ((None, None, 256), "you give a NoneType, not one number"),
+        "texts": (("8", "8", "256"), "you give a str, not one number"),
+        "a fraction": ((8.5, 8.5, 256), "no whole number"),
     },
     "decoder_step": {
         "not enlarged": (
@@ -185,6 +189,9 @@ WRONG = {
         "fixed weights": (lambda t, p, a, b, e: focal(t, p, 0.7, 0.3, e), "weights 0.9", "given"),
         "threshold": (
             lambda t, p, *more: focal(t, np.float32(p >= 0.5), *more), "probabilities", "as they",
+        ),
+        "above a threshold": (
+            lambda t, p, *more: focal(t, np.float32(p > 0.5), *more), "probabilities", "as they",
         ),
         "no s": (
             lambda t, p, a, b, e: (1 - index_of(t, p, a, b, 1e-9)) ** e, "two images", "s belongs",

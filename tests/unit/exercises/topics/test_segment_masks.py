@@ -189,6 +189,13 @@ WRONG = {
             scores.groupby("threshold")["dice"].mean().max(),
             "one patient with the highest", "that is a Dice",
         ),
+        "NaN as 1": (
+            lambda scores: threshold(scores.fillna({"dice": 1})), "NaN", "it is no 1",
+        ),
+        "the best of the lowest": (
+            lambda scores: scores[scores["part"] == "validation"]
+            .groupby("threshold")["dice"].min().idxmax(), "return 0.6", "take the mean",
+        ),
         "NaN": (
             lambda scores: threshold(scores.fillna({"dice": 0})), "NaN", "leave a NaN out",
         ),
@@ -226,6 +233,7 @@ WRONG = {
             "gains alone", "P3", "keeps its sign",
         ),
         "one name": (lambda *given: "P4", "str", "not the kind"),
+        "a set": (lambda *given: set(who(*given)), "set", "not the kind"),
         "places": (
             lambda patients, *given: [patients.index(name) for name in who(patients, *given)],
             "one large loss", "of the kind int",
