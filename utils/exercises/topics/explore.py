@@ -310,7 +310,10 @@ def _patients_among(names: Sequence[str], count: int):
             return f"you return a {type(strange[0]).__name__} where a patient's name is asked for"
         chosen = [str(name) for name in output]
         if len(set(chosen)) < len(chosen):
-            return "you return a patient more than once; choose patients, not slices"
+            return (
+                "you return a patient more than once; take each name once, and put none back when "
+                "you draw"
+            )
         strangers = sorted(set(chosen) - set(names))
         if strangers:
             return f"you return {strangers[0]!r}, who is not among them"

@@ -62,7 +62,7 @@ def _axis_letters() -> Exercise:
 
 def _wild() -> np.ndarray:
     values = np.linspace(0, 2000, 20_001)
-    values[7] = 1e6  # one voxel of a hundred thousand times
+    values[7], values[-7] = 1e6, -1e6  # far beyond all others, at either end
     return values
 
 
@@ -95,7 +95,7 @@ def _to_8_bit() -> Exercise:
         NOTEBOOK,
         (
             Case("values from 0 to 1", (plain,), judge(plain, _scaled(plain))),
-            Case("a volume with one wild voxel", (wild,), judge(wild, _scaled(wild))),
+            Case("a volume with a wild voxel at either end", (wild,), judge(wild, _scaled(wild))),
             Case("values below 0 (int16)", (signed,), judge(signed, _scaled(signed))),
             Case(
                 "a constant picture",
@@ -111,18 +111,24 @@ def _to_8_bit() -> Exercise:
     )
 
 
+def _alike(levels: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether grey levels agree, but for 1 here and there, where rounding errors decide."""
+    off = np.abs(levels - others.astype(int))
+    return bool(off.max() <= 1 and off.mean() <= 0.02)
+
+
 def _grey_fault(output: np.ndarray, right: np.ndarray, values: np.ndarray) -> str | None:
     unclipped = (values - np.percentile(values, 0.1)) / np.ptp(np.percentile(values, (0.1, 99.9)))
     cut = np.floor(np.clip(255 * unclipped, 0, 255))
     # Nearly: where a value is whole, rounding errors decide.
     if (cut != right).mean() > 0.2 and (output == cut).mean() > 0.98:
         return "you cut the digits after the point off; round to the nearest whole number"
-    if np.abs(output - right).max() <= 1:
+    if _alike(output, right):
         return None
     wrapped = np.round(255 * unclipped).astype(np.int64).astype(np.uint8)
-    if np.abs(output - wrapped).max() <= 1:
+    if _alike(output, wrapped):
         return "values outside the percentiles wrap around: clip before you convert"
-    if np.abs(output - _scaled(values, values.min(), values.max())).max() <= 1:
+    if _alike(output, _scaled(values, values.min(), values.max())):
         return "you let the smallest and the largest value set the scale; one voxel can spoil it"
     if output.max() < 250:
         return f"the brightest voxel becomes {output.max()}, not 255"

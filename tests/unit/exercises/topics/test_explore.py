@@ -246,6 +246,12 @@ WRONG = {
     },
     "held_out_patients": {
         "slices": (lambda names, share, seed: drawn(names, share, seed), "more than once"),
+        "with replacement": (
+            lambda names, share, seed: sorted(
+                np.random.default_rng(seed).choice(sorted(set(names)), round(share * 40))
+            ),
+            "a patient more than once; take each name once, and put none back when you draw",
+        ),
         "a share of slices": (
             lambda names, share, seed: sorted(set(names))[: round(share * len(names))],
             "you return 25 of 40 patients: too many",

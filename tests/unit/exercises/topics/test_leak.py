@@ -5,7 +5,8 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_predict
 from sklearn.svm import SVC
 
 from utils import check
@@ -60,6 +61,23 @@ def by_slice(features, labels, patients, penalties):
     return searched(features, labels, None, penalties, list(folds))
 
 
+def in_two_folds(features, labels, patients, penalties):
+    return searched(features, labels, patients, penalties, GroupKFold(2))
+
+
+def of_all_folds(features, labels, patients, penalties):
+    """Choose by one AUC of all slices, whose scores come from four models."""
+
+    def score(penalty):
+        model, folds = SVC(C=penalty), GroupKFold(4)
+        scores = cross_val_predict(
+            model, features, labels, groups=patients, cv=folds, method="decision_function"
+        )
+        return roc_auc_score(labels, scores)
+
+    return max(penalties, key=score)
+
+
 def on_training(features, labels, patients, penalties):
     def score(penalty):
         return SVC(C=penalty).fit(features, labels).score(features, labels)
@@ -102,6 +120,14 @@ WRONG = {
             ),
             "SIM_DU_1 is not the patient of SIM_DU_11_3.tif",
         ),
+        "patients": (
+            lambda table: len({
+                patient
+                for patient, image in zip(table["patient_id"], table["image"], strict=True)
+                if patient != image.rsplit("_", 1)[0]
+            }),
+            "two rows with the id of one patient are two rows",
+        ),
         "row labels": (
             lambda table: sum(
                 table["patient_id"][row] != table["image"][row].rsplit("_", 1)[0]
@@ -142,7 +168,11 @@ WRONG = {
             "for 8 patients of 10 slices you return 100: that is best if slices are dealt",
         ),
         "on training": (on_training, "has its neighbours in training"),
-        "always the smallest": (lambda *given: 0.1, "for 9 patients of 12 slices"),
+        "two folds": (in_two_folds, "for 8 patients of 12 slices you return 0.1, but"),
+        "one AUC of all folds": (
+            of_all_folds, "for 8 patients of 12 slices you return 1, but",
+        ),
+        "always the smallest": (lambda *given: 0.1, "for 8 patients of 12 slices"),
         "another number": (lambda *given: 5, "none of the penalties"),
     },
 }  # fmt: skip

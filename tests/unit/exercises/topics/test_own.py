@@ -63,7 +63,7 @@ WRONG = {
     "to_8_bit": {
         "smallest and largest": (
             lambda values: eight_bits(scaled(values, values.min(), values.max())),
-            "for a volume with one wild voxel you let the smallest",
+            "you let the smallest and the largest value set the scale",
         ),
         "no clipping": (
             lambda values: np.round(by_percentiles(values)).astype(np.int64).astype(np.uint8),
@@ -75,7 +75,23 @@ WRONG = {
         ),
         "from zero": (
             lambda values: eight_bits(values * (255 / np.percentile(values, 99.9))),
-            "for values below 0 (int16)",
+            "which is too",
+        ),
+        "the smallest value": (
+            lambda values: eight_bits(
+                scaled(values, values.min(), np.percentile(values, 99.9))
+                if np.ptp(values)
+                else np.zeros(values.shape)
+            ),
+            "which is too",
+        ),
+        "rounded up": (
+            quietly(lambda values: np.ceil(np.clip(by_percentiles(values), 0, 255)).astype("u1")),
+            "which is too high",
+        ),
+        "256 levels": (
+            lambda values: eight_bits(by_percentiles(values) * (256 / 255)),
+            "which is too high",
         ),
         "0 divided by 0": (
             quietly(lambda values: np.clip(by_percentiles(values), 0, 255).round()),
