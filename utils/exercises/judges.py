@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from utils.exercises.exercise import AnotherKindError
+from utils.exercises.grading.encoding import Unknown
 
 
 def mask(*lines: str) -> np.ndarray:
@@ -197,16 +198,23 @@ def refusal(why: str, *kinds: type[Exception]) -> Judge:
         if type(output).__name__ in names.split(" or "):
             return f"you return a {type(output).__name__}; raise it: {why}"
         done = "it stops with" if isinstance(output, Exception) else "you return"
-        what, kind = repr(output), type(output).__name__
         if isinstance(output, Exception):
-            what = kind
+            what = type(output).__name__
         elif isinstance(output, int | float | np.number):  # np.float64(0.5) is 0.5 to a student
             what = f"{output:.6g}"
-        elif "\n" in what or len(what) > 40:  # a table, an array: a message has one line
-            what = f"a {kind}"
+        else:
+            what = shown(output)
         return f"{done} {what}; refuse it with a {names}: {why}"
 
     return judge
+
+
+def shown(value) -> str:
+    """Return a value as part of a line; a table, an array, or what was not sent, as its kind."""
+    words = repr(value)
+    if isinstance(value, Unknown) or "\n" in words or len(words) > 40:
+        return f"a {type(value).__name__}"
+    return words
 
 
 def _shown(value: float) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 from utils.exercises.bugs import SUSPECTS
 from utils.exercises.exercise import AnotherKindError, Case, Exercise
 from utils.exercises.inputs import renamed
+from utils.exercises.judges import shown
 
 # Letter of `SUSPECTS`, and what the symptom of the case asks to explain.
 GUILTY = (
@@ -46,7 +47,8 @@ def _suspects(name: str, symptoms: tuple[str, ...]) -> Exercise:
         for symptom in symptoms:
             given, (letter, question) = named[symptom], CASES[symptom]
             if not isinstance(given, str) or given.strip().upper() not in SUSPECTS:
-                return f"{symptom}: {given!r} is none of the letters A to P in the list of suspects"
+                what = shown(given)
+                return f"{symptom}: {what} is none of the letters A to P in the list of suspects"
             given = given.strip().upper()
             if given != letter:
                 wrong.append(f"{symptom}: {given} ({SUSPECTS[given]}) does not explain {question}")

@@ -7,14 +7,14 @@ import pandas as pd
 
 from utils.exercises.commitment import Commitment
 from utils.exercises.exercise import Case, Exercise
-from utils.exercises.judges import number
+from utils.exercises.judges import number, shown
 
 NOTEBOOK = "06"
 
 
 def _predicted(answer) -> str | None:
     if isinstance(answer, bool) or not isinstance(answer, int | float | np.number):
-        return f"{answer!r} is no number"
+        return f"{shown(answer)} is no number"
     if not math.isfinite(answer) or abs(answer) > 0.5:
         return (
             f"{answer:g} cannot be: chance has an AUC of 0.5 and perfection of 1, so no two useful "
@@ -36,7 +36,7 @@ FAULTS = {
 def _fault(answer) -> str | None:
     given = answer.strip().upper() if isinstance(answer, str) else answer
     if given not in FAULTS:
-        return f"{answer!r} is none of the letters A to D"
+        return f"{shown(answer)} is none of the letters A to D"
     if given != "C":
         reason = {
             "A": "every id is spelt as the name of a folder is",

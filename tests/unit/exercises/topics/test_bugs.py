@@ -497,6 +497,11 @@ def test_a_wrong_suspect_is_told_with_its_symptom(part, symptom):
         assert "none of the letters A to P" in verdict.message
 
 
+def test_a_suspect_that_is_still_open_is_told_in_words():
+    message = check.suspects_loss.verdict(named("suspects_loss") | {"tenth": ...}).message
+    assert message == "tenth: a ellipsis is none of the letters A to P in the list of suspects"
+
+
 def test_each_suspect_is_guilty_of_one_thing_at_most():
     letters = [letter for letter, _ in GUILTY]
     assert len(set(letters)) == len(letters) == len(bugs.SUSPECTS) - 2

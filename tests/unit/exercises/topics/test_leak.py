@@ -4,6 +4,7 @@ That the solutions pass is shown by tests/notebooks/test_exercises.py.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_predict
@@ -90,6 +91,7 @@ WRONG = {
         "percent": (8, "did you give percent?"),
         "words": ("large", "'large' is no number"),
         "nan": (float("nan"), "nan cannot be"),
+        "a column": (pd.Series([0.1, 0.2]), "a Series is no number"),
     },
     "column_fault": {
         "misspelt": ("A", "every id is spelt as the name of a folder is"),
