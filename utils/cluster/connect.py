@@ -85,10 +85,25 @@ def _slurm(workers: int, threads: int, logs: Path):
     return cluster
 
 
+class _ClosingClient(Client):
+    """A client that closes when it cannot connect.
+
+    It would otherwise close when it is found as garbage. If that is in the thread of a loop which
+    another client is just starting, the two wait for each other for ever.
+    """
+
+    def __init__(self, address: str):
+        try:
+            super().__init__(address, timeout=PATIENCE)
+        except (OSError, ValueError):
+            self.close()
+            raise
+
+
 @contextlib.contextmanager
 def _running(address: str) -> Iterator[Client]:
     try:
-        client = Client(address, timeout=PATIENCE)
+        client = _ClosingClient(address)
     except (OSError, ValueError) as error:
         raise CourseError(
             f"--cluster {address}: no scheduler answers there; give local, slurm, or an address "

@@ -1,5 +1,6 @@
 """Tasks on a real scheduler and two workers, each a process, over TCP."""
 
+import gc
 import os
 import signal
 import threading
@@ -69,14 +70,23 @@ def test_a_task_that_fails_stops_only_what_comes_after_it(running, tmp_path, cap
     assert not list(tmp_path.glob(".seen-*"))
 
 
+def clients():
+    """Return which clients of dask in this process have still to be closed."""
+    every = [each for each in gc.get_objects() if Client in type(each).__mro__]
+    return {id(each) for each in every if each.status != "closed"}
+
+
 def test_an_address_without_a_scheduler_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.cluster.connect.PATIENCE", 1)
+    before = clients()
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with (
             pytest.raises(CourseError, match=f"--cluster {address}: no scheduler answers there"),
             connected(address, 1, 1, tmp_path),
         ):
             pass
+        # One that is left would be closed at any later time, in whatever thread runs then.
+        assert clients() == before
 
 
 def test_workers_started_on_this_machine_end_with_the_command(tmp_path, monkeypatch):
