@@ -296,10 +296,10 @@ def read_json(
 
 def absolute(path: str | os.PathLike) -> str:
     """Return a path that means the same in every process, ``~`` being the home folder."""
-    return str(Path(path).expanduser().absolute())
+    return str(user_path(path).absolute())
 
 
-def user_path(words: str) -> Path:
+def user_path(words: str | os.PathLike) -> Path:
     """Return a path that a user typed, with ``~`` as the home folder: no shell may have read it.
 
     Shells leave it as it is in ``--out=~/results``.

@@ -8,6 +8,7 @@ import hashlib
 import pandas as pd
 import pytest
 
+from utils.evidence.comparisons import experiment
 from utils.evidence.recipes import OURS
 from utils.evidence.tables import EXPERIMENTS, LGG, OTHERS, fold_names, read_evidence
 from utils.evidence.training.folds import write_final_settings
@@ -63,7 +64,7 @@ def test_every_experiment_has_all_its_folds(evidence, name):
     """The text of notebooks 5 and 6 says that nothing is missing."""
     rows = evidence.folds[evidence.folds["experiment"] == name]
     assert sorted(rows["fold"]) == sorted(fold_names(name))
-    slices = evidence.slices if name == "ours" else evidence.others[name]
+    slices = experiment(evidence, name)
     assert sorted(slices["fold"].unique()) == sorted(fold_names(name))
     if EXPERIMENTS[name].dealt != "institutions":
         assert len(slices) == 2838
