@@ -226,6 +226,10 @@ ATTEMPTS = {
         FLAIR_MEMBER, frame="picture", words="as FLAIR alone, not cut to the head"
     ),
     "192 px": replace(FLAIR_MEMBER, size=192, words="as FLAIR alone, at 192 px"),
+    "96 px": replace(FLAIR_MEMBER, size=96, words="as FLAIR alone, at 96 px"),
+    "half as long": replace(
+        FLAIR_MEMBER, epochs=8, words="as FLAIR alone, trained for 8 epochs instead of 16"
+    ),
     "twice as long": replace(
         FLAIR_MEMBER, epochs=32, words="as FLAIR alone, trained for 32 epochs instead of 16"
     ),
