@@ -13,6 +13,7 @@ from utils.evaluation.text import format_interval
 LOST = 0.1  # a patient with a lower Dice is lost
 FEW, HANDFUL = 20, 10  # patients: their interval is too narrow; they decide nothing
 SMALL = 0.001  # a smaller probability would be written as 0.000
+ROUNDING = 1e-12  # differences that cancel leave a mean of up to so much instead of 0
 
 
 def sign_test(change: pd.Series) -> tuple[int, int, float]:
@@ -60,20 +61,22 @@ def paired_reading(
     change = second - first
     below, above, chance = sign_test(change)
     farthest = change.abs().idxmax()
-    rest = change.drop(farthest).mean()
+    mean, rest = _mean(change), _mean(change.drop(farthest))
     leader = names[0] if below > above else names[1]
     without = f"Without this patient the mean difference would be {rest:+.3f}"
     if len(change) == 1:
         without = "There is no other patient."
-    elif rest * change.mean() == 0:
+    elif rest * mean == 0:
         without += "."
-    elif rest * change.mean() < 0:
+    elif rest * mean < 0:
         without += ": **one patient turns the mean round.**"
     else:
         without += ", with the same sign."
     if below == above:
         end = "By the count neither is ahead."
-    elif (change.mean() > 0) == (above > below):
+    elif mean == 0:
+        end = f"By the count {leader} is ahead, by the mean neither."
+    elif (mean > 0) == (above > below):
         end = f"By the count and by the mean, {leader} is ahead."
     else:
         end = f"By the count {leader} is ahead, by the mean the other."
@@ -136,6 +139,11 @@ def count_reading(change: pd.Series) -> str:
         f"{above} and 0 for {(change == 0).sum()}. If both were equally good, a count at least as "
         f"uneven would come about with a probability {_of(chance)} (*sign test*)."
     )
+
+
+def _mean(change: pd.Series) -> float:
+    mean = float(change.mean())
+    return 0.0 if abs(mean) < ROUNDING else mean
 
 
 def _of(probability: float) -> str:

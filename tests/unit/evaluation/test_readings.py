@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 
 from utils.evaluation import readings
 from utils.evaluation.bootstrap import Interval
@@ -50,6 +51,17 @@ def test_where_as_many_gain_as_lose_neither_is_ahead_by_the_count(gains):
         first, first + gains, ("one", "two"), Interval(np.mean(gains), -1, 1)
     )
     assert said.endswith("By the count neither is ahead.")
+
+
+@given(st.floats(0.01, 0.2), st.floats(0.01, 0.2), st.booleans())
+def test_where_gains_and_losses_cancel_nobody_is_ahead_by_the_mean(one, other, more_gain):
+    # One patient by one + other, two the other way by one and by other: 0 in all, but for rounding.
+    gains = np.array([one + other, -one, -other]) * (-1 if more_gain else 1)
+    first = pd.Series([0.5, 0.5, 0.5], index=list("abc"))
+    said = readings.paired_reading(first, first + gains, ("one", "two"), Interval(0, -1, 1))
+    leader = "two" if more_gain else "one"
+    assert said.endswith(f". By the count {leader} is ahead, by the mean neither.")
+    assert "turns the mean round" not in said and "same sign" not in said
 
 
 def test_a_probability_too_small_for_three_decimals_is_not_called_0():
