@@ -198,9 +198,14 @@ def baseline_reading(baseline: pd.Series, model: pd.Series, gain: Interval) -> s
     if not len(lost):
         return said + f" The baseline loses nobody: its lowest Dice is {baseline.min():.2f}."
     there = ", ".join(f"{value:.2f}" for value in model[lost])
-    return said + (
+    said += (
         f" The baseline loses {', '.join(lost)} (Dice below {LOST:g}), where the network has "
-        f"{there}. Among the others the means are {baseline.drop(lost).mean():.2f} and "
+        f"{there}."
+    )
+    if len(lost) == len(baseline):
+        return said + " There are no others."
+    return said + (
+        f" Among the others the means are {baseline.drop(lost).mean():.2f} and "
         f"{model.drop(lost).mean():.2f}."
     )
 

@@ -91,6 +91,12 @@ def test_a_baseline_that_loses_nobody_is_said_to():
     assert "loses nobody: its lowest Dice is 0.80" in said
 
 
+def test_a_baseline_that_loses_everybody_leaves_no_others_to_take_a_mean_of():
+    said = readings.baseline_reading(FIRST[3:], SECOND[3:], Interval(0.7, np.nan, np.nan))
+    assert said.endswith("where the network has 0.70. There are no others.")
+    assert "nan" not in said
+
+
 def test_the_worst_patient_is_told_with_what_is_missed_and_what_is_extra():
     table = pd.DataFrame(
         [("a", 100, 100, 90, 0.9), ("b", 50, 30, 20, 0.5)],
