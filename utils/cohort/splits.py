@@ -71,7 +71,8 @@ def split_patients(
     seed : int
         The same seed and the same patients give the same split.
     shares : sequence of 3 floats
-        Share of the patients in training, validation and test.
+        Share of the patients in training, validation and test. The last two are rounded, to at
+        least one patient each; training has the rest.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def split_patients(
     Raises
     ------
     CourseError
-        If there are too few patients for each part to have one.
+        If there are too few patients for each part to have one, by these shares.
 
     Examples
     --------
@@ -113,7 +114,13 @@ def _part_sizes(patients: int, shares: Sequence[float]) -> list[int]:
             "use at least 3"
         )
     validation, test = (max(1, round(patients * share)) for share in shares[1:])
-    return [patients - validation - test, validation, test]
+    train = patients - validation - test
+    if train < 1:
+        raise CourseError(
+            f"of {patients} patients {validation} would validate and {test} be tested, which "
+            "leaves none to train on; use smaller shares for these two, or more patients"
+        )
+    return [train, validation, test]
 
 
 def patient_folds(table: pd.DataFrame, folds: int = 5, seed: int = 0) -> pd.DataFrame:

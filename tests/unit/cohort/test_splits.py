@@ -86,6 +86,27 @@ def test_too_few_patients():
         patient_folds(cohort(4), folds=1)
 
 
+@given(patients=st.integers(3, 30), validation=st.floats(0, 1), test=st.floats(0, 1))
+def test_whatever_the_shares_there_is_somebody_in_every_part_or_an_error(
+    patients, validation, test
+):
+    shares = (1 - validation - test, validation, test)
+    try:
+        parts = set(split_patients(cohort(patients), shares=shares)["part"])
+    except CourseError as error:
+        assert "leaves none to train on" in str(error)
+        # Rounded up by half a patient each, or to one patient at least.
+        assert patients * (validation + test) >= patients - 2
+    else:
+        assert parts == {"train", "validation", "test"}
+
+
+def test_shares_that_leave_nobody_to_train_on_are_refused():
+    # 4 x 0.4 = 1.6, rounded to 2, twice.
+    with pytest.raises(CourseError, match="of 4 patients 2 would validate and 2 be tested"):
+        split_patients(cohort(4), shares=(0.2, 0.4, 0.4))
+
+
 def test_patients_of_and_hash():
     split = pd.DataFrame({"patient": ["b", "a", "c"], "part": ["train", "train", "test"]})
     assert patients_of(split, "train") == ["a", "b"]
