@@ -393,10 +393,10 @@ def false_positives(slices: pd.DataFrame, flagged: np.ndarray) -> pd.DataFrame:
     return result.reset_index()
 
 
-def _share_right(rows: pd.DataFrame, **options) -> Interval:
+def _share_right(rows: pd.DataFrame, level: float = 0.95, **options) -> Interval:
     if rows.empty:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return bootstrap_patients(rows, lambda sample: sample["right"].mean(), **options)
+        return Interval(float("nan"), float("nan"), float("nan"), level)
+    return bootstrap_patients(rows, lambda sample: sample["right"].mean(), level=level, **options)
 
 
 def _scored(slices: pd.DataFrame, score: str) -> pd.DataFrame:

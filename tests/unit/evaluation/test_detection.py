@@ -73,6 +73,15 @@ def test_operating_point_counts_a_score_at_the_threshold_as_flagged():
     assert (point.sensitivity.low, point.sensitivity.high) == (0, 1)
 
 
+@pytest.mark.parametrize("tumour_px", [0, 5])
+def test_an_interval_that_there_is_none_of_has_the_level_asked_for_too(tumour_px):
+    slices = slices_table(list("ab"), [tumour_px] * 2, [0.9, 0.3])
+    point = detection.operating_point(slices, 0.5, level=0.9, **FEW)
+    assert point.sensitivity.level == point.specificity.level == 0.9
+    missing = point.sensitivity if tumour_px == 0 else point.specificity
+    assert missing.record("share") == {"share": None, "share_ci90": None}
+
+
 def test_roc_band_encloses_the_curve_and_ends_in_the_corners():
     band = detection.roc_band(example(), resamples=50)
     assert (band["low"] <= band["high"]).all()
