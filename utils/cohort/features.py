@@ -39,8 +39,9 @@ def _slice_features(image: np.ndarray, head: np.ndarray) -> dict:
             f"{name} 95 %": np.percentile(values, 95),
         }
     bright = head & (image[..., 1] > HEAD_MEAN + 2 * GREY_LEVELS_PER_SD)
-    halves = np.array_split(bright, 2, axis=1)
-    left, right = (half.sum() for half in halves)
+    width = bright.shape[1]
+    # The middle column of an odd number lies on neither side.
+    left, right = bright[:, : width // 2].sum(), bright[:, (width + 1) // 2 :].sum()
     row["bright in FLAIR"] = bright.sum() / max(1, head.sum())
     row["one-sidedness"] = abs(int(left) - int(right)) / max(1, bright.sum())
     return row
