@@ -61,11 +61,17 @@ def slice_similarity(
     pixels = _standardised(images, channel)
     order = table[["patient", "slice"]].reset_index(drop=True).sort_values(["patient", "slice"])
     rows = [group.index.to_numpy() for _, group in order.groupby("patient")]
-    tables = [
-        _pairs(pixels, np.concatenate([one[:-distance] for one in rows]),
-               np.concatenate([one[distance:] for one in rows]), "same patient", distance)
-        for distance in distances
-    ]  # fmt: skip
+    places = {tuple(each): row for row, each in zip(order.index, order.to_numpy(), strict=True)}
+    tables = []
+    for distance in distances:
+        # By the numbers: between two rows of the table there may be slices that it does not hold.
+        pairs = [
+            (row, places[patient, number + distance])
+            for (patient, number), row in places.items()
+            if (patient, number + distance) in places
+        ]
+        first, second = np.array(pairs, int).reshape(-1, 2).T
+        tables.append(_pairs(pixels, first, second, "same patient", distance))
     if len(rows) > 1:
         first, second = _same_height(rows, np.random.default_rng(seed))
         tables.append(_pairs(pixels, first, second, "another patient", pd.NA))

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 
 from utils.cohort.statistics import most_similar, neighbour_in_training, slice_similarity
 
@@ -20,6 +21,17 @@ def test_pairs_never_cross_patients():
     assert counts[1] == 2 * 3
     assert counts[3] == 2 * 1
     assert counts[pd.NA] == 8
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), min_size=1, unique=True))
+def test_a_distance_is_that_of_the_slices_numbers_though_some_are_not_there(slices):
+    table = pd.DataFrame(slices, columns=["patient", "slice"])
+    images = np.random.default_rng(0).integers(0, 256, (len(table), 8, 8, 3)).astype(np.uint8)
+    pairs = slice_similarity(images, table, [1, 3])
+    counts = pairs.loc[pairs["pair"] == "same patient", "distance"].value_counts()
+    for distance in (1, 3):
+        expected = sum((patient, number + distance) in slices for patient, number in slices)
+        assert counts.get(distance, 0) == expected
 
 
 def test_correlation_is_pearsons():
