@@ -273,6 +273,8 @@ def head_grey_levels(table: pd.DataFrame, pixels: int = 500, seed: int = 0) -> p
     """
     random = np.random.default_rng(seed)
     tables = []
+    # Tables that were put together repeat their labels, by which rows are looked up here.
+    table = table.reset_index(drop=True)
     for (patient, institution), places in _by_patient(table):
         images = read_volume(table.loc[places])
         inside = head_pixels(images)

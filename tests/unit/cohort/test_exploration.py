@@ -68,6 +68,19 @@ def test_grey_levels_come_from_the_head_alone(tmp_path):
     assert len(levels) == 3 * 50
 
 
+def test_grey_levels_of_tables_put_together_are_those_of_each_patient(tmp_path):
+    parts = []
+    for patient, grey in (("p0", 50), ("p1", 150)):
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture[8:24, 8:24] = grey
+        save(tmp_path / f"{patient}_1.tif", picture)
+        path = str(tmp_path / f"{patient}_1.tif")
+        parts.append(pd.DataFrame({"patient": [patient], "institution": "DU", "image_path": path}))
+    levels = head_grey_levels(pd.concat(parts), pixels=50)  # both rows have the label 0
+    found = levels.groupby("patient")["raw"].unique().map(list)
+    assert found.to_dict() == {"p0": [50], "p1": [150]}
+
+
 def test_spread_is_that_of_the_means_over_that_within():
     levels = pd.DataFrame(
         {"channel": 0, "patient": ["a", "a", "b", "b"], "raw": [9.0, 11.0, 13.0, 15.0]}
