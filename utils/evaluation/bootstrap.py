@@ -222,7 +222,8 @@ def clustering(table: pd.DataFrame, column: str) -> Clustering:
         One or many rows for each patient, with a column `patient`; two patients at least, and more
         rows than patients.
     column : str
-        Numbers, or True and False.
+        Numbers, or True and False; rows in which it is missing, such as the Dice of two empty
+        masks, do not count.
 
     Returns
     -------
@@ -239,8 +240,9 @@ def clustering(table: pd.DataFrame, column: str) -> Clustering:
     >>> clustering(pd.DataFrame({"patient": list("aaaabbbb"), "x": [0] * 4 + [1] * 4}), "x").factor
     2.0
     """
+    table = table[table[column].notna()]
     values = table[column].astype(float)
-    groups = values.groupby(table["patient"])
+    groups = values.groupby(table["patient"].to_numpy())
     sizes, patients, rows = groups.size(), groups.ngroups, len(values)
     centre = groups.transform("mean")
     between = ((centre - values.mean()) ** 2).sum() / (patients - 1)

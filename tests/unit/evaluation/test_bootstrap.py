@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 from scipy import stats
 
 from utils.config import CourseError
@@ -117,6 +118,19 @@ def test_the_intraclass_correlation_is_that_of_the_textbook():
 def test_patients_with_many_rows_count_more():
     table = pd.DataFrame({"patient": list("abbb"), "value": [0.0, 1.0, 1.0, 2.0]})
     assert clustering(table, "value").rows == pytest.approx((1 + 9) / 4)
+
+
+@given(st.lists(st.integers(0, 11), max_size=8, unique=True))
+def test_rows_without_a_value_do_not_count_as_rows_of_their_patient(places):
+    # Values 0.1, 0.7, 0.2, 0.9, 0.5, 0.8 of patients a, b, a, b, a, b; more rows have none.
+    values = [0.1, 0.7, 0.2, 0.9, 0.5, 0.8]
+    table = pd.DataFrame({"patient": list("ababab"), "value": values})
+    with_more = table.copy()
+    for place in places:
+        row = pd.DataFrame({"patient": ["ab"[place % 2]], "value": [np.nan]})
+        with_more = pd.concat([with_more[:place], row, with_more[place:]])
+    expected = tuple(clustering(table, "value"))
+    assert tuple(clustering(with_more, "value")) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("value", [1.0, 0.1])  # the mean of nine times 0.1 is not quite 0.1
