@@ -178,7 +178,8 @@ def patient_table(
     keys = [name for name in ("patient", "institution") if name in slices]
     counts = ["tumour_px", "predicted_px", "overlap_px"]
     whole = {f"{name}_slices": which for name, which in one_mask(slices).items()}
-    groups = slices.assign(**whole).groupby(keys, sort=True)
+    # A patient whose institution is missing stays.
+    groups = slices.assign(**whole).groupby(keys, sort=True, dropna=False)
     patients = groups[[*counts, *whole]].sum()
     patients.insert(0, "slices", groups.size())
     patients["dice"] = dice_from_counts(*(patients[name] for name in counts))

@@ -189,6 +189,15 @@ def test_patient_table_pools_each_volume():
     assert patients.loc["a", ["missed_slices", "invented_slices"]].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_a_patient_of_no_known_institution_is_not_lost(missing):
+    slices = slices_table(("a", 8, 8, 8), ("b", 10, 10, 5), ("b", 0, 10, 0))
+    patients = segmentation.patient_table(slices.assign(institution=["DU", missing, missing]))
+    assert patients["patient"].tolist() == ["a", "b"]
+    assert patients["institution"].isna().tolist() == [False, True]
+    assert patients["dice"].tolist() == [1, pytest.approx(2 * 5 / (10 + 20))]
+
+
 def test_patient_table_adds_hd95_from_masks():
     slices = slices_table(("b", 1, 1, 0), ("a", 9, 9, 9))
     truths = np.stack([square(1, 1, side=1), square(2, 2)])
