@@ -17,16 +17,19 @@ def simple_features(volumes: Volumes) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a slice: the share of the picture that is head; for each channel its mean,
-        standard deviation and 95th percentile over the head; the share of the head that is
-        brighter in FLAIR than two standard deviations above the mean; and how much of that lies
-        more on one side than on the other, over the whole. All 0 for a slice without head.
+        One row a slice, in the order of the table: the share of the picture that is head; for each
+        channel its mean, standard deviation and 95th percentile over the head; the share of the
+        head that is brighter in FLAIR than two standard deviations above the mean; and how much of
+        that lies more on one side than on the other, over the whole. All 0 for a slice without
+        head.
     """
-    features = []
+    places, features = [], []
     for _, rows in volumes.table.groupby("patient", sort=False):
         images = volumes.images[rows.index]
+        places += rows.index.tolist()
         features += map(_slice_features, images, head_pixels(images))
-    return pd.DataFrame(features)
+    # In the order of the table, in which a patient's rows need not stand together.
+    return pd.DataFrame(features, index=places).sort_index().reset_index(drop=True)
 
 
 def _slice_features(image: np.ndarray, head: np.ndarray) -> dict:

@@ -15,6 +15,7 @@ import pandas as pd
 from keras import layers
 
 from utils.cohort.volumes import (
+    CHANNELS as CHANNEL_COUNTS,
     GREY_LEVELS_PER_SD,
     HEAD_MEAN,
     View,
@@ -398,12 +399,11 @@ def prepare(recipe: Recipe, volumes: Volumes) -> Volumes:
     if recipe.slicewise:
         images = standardise_slices(images)
     if recipe.channels != "sequences":
-        images = np.concatenate(
-            [
-                arrange_channels(images[rows.index], recipe.channels)
-                for _, rows in volumes.table.groupby("patient", sort=False)
-            ]
-        )
+        # At the place of each row: a patient's rows need not stand together in the table.
+        arranged = np.empty((*images.shape[:-1], CHANNEL_COUNTS[recipe.channels]), images.dtype)
+        for _, rows in volumes.table.groupby("patient", sort=False):
+            arranged[rows.index] = arrange_channels(images[rows.index], recipe.channels)
+        images = arranged
     return replace(volumes, images=images)
 
 

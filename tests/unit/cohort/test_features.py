@@ -30,3 +30,11 @@ def test_one_sidedness_is_the_difference_of_the_sides_over_all_that_is_bright():
     # 3 bright pixels on the left, 1 in the middle column, 1 on the right: |3 - 1| / 5.
     flair[4, [0, 1, 2, 4, 8]] = BRIGHT
     assert one_sidedness(flair) == 2 / 5
+
+
+@given(st.permutations("aabbc"))
+def test_the_numbers_of_a_slice_stand_in_its_own_row_in_whatever_order_the_patients_come(patients):
+    images = np.full((5, 8, 8, 3), HEAD_MEAN, np.uint8)
+    images[..., 1] += np.arange(5, dtype=np.uint8)[:, None, None]
+    volumes = Volumes(pd.DataFrame({"patient": patients}), images, None)
+    assert simple_features(volumes)["flair mean"].tolist() == [HEAD_MEAN + row for row in range(5)]

@@ -15,6 +15,7 @@ from tiny_networks import tiny_detector
 
 from utils import config
 from utils.cohort.table import read_cohort
+from utils.cohort.volumes import Volumes, arrange_channels
 from utils.course import detector
 from utils.evaluation import segmentation
 from utils.evidence import __main__, recipes
@@ -404,6 +405,16 @@ def test_each_slice_is_standardised_by_itself():
     np.testing.assert_allclose(result.mean(axis=(1, 2)), 96, atol=1)
     np.testing.assert_allclose(result.std(axis=(1, 2)), 40, atol=2)
     assert (recipes.standardise_slices(np.full((1, 4, 4, 3), 7, np.uint8)) == 96).all()
+
+
+@pytest.mark.parametrize("channels", ["neighbours", "all"])
+def test_pictures_stay_in_their_rows_where_patients_take_turns(channels):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
+    recipe = replace(recipes.FLAIR_MEMBER, channels=channels)
+    volumes = Volumes(pd.DataFrame({"patient": list("ababab")}), images, None)
+    found = recipes.prepare(recipe, volumes).images
+    for first in (0, 1):  # patient a has the rows 0, 2, 4, and b the others
+        np.testing.assert_array_equal(found[first::2], arrange_channels(images[first::2], channels))
 
 
 def test_the_baseline_network_is_of_the_described_size():
