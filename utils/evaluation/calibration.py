@@ -24,7 +24,8 @@ def logits(probabilities: np.ndarray) -> np.ndarray:
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return sigmoid(logit(p) / temperature): above 1 makes a model less sure of itself.
 
-    The order of the slices, and so the ROC curve, stays as it is.
+    The order of the slices, and so the ROC curve, stays as it is, except that probabilities within
+    1e-7 of 0 become equal, and so do those within 1e-7 of 1 (see `logits`).
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     >>> from utils.evaluation.calibration import apply_temperature
     >>> apply_temperature([0.5, 0.9], temperature=2).round(3).tolist()
     [0.5, 0.75]
+    >>> len(set(apply_temperature([1e-9, 1e-8, 1e-6], temperature=1).tolist()))
+    2
     """
     return special.expit(logits(probabilities) / temperature)
 
