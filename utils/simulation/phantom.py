@@ -39,7 +39,7 @@ class Phantom(NamedTuple):
     grey, white : ndarray of float32, (n,)
         Shares of grey and white matter, 0 to 1; the rest of the cavity is fluid.
     cavity_mm, surface_mm, ventricle_mm : ndarray of float32, (n,)
-        Distances as in `anatomy.Head`, with this patient's scalp.
+        Distances as in `head.Head`, with this patient's scalp.
     slope : ndarray of float32, (n,)
         How much a slice's thickness blurs the surfaces, 0 to 1.
     labels : ndarray of uint8, (n,)

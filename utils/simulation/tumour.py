@@ -82,7 +82,7 @@ def grow(head: Head, volume_ml: float, rng: np.random.Generator) -> Tumour:
 
 
 def arrival_at(tumour: Tumour, points: np.ndarray) -> np.ndarray:
-    """Return the arrival time at points in template space, (3, n); at least 1.5 off the grid."""
+    """Return the arrival time at points in template space, (3, n); 3 outside the grid."""
     last = tumour.origin + GRID_MM * (np.array(tumour.arrival.shape) - 1)
     near = ((points > tumour.origin[:, None]) & (points < last[:, None])).all(0)
     times = np.full(points.shape[1], 3, np.float32)
