@@ -59,7 +59,7 @@ def fit_familiar(features: np.ndarray) -> Familiar:
     Raises
     ------
     CourseError
-        If there are fewer than two slices, or a feature is no number.
+        If there are fewer than two slices, a feature is no number, or all slices are alike.
 
     Examples
     --------
@@ -76,9 +76,15 @@ def fit_familiar(features: np.ndarray) -> Familiar:
             f"features of shape {features.shape}: at least two slices, all of them numbers, are "
             "needed to learn what is familiar"
         )
+    varies = np.ptp(features, axis=0) > 0
+    if not varies.any():
+        raise CourseError(
+            f"features of shape {features.shape}: all slices have the same, so that no distance to "
+            "them has a meaning; give features that vary"
+        )
     mean, scale = features.mean(axis=0), features.std(axis=0)
     # The deviation of equal values is not always 0: their mean may differ in the last digit.
-    scale = np.where(np.ptp(features, axis=0) > 0, scale, 1.0)
+    scale = np.where(varies, scale, 1.0)
     covariance = LedoitWolf(assume_centered=True).fit((features - mean) / scale)
     return Familiar(mean, scale, covariance)
 

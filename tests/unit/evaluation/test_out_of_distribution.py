@@ -75,6 +75,8 @@ def test_more_features_than_slices_can_be_inverted():
 def test_features_that_cannot_be_learnt_from_are_told():
     assert_one_line(("(1, 3)", "at least two"), fam.fit_familiar, np.ones((1, 3)))
     assert_one_line(("numbers",), fam.fit_familiar, np.array([[1.0, np.nan], [1.0, 2.0]]))
+    # No feature varies: whatever is asked about would have the distance 0.
+    assert_one_line(("(2, 2)", "all slices"), fam.fit_familiar, np.array([[1.0, 2], [1, 2]]))
 
 
 @pytest.mark.parametrize(
