@@ -13,6 +13,7 @@ from nifti_files import affine_of, head, save
 from PIL import Image
 
 from utils.cohort.table import read_cohort
+from utils.cohort.tiff import read_slice
 from utils.cohort.volumes import View, read_views
 from utils.config import ROOT, CourseError
 from utils.patient.read import read_patient
@@ -165,6 +166,22 @@ def test_pixels_with_a_sign_are_called_that(tmp_path, pictures):
     tifffile.imwrite(file, pictures[0].view(np.int8), photometric="rgb", metadata=None)
     [answer] = page([file])
     assert "has signed pixels" in answer["error"]
+
+
+def test_a_tiff_whose_last_bytes_are_missing_is_not_read_as_black_there(tmp_path):
+    # PackBits writes equal bytes as (257 - n, byte), others as (n - 1, n bytes). With its last byte
+    # left out, the first picture ends with a run of nothing, the second with a byte too few.
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    files = [tmp_path / "even_1.tif", tmp_path / "noise_1.tif"]
+    for file, pixels in zip(files, (np.full_like(noise, 7), noise), strict=True):
+        Image.fromarray(pixels).save(file, compression="packbits")
+        with tifffile.TiffFile(file, mode="r+b") as opened:
+            counts = opened.pages[0].tags["StripByteCounts"]
+            counts.overwrite((*counts.value[:-1], counts.value[-1] - 1))
+        with pytest.raises(CourseError, match="damaged or cut short"):
+            read_slice(file)
+    for answer in page(*([file] for file in files)):
+        assert "its pixels cannot be unpacked" in answer.get("error", "read")
 
 
 # What each is: with FLAIR beside it, read as this, or refused; None: refused, or left out.

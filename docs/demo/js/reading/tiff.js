@@ -162,16 +162,16 @@ function unpackBits(bytes, length) {
   const out = new Uint8Array(length);
   let [place, written] = [0, 0];
   while (written < length) {
-    if (place >= bytes.length) throw new RangeError("PackBits");
     const head = bytes[place++];
-    if (head < 128) {
-      out.set(bytes.subarray(place, place + Math.min(head + 1, length - written)), written);
-      place += head + 1;
-      written += head + 1;
-    } else if (head > 128) {
-      out.fill(bytes[place++], written, written + 257 - head);
-      written += 257 - head;
-    }
+    if (head === 128) continue;
+    const size = Math.min(head < 128 ? head + 1 : 257 - head, length - written);
+    const taken = head < 128 ? size : 1;
+    // What is not there would be read as black.
+    if (!(place + taken <= bytes.length)) throw new RangeError("PackBits");
+    if (head < 128) out.set(bytes.subarray(place, place + size), written);
+    else out.fill(bytes[place], written, written + size);
+    place += head < 128 ? head + 1 : 1;
+    written += size;
   }
   return out;
 }
