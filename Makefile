@@ -76,7 +76,7 @@ sweep: .venv/.installed ## train a model with each combination of values (MODEL=
 grade: .venv/.installed ## mark students' notebooks (SUBMISSIONS=folder, OUT=marks.csv, JOBS=2)
 	@test -n "$$SUBMISSIONS" || { echo 'error: say where the notebooks lie: make grade SUBMISSIONS=folder' >&2; exit 2; }
 	@$(PY) -m utils.grade "$$SUBMISSIONS" $(if $(OUT),--out "$$OUT") $(if $(JOBS),--jobs "$$JOBS") \
-		$(if $(TRUST),--trust)
+		$(if $(filter 1,$(TRUST)),--trust)
 
 bench: .venv/.installed ## measure how fast it is, in ratios, and write the README's table
 	@$(PY) -m tools.benchmark
@@ -89,13 +89,13 @@ lock: ## resolve all requirements*.lock anew (UPGRADE=1: with the newest version
 	runs/lock-venv/bin/python -m pip install -qq uv
 	runs/lock-venv/bin/python -m uv pip compile --quiet pyproject.toml --extra test --extra cluster --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
-		$(if $(UPGRADE),--upgrade) -o requirements.lock
+		$(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements.lock
 	runs/lock-venv/bin/python -m uv pip compile --quiet --group pyproject.toml:predict --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--constraints requirements.lock -o requirements-predict.lock
 	runs/lock-venv/bin/python -m uv pip compile --quiet docs/site/requirements.in --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate \
-		$(if $(UPGRADE),--upgrade) -o requirements-site.lock
+		$(if $(filter 1,$(UPGRADE)),--upgrade) -o requirements-site.lock
 	rm -rf runs/lock-venv
 
 clean: ## delete the simulated runs and cohorts (not .venv, downloads or other runs)

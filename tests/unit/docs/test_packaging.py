@@ -213,6 +213,17 @@ def test_variables_become_options_of_the_runner():
     assert " ".join(line.split()) == f".venv/bin/python -m utils.run {options}"
 
 
+@needs_make
+@pytest.mark.parametrize(("target", "switch"), [("grade", "TRUST"), ("lock", "UPGRADE")])
+def test_a_switch_is_on_with_1_alone(target, switch):
+    def flagged(*given):
+        return f"--{switch.lower()}" in make("-n", target, "SUBMISSIONS=folder", *given)
+
+    # What is not documented must not run students' code without walls, 0 least of all.
+    given = [f"{switch}=1"], [], [f"{switch}="], [f"{switch}=0"], [f"{switch}=no"]
+    assert [flagged(*each) for each in given] == [True, False, False, False, False]
+
+
 # Stands for another Python than the one of the tests: `python -c CODE …`, after code of ours.
 PRETENDS = """import platform, sys, sysconfig
 sysconfig.get_config_vars()
