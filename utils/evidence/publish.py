@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils import config
+from utils.config import CourseError
 from utils.evaluation.text import (
     format_bounds,
     format_interval,
@@ -110,12 +111,28 @@ def _change(pair: comparisons.Pair) -> str:
 
 
 def expected(evidence: Evidence, readme: Path, card: Path) -> dict[Path, str]:
-    """Return what each file should hold, by its path."""
-    text, compared = readme.read_text(encoding="utf-8"), comparisons.compare_all(evidence)
+    """Return what each file should hold, by its path.
+
+    Raises
+    ------
+    CourseError
+        If `readme` is no text, or lacks the marks.
+    """
+    text, compared = _text(readme), comparisons.compare_all(evidence)
     return {
         readme: put_between_marks(text, readme_part(evidence, compared), MARK, readme.name),
         card: card_module.card(evidence, compared),
     }
+
+
+def _text(readme: Path) -> str:
+    config.regular_file(readme, "give the file with the marks")
+    try:
+        return readme.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise CourseError(
+            f"{readme}: not readable as UTF-8; give the text with the marks"
+        ) from error
 
 
 def outdated(files: dict[Path, str]) -> list[Path]:
@@ -123,5 +140,5 @@ def outdated(files: dict[Path, str]) -> list[Path]:
     return [
         path
         for path, text in files.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
+        if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text
     ]

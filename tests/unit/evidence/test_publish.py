@@ -55,6 +55,22 @@ def run(folder, *arguments):
     )
 
 
+def test_a_readme_that_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch):
+    # Neither the tables nor what is reckoned from them decides on that.
+    monkeypatch.setattr(published, "read_evidence", lambda folder: None)
+    monkeypatch.setattr(comparisons, "compare_all", lambda evidence: None)
+    readme = tmp_path / "README.md"
+    with pytest.raises(config.CourseError, match=r"README\.md: no such file; give the file with"):
+        run(tmp_path)
+    readme.write_bytes(f"{BEGIN}\n{END}\n".encode("utf-16"))  # begins with ff fe
+    with pytest.raises(config.CourseError, match=r"README\.md: not readable as UTF-8"):
+        run(tmp_path)
+    readme.unlink()
+    readme.mkdir()
+    with pytest.raises(config.CourseError, match=r"README\.md: is a folder, where a file is exp"):
+        run(tmp_path)
+
+
 def test_what_is_late_is_told_then_written(copy, capsys):
     # An experiment of one fold: a fifth of the slices, every second mask drawn half as well.
     slices = pd.read_csv(copy / "lgg" / "slices.csv")
