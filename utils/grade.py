@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.config import CourseError, atomic_path, command
+from utils.config import CourseError, atomic_path, command, user_path
 from utils.exercises.exercise import Exercise, Mark
 from utils.exercises.grading.confine import Limits, die_with, lacking
 from utils.exercises.grading.files import Progress, content, held, scratch, sweep, version
@@ -451,8 +451,8 @@ def _interruptible() -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Mark students' notebooks: run the checks over their answers and write one CSV."""
     parser = argparse.ArgumentParser(prog="python -m utils.grade", description=main.__doc__)
-    parser.add_argument("submissions", type=Path, help="folder with the students' notebooks")
-    parser.add_argument("--out", type=Path, default=Path("marks.csv"), help="CSV to write")
+    parser.add_argument("submissions", type=user_path, help="folder with the students' notebooks")
+    parser.add_argument("--out", type=user_path, default=Path("marks.csv"), help="CSV to write")
     parser.add_argument(
         "--trust", action="store_true", help="run students' code even where it cannot be shut in"
     )

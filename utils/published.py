@@ -9,7 +9,6 @@ writes ``results/lgg/model_card.md`` and the part of ``README.md`` between its t
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from utils import config
 from utils.evidence.publish import README, expected, outdated
@@ -20,8 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write what differs, or with ``--check`` say what does."""
     parser = argparse.ArgumentParser(prog="python -m utils.published", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 if outdated")
-    parser.add_argument("--tables", type=Path, default=LGG, help="the folder of the tables")
-    parser.add_argument("--readme", type=Path, default=README, help="the file with the marks")
+    parser.add_argument(
+        "--tables", type=config.user_path, default=LGG, help="the folder of the tables"
+    )
+    parser.add_argument(
+        "--readme", type=config.user_path, default=README, help="the file with the marks"
+    )
     arguments = parser.parse_args(argv)
     evidence = read_evidence(arguments.tables)
     files = expected(evidence, arguments.readme, arguments.tables / "model_card.md")

@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from utils.config import (
     read_json,
     update_json,
 )
+from utils.course.run import read_parameters
 
 
 def test_atomic_path_leaves_the_old_file_when_writing_fails(tmp_path):
@@ -217,6 +219,21 @@ def test_a_tilde_is_the_home_folder_where_no_shell_has_read_it(tmp_path, monkeyp
     predict.main()
     assert given["out"] == tmp_path / "results"
     assert config.user_path("~nobody here/x") == Path("~nobody here/x")
+
+
+def test_every_path_that_a_command_takes_may_begin_with_a_tilde():
+    # `Path` leaves the ~ as it is, and the command would write into a folder of that name.
+    taken = re.compile(r"\btype=(?:pathlib\.)?Path\b")  # of add_argument
+    files = [*(config.ROOT / "utils").rglob("*.py"), *(config.ROOT / "tools").rglob("*.py")]
+    assert len(files) > 100
+    assert [file for file in files if taken.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_a_file_of_parameters_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    # As in `python -m utils.run -f=~/mine.yaml`.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("seed: 3\n", encoding="utf-8")
+    assert read_parameters("~/mine.yaml") == {"seed": 3}
 
 
 def test_what_a_disk_made_of_the_holder_of_a_folder_does_not_stop_the_next(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.config import CourseError, atomic_path, command, read_json
+from utils.config import CourseError, atomic_path, command, read_json, user_path
 from utils.course.titles import COHORTS, UNKNOWN_COHORT
 from utils.evaluation.bootstrap import Interval
 from utils.evaluation.segmentation import HD95_WORDS
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m utils.course.model_card", description=main.__doc__
     )
-    parser.add_argument("run_folder", type=Path)
+    parser.add_argument("run_folder", type=user_path)
     print(write_model_card(parser.parse_args().run_folder))
 
 

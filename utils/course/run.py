@@ -111,7 +111,7 @@ def read_parameters(path: str | os.PathLike) -> dict[str, object]:
     CourseError
         If it is not there, or holds anything but names with values.
     """
-    path = Path(path)
+    path = config.user_path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

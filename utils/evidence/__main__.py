@@ -14,7 +14,6 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -48,9 +47,15 @@ _count = _number(int, lambda value: value > 0, "a whole number above 0")
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m utils.evidence", description=__doc__)
-    parser.add_argument("data", type=Path, help="the real cohort: folder, its parent, or the zip")
-    parser.add_argument("--out", type=Path, default=config.RESULTS / "lgg", help="for the tables")
-    parser.add_argument("--work", type=Path, default=config.RUNS / "evidence", help="checkpoints")
+    parser.add_argument(
+        "data", type=config.user_path, help="the real cohort: folder, its parent, or the zip"
+    )
+    parser.add_argument(
+        "--out", type=config.user_path, default=config.RESULTS / "lgg", help="for the tables"
+    )
+    parser.add_argument(
+        "--work", type=config.user_path, default=config.RUNS / "evidence", help="checkpoints"
+    )
     parser.add_argument(
         "--experiment", action="append", choices=EXPERIMENTS, help="only this one (repeatable)"
     )

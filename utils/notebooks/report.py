@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from utils.config import CourseError, atomic_path, command, read_json
+from utils.config import CourseError, atomic_path, command, read_json, user_path
 from utils.course.titles import COHORTS, UNKNOWN_COHORT
 from utils.evaluation.segmentation import patient_table
 from utils.evaluation.text import format_bounds, format_number
@@ -264,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m utils.notebooks.report", description=main.__doc__
     )
-    parser.add_argument("run_folder", type=Path)
+    parser.add_argument("run_folder", type=user_path)
     print(write_report(parser.parse_args().run_folder))
 
 

@@ -10,10 +10,9 @@ are never looked at. A sweep that was cut off goes on where it was.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from utils.cluster.options import add_options, run_tasks
-from utils.config import ROOT, RUNS, absolute, command
+from utils.config import ROOT, RUNS, absolute, command, user_path
 from utils.course.run import open_run, read_parameters
 from utils.course.titles import COHORTS
 from utils.sweep.grid import HYPERPARAMETERS, read_grid
@@ -24,10 +23,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m utils.sweep", description=__doc__)
     parser.add_argument("network", choices=HYPERPARAMETERS)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE,VALUE", help="what to vary")
-    parser.add_argument("--grid", type=Path, metavar="FILE.yaml", help="the same in a file")
+    parser.add_argument("--grid", type=user_path, metavar="FILE.yaml", help="the same in a file")
     parser.add_argument("--cohort", choices=COHORTS, default="simulated", help="default: simulated")
     parser.add_argument("--data", default="", help="the real cohort: folder, its parent or zip")
-    parser.add_argument("--run", type=Path, metavar="FOLDER", help="default: runs/COHORT-sweep")
+    parser.add_argument(
+        "--run", type=user_path, metavar="FOLDER", help="default: runs/COHORT-sweep"
+    )
     parser.add_argument("--seed", type=int, help="of cohort, split and training")
     parser.add_argument("--patients", type=int, help="how many; 0 for all")
     parser.add_argument("--size", type=int, help="side of the pictures, in pixels")
