@@ -5,10 +5,12 @@ from pathlib import Path
 
 import onnx
 
-from utils.config import atomic_path, prepare_folder, write_json
+from utils.config import CourseError, atomic_path, prepare_folder, write_json
 from utils.export.network import onnx_of
 from utils.models.files.settings import read_settings, segmenter_settings, settings_file
 from utils.models.predict import load_networks
+
+SEGMENTER, DETECTOR = "segmenter.onnx", "detector.onnx"
 
 
 def export_models(segmenter_file: Path, detector_file: Path, out: Path) -> Iterator[Path]:
@@ -24,9 +26,12 @@ def export_models(segmenter_file: Path, detector_file: Path, out: Path) -> Itera
     Raises
     ------
     CourseError
-        If a model cannot be read, or holds a layer that cannot be written.
+        If a model cannot be read, or holds a layer that cannot be written, or the folder holds
+        another one whose settings would be replaced.
     """
     prepare_folder(Path(out))
+    for file, target in ((segmenter_file, SEGMENTER), (detector_file, DETECTOR)):
+        _check_settings_free(Path(file), Path(out) / target)
     networks = load_networks(detector_file, segmenter_file, precision="float32")
     chosen = segmenter_settings(segmenter_file)
     # What a settings file may leave out is told too: a page has no other place to learn it from.
@@ -38,12 +43,20 @@ def export_models(segmenter_file: Path, detector_file: Path, out: Path) -> Itera
     yield _write(
         networks.segmenter,
         segmenter_file,
-        Path(out) / "segmenter.onnx",
+        Path(out) / SEGMENTER,
         read_settings(segmenter_file) | how_shown,
     )
-    yield _write(
-        networks.detector, detector_file, Path(out) / "detector.onnx", networks.detector_settings
-    )
+    yield _write(networks.detector, detector_file, Path(out) / DETECTOR, networks.detector_settings)
+
+
+def _check_settings_free(file: Path, target: Path) -> None:
+    """Refuse to replace the settings of another model: ``NAME.json`` is that of ``NAME.keras``."""
+    other = target.with_suffix(file.suffix)
+    if other.exists() and not (file.exists() and other.samefile(file)):
+        raise CourseError(
+            f"{other}: its settings, {settings_file(other).name}, would be replaced by those of "
+            f"{file.name}; give another --out"
+        )
 
 
 def _write(model, file: Path, target: Path, settings: dict) -> Path:

@@ -1,6 +1,7 @@
 """Keras networks and the ONNX files that are written of them give the same answers."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from tiny_networks import tiny_detector
 
 from utils.config import CourseError, write_json
 from utils.evidence import recipes
+from utils.export import files
 from utils.export.files import export_models
 from utils.export.network import onnx_of
 from utils.models import resnet50, resunet
@@ -165,3 +167,26 @@ def test_what_is_exported_has_all_settings_beside_it(tmp_path):
     }
     detector = json.loads((tmp_path / "out" / "detector.json").read_text())
     assert detector == {"threshold": 0.3, "size": 32}
+
+
+def test_an_export_leaves_the_settings_of_another_model_in_its_folder_alone(tmp_path, monkeypatch):
+    model = SimpleNamespace(input_shape=(None, 32, 32, 3))
+    found = SimpleNamespace(segmenter=model, detector=model, detector_settings={"threshold": 0.1})
+    monkeypatch.setattr(files, "load_networks", lambda *_, **__: found)
+    monkeypatch.setattr(files, "onnx_of", lambda *_: onnx.ModelProto())
+    for name, threshold in {"segmenter": 0.9, "new": 0.4}.items():
+        (tmp_path / f"{name}.keras").touch()
+        write_json(tmp_path / f"{name}.json", {"postprocessing": {"threshold": threshold}})
+    old, new = tmp_path / "segmenter.keras", tmp_path / "new.keras"
+    with pytest.raises(CourseError, match=r"segmenter\.json, would be replaced by those of new"):
+        list(export_models(new, new, tmp_path))
+    # segmenter.keras would be used with 0.4 from then on, which was chosen for another network.
+    kept = json.loads((tmp_path / "segmenter.json").read_text())
+    assert kept == {"postprocessing": {"threshold": 0.9}}
+    # Its own settings may be written beside it again: they are the same.
+    assert [file.name for file in export_models(old, old, tmp_path)] == [
+        "segmenter.onnx", "detector.onnx",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "segmenter.json").read_text())["postprocessing"] == {
+        "threshold": 0.9
+    }
