@@ -10,7 +10,6 @@ docs/cluster.md.
 
 import argparse
 import contextlib
-import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -40,7 +39,8 @@ def _number(kind: type, fits: Callable[[float], bool], words: str) -> Callable[[
     return read
 
 
-_hours = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
+# A timer of the system counts up to 2**63 ns, some 2.6 million hours.
+_hours = _number(float, lambda value: 0 < value < 1e6, "a number above 0 and below a million")
 _seed = _number(int, lambda value: value >= 0, "a whole number from 0 on")
 _count = _number(int, lambda value: value > 0, "a whole number above 0")
 

@@ -100,6 +100,7 @@ def test_a_trial_never_overwrites_the_evidence():
         ["--hours", "0"],
         ["--hours", "-1"],
         ["--hours", "nan"],
+        ["--hours", "1e9"],  # 3.6e12 s; the system counts up to 2**63 ns, 9.2e9 s
         ["--epochs", "-1"],
         ["--patients", "0"],
         ["--seed", "-1", "--attempt", "ours"],
