@@ -393,6 +393,23 @@ def test_the_network_can_be_stopped_and_started_again(opened, patients):
     expect(opened.locator("#slice-area")).to_contain_text("pixels, about")
 
 
+def test_a_bad_file_ends_nothing_that_the_network_is_at(opened, tmp_path):
+    # All slices of a patient, so that the network is at work for longer than the file is read.
+    opened.locator(".patient").first.click()
+    expect(opened.locator("#status")).to_contain_text("read.", timeout=30 * SECONDS)
+    opened.locator("#segment").click()
+    expect(opened.locator("#progress-label")).to_contain_text("left", timeout=PATIENCE)
+    bad = tmp_path / "bad_1.tif"
+    bad.write_bytes(b"no picture")
+    give(opened, [bad])
+    expect(opened.locator("#error")).to_contain_text("is not a picture", timeout=PATIENCE)
+    expect(opened.locator("#status")).to_have_text("The network is at work.")
+    expect(opened.locator("#segment")).to_be_hidden()
+    opened.locator("#cancel").click()
+    expect(opened.locator("#status")).to_have_text("Stopped.", timeout=30 * SECONDS)
+    expect(opened.locator("#segment")).to_be_visible()
+
+
 def test_an_isolated_page_computes_with_several_threads(page, built, patients):
     server = serve(built, Isolated)
     page.goto(f"http://127.0.0.1:{server.server_port}/index.html")

@@ -5,6 +5,7 @@ import { hasWebGl2, showInSpace } from "./three_d.js";
 
 const PIXEL_MM = 240 / 256;
 const USUAL_DISTANCE_MM = 6;
+const AT_WORK = "The network is at work.";
 const element = (id) => document.getElementById(id);
 const fields = ["sequence-field", "mask-field", "download-field"].map(element);
 const worker = new Worker(new URL("../model/worker.js", import.meta.url), { type: "module" });
@@ -176,7 +177,7 @@ function setProgress(value, text) {
 
 element("segment").addEventListener("click", () => {
   complain("");
-  say("The network is at work.");
+  say(AT_WORK);
   setProgress(0, "Getting ready …");
   setBusy(true);
   element("cancel").focus();
@@ -358,10 +359,13 @@ const ANSWERS = {
     say("Stopped.");
     element("segment").focus();
   },
-  error: ({ message }) => {
-    Object.assign(state, { asking: false, again: false, saving: null });
-    setBusy(false);
-    say("");
+  error: ({ message, during }) => {
+    // A file that cannot be read ends nothing else: the network may be at work on another patient.
+    if (during === "segment" || during === "masks") {
+      Object.assign(state, { asking: false, again: false, saving: null });
+      setBusy(false);
+    }
+    say(element("cancel").hidden ? "" : AT_WORK);
     complain(message);
   },
 };
