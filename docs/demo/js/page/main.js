@@ -293,7 +293,7 @@ function setPatient(patient) {
 function setSegmented({ settings, strength, seconds, threads }) {
   element("threshold").value = settings.threshold;
   element("threshold-hint").textContent =
-    `Pixels with at least this probability are tumour; validation patients chose ` +
+    "Pixels with at least this probability are tumour; the network's own threshold is " +
     `${settings.threshold.toFixed(2)}.`;
   element("refinement").checked = Boolean(settings.refinement);
   element("refinement-label").textContent = settings.refinement
