@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+import struct
 import subprocess
+import zlib
 
 import nibabel
 import numpy as np
@@ -182,6 +184,24 @@ def test_a_tiff_whose_last_bytes_are_missing_is_not_read_as_black_there(tmp_path
             read_slice(file)
     for answer in page(*([file] for file in files)):
         assert "its pixels cannot be unpacked" in answer.get("error", "read")
+
+
+def test_a_png_line_with_a_filter_that_does_not_exist_is_damaged(tmp_path):
+    # Each line of a PNG begins with the number of its filter, 0 to 4.
+    file, lines = tmp_path / "five_1.png", np.full((40, 1 + 40 * 3), 5, np.uint8)
+    Image.new("RGB", (40, 40)).save(file)
+    chunks = {name: file.read_bytes().index(name) for name in (b"IDAT", b"IEND")}
+    data = b"IDAT" + zlib.compress(lines.tobytes())
+    whole = file.read_bytes()
+    file.write_bytes(
+        whole[: chunks[b"IDAT"] - 4]
+        + struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+        + whole[chunks[b"IEND"] - 4 :]
+    )  # fmt: skip
+    with pytest.raises(OSError):
+        Image.open(file).load()
+    (answer,) = page([file])
+    assert "damaged or cut short" in answer.get("error", "read")
 
 
 # What each is: with FLAIR beside it, read as this, or refused; None: refused, or left out.

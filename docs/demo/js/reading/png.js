@@ -16,6 +16,7 @@ function unfilter(rows, height, line, depth) {
   const out = new Uint8Array(height * line);
   for (let y = 0; y < height; y++) {
     const kind = rows[y * (line + 1)];
+    if (kind > 4) throw new RangeError("PNG filter"); // there are five, from 0 on
     for (let i = 0; i < line; i++) {
       const left = i >= depth ? out[y * line + i - depth] : 0;
       const up = y ? out[(y - 1) * line + i] : 0;
