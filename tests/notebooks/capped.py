@@ -29,6 +29,7 @@ from utils.runtime.memory import CGROUP, OWN_CGROUPS, memory_of  # noqa: E402
 from utils.runtime.processes import tree  # noqa: E402
 
 MEBIBYTE = 2**20
+OF_A_RUN = ("metrics.json", "split.csv")  # what a run writes first
 # Code that a kernel and a training need in memory at once, beside what they have for themselves.
 CODE = 160 * MEBIBYTE
 
@@ -119,10 +120,13 @@ def main() -> int:
     arguments = parser.parse_args()
     # Ended from outside, it takes its processes and the group with it all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if arguments.run:
-        shutil.rmtree(arguments.run, ignore_errors=True)
+    run = arguments.run
+    if run and run.exists() and not any((run / name).exists() for name in OF_A_RUN):
+        parser.error(f"{run}: no folder of a run, and would be deleted; give one, or a new name")
+    if run:
+        shutil.rmtree(run, ignore_errors=True)
     with contextlib.ExitStack() as stack:
-        folder = arguments.run or stack.enter_context(tempfile.TemporaryDirectory())
+        folder = run or stack.enter_context(tempfile.TemporaryDirectory())
         for number in arguments.numbers:
             wrong = run_notebook(number, Path(folder), arguments.mebibytes * MEBIBYTE)
             if wrong:
