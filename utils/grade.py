@@ -476,12 +476,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             trust=arguments.trust,
             jobs=arguments.jobs,
         )
-    _say(f"{len({row.student for row in rows})} students, {len(rows)} marks: {arguments.out}")
+    students = len({row.student for row in rows})
+    _say(
+        f"{students} student{'s' * (students != 1)}, {len(rows)} row{'s' * (len(rows) != 1)}: "
+        f"{arguments.out}"
+    )
     unmarked = sum(row.mark == UNMARKED for row in rows)
     if unmarked:
         print(
-            f"error: {unmarked} notebooks are not marked, through no fault of theirs (mark "
-            f"{UNMARKED!r} in {arguments.out}); run the same command again",
+            f"error: {unmarked} notebook{'s are' if unmarked != 1 else ' is'} not marked, through "
+            f"no fault of the students (mark {UNMARKED!r} in {arguments.out}); run the same "
+            "command again",
             file=sys.stderr,
         )
     return 1 if unmarked else 0

@@ -184,7 +184,7 @@ def test_a_fault_of_the_marker_is_no_mark(folder, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(command, "rows_of", rows_of)
     monkeypatch.setattr("utils.check.ALL", graded.EXERCISES)
     assert command.main([str(folder), "--out", str(out)]) == 1
-    assert "1 notebooks are not marked, through no fault of theirs" in capsys.readouterr().err
+    assert "1 notebook is not marked, through no fault of the students" in capsys.readouterr().err
     with out.open(newline="") as file:
         (ben,) = [row for row in csv.DictReader(file) if row["student"] == "ben"]
     assert (ben["mark"], ben["points"]) == ("unmarked", "0")
