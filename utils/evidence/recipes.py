@@ -231,6 +231,12 @@ ATTEMPTS = {
     "half as long": replace(
         FLAIR_MEMBER, epochs=8, words="as FLAIR alone, trained for 8 epochs instead of 16"
     ),
+    "half as long, mean of the head": replace(
+        FLAIR_MEMBER,
+        epochs=8,
+        grey_levels="head_mean",
+        words="as half as long, grey levels by mean and deviation of the head",
+    ),
     "twice as long": replace(
         FLAIR_MEMBER, epochs=32, words="as FLAIR alone, trained for 32 epochs instead of 16"
     ),
