@@ -931,6 +931,10 @@ display(Markdown(readings.losses_reading(tried_losses, loss_lab.patients_table()
 # prediction, and the table is what came of it. Many papers that introduce a loss show one run of
 # each; look for the seeds. If you keep a setting for its reasons and not for its results, say so;
 # the course keeps $p = 4/3$ and the weights 0.7 and 0.3 in this way.
+#
+# It would not keep them everywhere. On real patients, with a larger network, some trainings with
+# this very loss stopped drawing anything at all; [notebook 5](05_evidence.ipynb) shows them, says
+# why, and what its recipe adds to the loss against it.
 
 # %% [markdown]
 # ### Exercise 3.5 · What does the table support?

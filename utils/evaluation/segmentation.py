@@ -225,6 +225,57 @@ def missed_and_invented(patients: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"missed": 1 - found, "invented": 1 - right})
 
 
+def lost_dice(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return what each patient's Dice lacks to 1, by the kind of error; the parts add up to it.
+
+    Of 1 - 2 overlap / (true + predicted) the numerator is the pixels that are wrong, each of which
+    costs 1 / (true + predicted), whichever kind it is.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The slices table; needs `patient, tumour_px, predicted_px, overlap_px`.
+
+    Returns
+    -------
+    DataFrame
+        `patient, too_little, too_much, missed, false`, sorted by patient. In slices where the two
+        masks share a pixel, ``too_little`` is true and not predicted, ``too_much`` predicted and
+        not true. In all others, ``missed`` is what is true and ``false`` what is predicted. NaN for
+        a patient with neither true nor predicted pixels.
+
+    Examples
+    --------
+    Patient a has 10 true and 10 predicted pixels. Of the first slice's 6 and 8, 4 are in common;
+    the second is missed, and the third has 2 false ones: Dice is 2 * 4 / 20 = 0.4.
+
+    >>> import pandas as pd
+    >>> from utils.evaluation.segmentation import lost_dice
+    >>> slices = pd.DataFrame(
+    ...     [("a", 6, 8, 4), ("a", 4, 0, 0), ("a", 0, 2, 0)],
+    ...     columns=["patient", "tumour_px", "predicted_px", "overlap_px"],
+    ... )
+    >>> lost_dice(slices)
+      patient  too_little  too_much  missed  false
+    0       a         0.1       0.2     0.2    0.1
+    """
+    met = slices["overlap_px"] > 0
+    not_drawn = slices["tumour_px"] - slices["overlap_px"]
+    not_true = slices["predicted_px"] - slices["overlap_px"]
+    wrong = pd.DataFrame(
+        {
+            "patient": slices["patient"],
+            "too_little": not_drawn.where(met, 0),
+            "too_much": not_true.where(met, 0),
+            "missed": not_drawn.where(~met, 0),
+            "false": not_true.where(~met, 0),
+        }
+    )
+    both = (slices["tumour_px"] + slices["predicted_px"]).groupby(slices["patient"]).sum()
+    parts = wrong.groupby("patient").sum()
+    return parts.div(both.replace(0, np.nan), axis=0).reset_index()
+
+
 def cascade(slices: pd.DataFrame) -> pd.DataFrame:
     """Return the slices table as it is once the masks of slices that were not flagged are emptied.
 

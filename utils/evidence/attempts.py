@@ -19,9 +19,15 @@ PARTS = {
     "encoder from ImageNet": ("from scratch", REFERENCE),
     "neighbouring slices": ("one slice, three sequences", REFERENCE),
     "cut to the head": ("whole image", REFERENCE),
+    "128 px, not 96": ("96 px", REFERENCE),
     "128 px, not 192": ("192 px", REFERENCE),
+    "16 epochs, not 8": ("half as long", REFERENCE),
     "16 epochs, not 32": ("twice as long", REFERENCE),
     "grey levels by the brain's mode": ("mean of the head", REFERENCE),
+    "grey levels by the brain's mode, in 8 epochs": (
+        "half as long, mean of the head",
+        "half as long",
+    ),
     "Dice + cross-entropy": ("focal Tversky", REFERENCE),
     "moved further, tumours darkened": ("gentle augmentation", REFERENCE),
     "tumours darkened": ("no dark parts", REFERENCE),
@@ -82,6 +88,26 @@ def summary(runs: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("dice_mean", ascending=False, ignore_index=True)
 
 
+def by_training(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean Dice of each training, each attempt with the choice that suits it best.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        See `summary`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``attempt, fold, seed, dice``.
+    """
+    rows = []
+    for name, own in patients.groupby("attempt", sort=False):
+        means = own.groupby(["fold", "seed"])[_best_choice(own)].mean()
+        rows.append(means.rename("dice").reset_index().assign(attempt=name))
+    return pd.concat(rows, ignore_index=True)[["attempt", "fold", "seed", "dice"]]
+
+
 def difference(patients: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return both attempts' Dice of the patients and folds that both have, side by side.
 
@@ -133,10 +159,11 @@ def worth(patients: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``part, without, with_it, trainings, patients, better, gain``: first `PARTS`, each attempt
-        with the choice that suits it best; then `STEPS`, on the maps of `REFERENCE` and of "ours".
-        ``trainings`` are those of both sides together, ``better`` how many patients gain. Where one
-        side is not computed yet, the numbers are 0 and ``gain`` is None.
+        ``part, without, with_it, trainings, patients, better, gain``: first those of `PARTS` that
+        were tried on both sides in a fold, each attempt with the choice that suits it best; then
+        `STEPS`, on the maps of `REFERENCE` and of "ours"; then what another seed alone changed in
+        these two. ``trainings`` are those of both sides together, ``better`` how many patients
+        gain.
     """
     rows = []
     for part, (without, with_it) in PARTS.items():
@@ -144,22 +171,44 @@ def worth(patients: pd.DataFrame) -> pd.DataFrame:
                                  ["attempt", "fold", "seed"]].drop_duplicates()  # fmt: skip
         both = trainings.groupby("fold")["attempt"].nunique()
         shared = trainings["fold"].isin(both.index[both == 2])
-        pairs = difference(patients, without, with_it) if shared.any() else None
-        rows.append(_worth(part, without, with_it, int(shared.sum()), pairs))
+        if shared.any():
+            pairs = difference(patients, without, with_it)
+            rows.append(_worth(part, without, with_it, int(shared.sum()), pairs))
     for part, choices in STEPS.items():
         for name in (REFERENCE, "ours"):
             own = patients[patients["attempt"] == name]
+            if own.empty:
+                continue
             pairs = own.groupby("patient")[list(choices)].mean()
             pairs = pairs.set_axis(["first", "second"], axis=1).reset_index()
             trainings = len(own[["fold", "seed"]].drop_duplicates())
             rows.append(_worth(f"{part} ({name})", name, name, trainings, pairs))
-    return pd.DataFrame(rows)
+    for name in (REFERENCE, "ours"):
+        pairs, trainings = _between_seeds(patients[patients["attempt"] == name])
+        if trainings:
+            rows.append(_worth(f"another seed, {name}", name, name, trainings, pairs))
+    columns = "part", "without", "with_it", "trainings", "patients", "better", "gain"
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _between_seeds(own: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the pairs of an attempt's first seed and its last, and how many trainings these are.
+
+    The yardstick for all the others: between the two nothing was changed.
+    """
+    if own.empty:
+        return own, 0
+    seeds = own.groupby("fold")["seed"].agg(["min", "max"])
+    seeds = seeds[seeds["min"] < seeds["max"]]
+    choice, sides = _best_choice(own), {}
+    for side, which in {"first": "min", "second": "max"}.items():
+        of_side = own[own["seed"] == own["fold"].map(seeds[which])]
+        sides[side] = of_side.groupby("patient")[choice].mean()
+    return pd.DataFrame(sides).reset_index(), 2 * len(seeds)
 
 
 def _worth(part, without, with_it, trainings, pairs) -> dict:
     row = {"part": part, "without": without, "with_it": with_it, "trainings": trainings}
-    if pairs is None or pairs.empty:
-        return row | {"patients": 0, "better": 0, "gain": None}
     gap = pairs.assign(dice=pairs["second"] - pairs["first"])
     better = int((gap["dice"] > 0).sum())
     return row | {"patients": len(gap), "better": better, "gain": of_column(gap, "dice")}

@@ -74,6 +74,10 @@ def card(evidence: Evidence, compared: AllComparisons, recipe: Recipe = OURS) ->
         by_institution=_rows(statistics.by_institution(patients, slices), "dice_mean"),
         by_volume=_rows(statistics.by_volume(patients), "dice_mean"),
         by_area=_rows(statistics.by_area(slices), "flagged"),
+        lost=statistics.lost(slices),
+        kinds_of_loss=statistics.KINDS_OF_LOSS,
+        within=statistics.WITHIN,
+        by_match=statistics.by_match(slices),
         gain=dict(
             zip(("alone", "cascade", "difference"), statistics.cascade_gain(slices), strict=True)
         ),

@@ -42,6 +42,7 @@ def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
     )
     heads = ("Out of fold", "Value (95 % interval over patients)", "Aim", "Buda et al. 2019")
     sentences = [
+        _loss_sentence(evidence),
         _reader_sentence(),
         _institution_sentence(evidence),
         _cascade_sentence(evidence),
@@ -65,6 +66,18 @@ def readme_part(evidence: Evidence, compared: AllComparisons) -> str:
         + "\n\nTwo models on the same slices; in brackets the difference, in pairs over "
         "patients:\n\n"
         + markdown_table(("From → to", "For", "Dice by patient", "AUC", "On"), compared_rows)
+    )
+
+
+def _loss_sentence(evidence: Evidence) -> str:
+    lost = {kind: mean.estimate for kind, mean in statistics.lost(evidence.slices).items()}
+    met = lost["too_much"] + lost["too_little"]
+    return (
+        f"**Where the rest is lost.** Of the {format_number(sum(lost.values()))} that the mean "
+        f"lacks to 1, {format_number(met)} is lost in slices that were met (too much drawn "
+        f"{format_number(lost['too_much'])}, too little {format_number(lost['too_little'])}), "
+        f"{format_number(lost['missed'])} in slices that were missed, and "
+        f"{format_number(lost['false'])} by false tumour in others."
     )
 
 

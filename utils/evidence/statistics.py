@@ -5,6 +5,7 @@ Comparisons of experiments are in `comparisons`.
 """
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from utils.evaluation.segmentation import (
     cascade,
     dice_conventions,
     dice_from_counts,
+    lost_dice,
     missed_and_invented,
     patient_table,
 )
@@ -44,6 +46,14 @@ SCORES = {
     "p_detector": "detector alone",
     "p_segmenter": "segmenter alone",
 }
+# The columns of `segmentation.lost_dice`, in words.
+KINDS_OF_LOSS = {
+    "too_much": "too much drawn in slices that were met",
+    "too_little": "too little drawn in slices that were met",
+    "missed": "slices that were missed",
+    "false": "false tumour in other slices",
+}
+WITHIN = 10  # per cent: a mask of about the traced size
 CONVENTIONS = (
     "patients, mean",
     "patients, median",
@@ -274,6 +284,39 @@ def kinds_of_error(patients: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame
     own = patient_table(slices).set_index("patient").loc[patients["patient"]]
     errors = missed_and_invented(own.reset_index(drop=True))
     return patients.reset_index(drop=True).assign(**errors)
+
+
+def lost(slices: pd.DataFrame) -> dict[str, Interval]:
+    """Return the mean over patients of what Dice lacks to 1, by each of `KINDS_OF_LOSS`."""
+    parts = lost_dice(slices)
+    return {kind: of_column(parts, kind) for kind in KINDS_OF_LOSS}
+
+
+class Match(NamedTuple):
+    """Patients whose masks have about one relation to the traced ones: how many, and mean Dice."""
+
+    patients: int
+    dice: float
+
+
+def by_match(slices: pd.DataFrame) -> dict[str, Match]:
+    """Return Dice of the patients by how large the whole mask is, compared with the traced one.
+
+    Returns
+    -------
+    dict of str to Match
+        ``close`` to within `WITHIN` per cent, ``larger``, ``smaller``. Patients with neither
+        traced nor predicted pixels are left out; the mean is NaN where there are no patients.
+    """
+    patients = patient_table(slices).dropna(subset="dice")
+    predicted, traced = patients["predicted_px"], patients["tumour_px"]
+    times = 1 + WITHIN / 100
+    which = {"larger": predicted > times * traced, "smaller": traced > times * predicted}
+    which = {"close": ~which["larger"] & ~which["smaller"], **which}
+    return {
+        name: Match(int(own.sum()), float(patients.loc[own, "dice"].mean()))
+        for name, own in which.items()
+    }
 
 
 def cascade_gain(slices: pd.DataFrame) -> tuple[Interval, Interval, Interval]:

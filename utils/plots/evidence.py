@@ -118,6 +118,36 @@ def dice_of_many(
 
 
 @styled
+def lost_dice(parts: pd.DataFrame, kinds: Mapping[str, str], source: str) -> Figure:
+    """Show what each patient's Dice lacks to 1, as a bar of its parts, the largest loss first.
+
+    Parameters
+    ----------
+    parts : pandas.DataFrame
+        From `utils.evaluation.segmentation.lost_dice`.
+    kinds : mapping of str to str
+        Its columns, in words; drawn from the bottom up in this order.
+    source : str
+    """
+    parts = parts.dropna()
+    order = parts[list(kinds)].sum(axis=1).sort_values(ascending=False, kind="stable").index
+    figure = new_figure("Where each patient's Dice is lost", source, 8.6, 4.6)
+    axes = figure.subplots()
+    bottom = np.zeros(len(parts))
+    looks = zip((SKY, BLUE, ORANGE, BLACK), ("", "///", "...", ""), strict=True)
+    for (kind, words), (color, hatch) in zip(kinds.items(), looks, strict=True):
+        height = parts.loc[order, kind].to_numpy()
+        axes.bar(range(len(parts)), height, 1.0, bottom, color=color, hatch=hatch, lw=0,
+                 edgecolor="white", label=words)  # fmt: skip
+        bottom += height
+    axes.set(xlabel=f"{len(parts)} patients, from the worst to the best")
+    axes.set(ylabel="1 - Dice of the patient's volume", xlim=(-1, len(parts)), xticks=[])
+    axes.grid(False, axis="x")
+    axes.legend(*(each[::-1] for each in axes.get_legend_handles_labels()), loc="upper right")
+    return figure
+
+
+@styled
 def dice_by_group(
     values: Mapping[str, np.ndarray], means: Mapping[str, Interval], title: str, source: str
 ) -> Figure:

@@ -69,6 +69,25 @@ def test_missed_is_of_the_tumour_and_invented_of_the_prediction():
     )
 
 
+def test_what_dice_lacks_is_told_by_kind():
+    # Of a's 10 true and 10 predicted pixels: 6 - 4 too little and 8 - 4 too much where the masks
+    # meet, 4 missed, 2 false. b's masks lie beside each other in one slice. c has neither.
+    a, b, c = [("a", 6, 8, 4), ("a", 4, 0, 0), ("a", 0, 2, 0)], ("b", 3, 2, 0), ("c", 0, 0, 0)
+    slices = slices_table(*a, b, c)
+    found = segmentation.lost_dice(slices).set_index("patient")
+    assert found.loc["a"].tolist() == pytest.approx([2 / 20, 4 / 20, 4 / 20, 2 / 20])
+    assert found.loc["b"].tolist() == pytest.approx([0, 0, 3 / 5, 2 / 5])
+    assert found.loc["c"].isna().all()
+
+
+@given(pairs_of_masks)
+def test_the_parts_of_what_dice_lacks_add_up_to_it(masks):
+    slices = segmentation.count_pixels(*masks).assign(patient="a")
+    parts = segmentation.lost_dice(slices).drop(columns="patient").loc[0]
+    np.testing.assert_allclose(parts.sum(skipna=False), 1 - segmentation.dice(*masks), atol=1e-12)
+    assert parts.isna().all() or (parts >= 0).all()
+
+
 @given(pairs_of_masks)
 def test_dice_is_symmetric_and_between_0_and_1(masks):
     first, second = masks

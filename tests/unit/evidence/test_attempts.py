@@ -50,6 +50,15 @@ def test_a_patient_who_fails_in_several_folds_is_one_patient():
     assert (found.patients, found.under_half) == (2, 1)
 
 
+def test_each_training_has_the_mean_of_its_patients():
+    table = patients(a=[(0.9, 0), (0.7, 0)], b=[(0, 0.2), (0, 0.6)])
+    table.loc[(table["attempt"] == "a") & (table["seed"] == 1), FIRST] = 0.0
+    found = attempts.by_training(table)
+    assert found["dice"].tolist() == pytest.approx([0.8, 0.0, 0.4, 0.4])
+    assert found["attempt"].tolist() == ["a", "a", "b", "b"]
+    assert found["seed"].tolist() == [0, 1, 0, 1]
+
+
 def test_differences_are_in_pairs_over_shared_folds_whatever_the_seeds():
     table = patients(**{attempts.REFERENCE: [(0.5, 0), (0.6, 0)], "b": [(0.6, 0), (0.9, 0)]})
     alone = table[(table["attempt"] != "b") | (table["seed"] == 0)]
@@ -70,7 +79,7 @@ def test_attempts_that_share_no_training_are_not_compared():
 def test_without_the_reference_nothing_is_compared():
     table = patients(a=[(0.5, 0)], b=[(0.6, 0)])
     assert attempts.differences(table, ["a", "b"]) == [None, None]
-    assert attempts.worth(table)["gain"].isna().all()
+    assert attempts.worth(table).empty
 
 
 def test_a_training_that_a_fold_has_already_is_not_repeated(tmp_path):
@@ -103,8 +112,7 @@ def test_what_a_part_was_worth_is_with_it_minus_without_it():
     part = found.loc["encoder from ImageNet"]
     assert part["gain"].estimate == pytest.approx(0.0)  # (0.1 - 0.1) / 2
     assert (part["trainings"], part["patients"], part["better"]) == (4, 2, 1)
-    assert found.loc["cut to the head", "gain"] is None  # not trained yet
-    assert found.loc["cut to the head", "trainings"] == 0
+    assert "cut to the head" not in found.index  # was not tried
 
 
 def test_trainings_of_folds_that_only_one_side_has_do_not_count():
@@ -113,7 +121,7 @@ def test_trainings_of_folds_that_only_one_side_has_do_not_count():
     part = gains(pd.concat([table, other])).loc["128 px, not 192"]
     assert (part["trainings"], part["patients"]) == (4, 1)
     table.loc[table["attempt"] == "192 px", "fold"] = "1"
-    assert gains(table).loc["128 px, not 192", "gain"] is None
+    assert "128 px, not 192" not in gains(table).index
 
 
 def test_a_step_after_the_network_is_judged_on_the_same_maps():
@@ -123,7 +131,18 @@ def test_a_step_after_the_network_is_judged_on_the_same_maps():
     part = gains(table).loc["refinement (ours)"]
     assert part["gain"].estimate == pytest.approx(0.05)  # (0.2 - 0.1) / 2
     assert (part["trainings"], part["patients"], part["better"]) == (2, 2, 1)
-    assert gains(table).loc[f"refinement ({attempts.REFERENCE})", "gain"] is None
+    assert f"refinement ({attempts.REFERENCE})" not in gains(table).index
+
+
+def test_another_seed_alone_is_the_yardstick():
+    table = patients(**{attempts.REFERENCE: [(0.5, 0), (0.6, 0)]})
+    table.loc[table["seed"] == 1, FIRST] = [0.8, 0.5]
+    # A fold with one seed says nothing of another.
+    single = table[table["seed"] == 0].assign(fold="4")
+    part = gains(pd.concat([table, single])).loc[f"another seed, {attempts.REFERENCE}"]
+    assert part["gain"].estimate == pytest.approx(0.1)  # (0.3 - 0.1) / 2
+    assert (part["trainings"], part["patients"], part["better"]) == (2, 2, 1)
+    assert f"another seed, {attempts.REFERENCE}" not in gains(single).index
 
 
 def test_parts_and_steps_name_what_there_is():

@@ -114,6 +114,23 @@ def test_the_worst_come_first_with_what_was_missed_and_invented(patients, slices
     assert found["invented"].tolist() == [0.5, pytest.approx(5 / 40)]
 
 
+def test_the_kinds_of_loss_add_up_to_what_the_mean_lacks(slices):
+    found = statistics.lost(slices)
+    assert list(found) == list(statistics.KINDS_OF_LOSS)
+    alone = statistics.cascade_gain(slices)[0].estimate
+    assert sum(mean.estimate for mean in found.values()) == pytest.approx(1 - alone)
+
+
+def test_patients_are_told_apart_by_the_size_of_their_masks():
+    rows = [("a", 100, 110, 90), ("b", 100, 111, 100), ("c", 111, 100, 50), ("d", 0, 0, 0)]
+    slices = pd.DataFrame(rows, columns=["patient", "tumour_px", "predicted_px", "overlap_px"])
+    found = statistics.by_match(slices)
+    # 110 is just within 10 % of 100; 111 is not, either way. d has no Dice.
+    assert found["close"] == (1, pytest.approx(2 * 90 / 210))
+    assert found["larger"] == (1, pytest.approx(2 * 100 / 211))
+    assert found["smaller"] == (1, pytest.approx(2 * 50 / 211))
+
+
 def test_the_cascades_gain_is_by_patient_and_in_pairs(slices):
     alone, both, gain = statistics.cascade_gain(slices)
     # A 2*35/80, then 2*30/70; B 1; C 2*20/80, then 2*20/60.

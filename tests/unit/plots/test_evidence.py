@@ -37,6 +37,20 @@ def test_patients_are_sorted_and_compared_with_what_is_published():
     assert all(part in said for part in (SOURCE, "mean 0.667", "published 0.82", "DU", "HT"))
 
 
+def test_the_parts_of_a_loss_are_stacked_the_largest_loss_first():
+    parts = pd.DataFrame(
+        [("a", 0.1, 0.2, 0.0, 0.0), ("b", 0.0, 0.1, 0.3, 0.2), ("c", *[np.nan] * 4)],
+        columns=["patient", "too_much", "too_little", "missed", "false"],
+    )
+    kinds = {name: f"words of {name}" for name in parts.columns[1:]}
+    axes = plots_evidence.lost_dice(parts, kinds, SOURCE).axes[0]
+    tops = [[bar.get_y() + bar.get_height() for bar in kind] for kind in axes.containers]
+    # b loses 0.6 and stands first, a loses 0.3; c has no Dice.
+    np.testing.assert_allclose(tops, [[0, 0.1], [0.1, 0.3], [0.4, 0.3], [0.6, 0.3]])
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == list(kinds.values())[::-1]  # as they lie upon each other
+
+
 def test_each_group_has_its_patients_mean_and_interval():
     values = {"DU": np.array([0.9, 0.7]), "EZ": np.array([0.5])}
     means = {"DU": Interval(0.8, 0.7, 0.9), "EZ": Interval(0.5, np.nan, np.nan)}
