@@ -14,6 +14,8 @@ from utils.evidence.tables import CHOICES
 
 # What the others are compared with.
 REFERENCE = "FLAIR alone"
+# Of these two, steps after the networks and seeds are compared as well.
+LOOKED_INTO = (REFERENCE, "ours")
 # A part of the recipe -> the attempts without it and with it.
 PARTS = {
     "encoder from ImageNet": ("from scratch", REFERENCE),
@@ -175,7 +177,7 @@ def worth(patients: pd.DataFrame) -> pd.DataFrame:
             pairs = difference(patients, without, with_it)
             rows.append(_worth(part, without, with_it, int(shared.sum()), pairs))
     for part, choices in STEPS.items():
-        for name in (REFERENCE, "ours"):
+        for name in LOOKED_INTO:
             own = patients[patients["attempt"] == name]
             if own.empty:
                 continue
@@ -183,7 +185,7 @@ def worth(patients: pd.DataFrame) -> pd.DataFrame:
             pairs = pairs.set_axis(["first", "second"], axis=1).reset_index()
             trainings = len(own[["fold", "seed"]].drop_duplicates())
             rows.append(_worth(f"{part} ({name})", name, name, trainings, pairs))
-    for name in (REFERENCE, "ours"):
+    for name in LOOKED_INTO:
         pairs, trainings = _between_seeds(patients[patients["attempt"] == name])
         if trainings:
             rows.append(_worth(f"another seed, {name}", name, name, trainings, pairs))

@@ -311,8 +311,8 @@ def by_match(slices: pd.DataFrame) -> dict[str, Match]:
     patients = patient_table(slices).dropna(subset="dice")
     predicted, traced = patients["predicted_px"], patients["tumour_px"]
     times = 1 + WITHIN / 100
-    which = {"larger": predicted > times * traced, "smaller": traced > times * predicted}
-    which = {"close": ~which["larger"] & ~which["smaller"], **which}
+    larger, smaller = predicted > times * traced, traced > times * predicted
+    which = {"close": ~(larger | smaller), "larger": larger, "smaller": smaller}
     return {
         name: Match(int(own.sum()), float(patients.loc[own, "dice"].mean()))
         for name, own in which.items()
