@@ -33,7 +33,7 @@ course: .venv/.installed ## run all notebooks into runs/COHORT, ending with a re
 	@$(PY) -m utils.weights
 	@$(PY) -m utils.run $(OPTIONS)
 
-check: .venv/.installed ## lint, and the unit tests that do not take long: under 2 minutes
+check: .venv/.installed ## lint, and the unit tests that do not take long: about 3 minutes
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow and not long" tests/unit
